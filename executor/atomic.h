@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/atomic.h -- the one door to atomic operations: names carry the order.
+ *
+ * Every atomic in weft goes through these macros, so that an order is never implied, and so that an explorer of
+ * interleavings can take the place of the machine: with WEFT__SEAM defined, each operation is a point where another
+ * "thread" may run. Objects are declared _Atomic(T). Each operation stronger than relaxed carries a comment
+ * "pairs: LABEL", whose story is told once at the field; each relaxed one says why that is enough.
+ * No stand-alone fences: thread sanitizer cannot see them; the store/load orders that need one use seq_cst operations. */
+#ifndef WEFT_EXECUTOR_ATOMIC_H
+#define WEFT_EXECUTOR_ATOMIC_H
+
+#include <stdatomic.h>
+
+#ifdef WEFT__SEAM_HOOK
+void weft__seam(void);
+#define WEFT__SEAM() weft__seam()
+#else
+#define WEFT__SEAM() ((void)0)
+#endif
+
+#define weft__load_relaxed(p) (WEFT__SEAM(), atomic_load_explicit((p), memory_order_relaxed))
+#define weft__load_acquire(p) (WEFT__SEAM(), atomic_load_explicit((p), memory_order_acquire))
+#define weft__load_seq_cst(p) (WEFT__SEAM(), atomic_load_explicit((p), memory_order_seq_cst))
+#define weft__store_relaxed(p, v) (WEFT__SEAM(), atomic_store_explicit((p), (v), memory_order_relaxed))
+#define weft__store_release(p, v) (WEFT__SEAM(), atomic_store_explicit((p), (v), memory_order_release))
+#define weft__store_seq_cst(p, v) (WEFT__SEAM(), atomic_store_explicit((p), (v), memory_order_seq_cst))
+#define weft__exchange_acq_rel(p, v) (WEFT__SEAM(), atomic_exchange_explicit((p), (v), memory_order_acq_rel))
+#define weft__exchange_seq_cst(p, v) (WEFT__SEAM(), atomic_exchange_explicit((p), (v), memory_order_seq_cst))
+/* Strong compare-and-swap: *expected is updated on failure. */
+#define weft__cas_acq_rel(p, expected, v)                                                                             \
+    (WEFT__SEAM(),                                                                                                    \
+     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire))
+#define weft__cas_seq_cst(p, expected, v)                                                                             \
+    (WEFT__SEAM(),                                                                                                    \
+     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst))
+#define weft__cas_release(p, expected, v)                                                                             \
+    (WEFT__SEAM(),                                                                                                    \
+     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release, memory_order_relaxed))
+#define weft__fetch_add_relaxed(p, v) (WEFT__SEAM(), atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
+#define weft__fetch_add_acq_rel(p, v) (WEFT__SEAM(), atomic_fetch_add_explicit((p), (v), memory_order_acq_rel))
+#define weft__fetch_add_seq_cst(p, v) (WEFT__SEAM(), atomic_fetch_add_explicit((p), (v), memory_order_seq_cst))
+#define weft__fetch_sub_acq_rel(p, v) (WEFT__SEAM(), atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel))
+#define weft__fetch_sub_seq_cst(p, v) (WEFT__SEAM(), atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst))
+#define weft__fetch_or_acq_rel(p, v) (WEFT__SEAM(), atomic_fetch_or_explicit((p), (v), memory_order_acq_rel))
+#define weft__fetch_or_seq_cst(p, v) (WEFT__SEAM(), atomic_fetch_or_explicit((p), (v), memory_order_seq_cst))
+#define weft__fetch_and_acq_rel(p, v) (WEFT__SEAM(), atomic_fetch_and_explicit((p), (v), memory_order_acq_rel))
+#define weft__fetch_and_seq_cst(p, v) (WEFT__SEAM(), atomic_fetch_and_explicit((p), (v), memory_order_seq_cst))
+
+/* A counter that one thread writes and any may read: a plain add for the writer, never a locked instruction. */
+#define weft__count(p, n) weft__store_relaxed((p), weft__load_relaxed(p) + (n)) /* relaxed: statistic, one writer */
+
+static inline void weft__cpu_relax(void)
+{
+    WEFT__SEAM();
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/deque.h -- see deque.c. Items are non-zero words. */
+#ifndef WEFT_EXECUTOR_DEQUE_H
+#define WEFT_EXECUTOR_DEQUE_H
+
+#include "executor/atomic.h"
+#include "executor/base.h"
+
+struct weft__deque_array; /* capacity (power of two), mask, older array, slots */
+
+struct weft__deque {
+    /* the owner writes, thieves read */
+    alignas(WEFT__CACHELINE) _Atomic(int64_t) bottom;
+    _Atomic(struct weft__deque_array *) array;
+    _Atomic(uint64_t) pushes; /* grows with every push: tells a thief whether a lone item is still the same one */
+    /* the owner and thieves claim here */
+    alignas(WEFT__CACHELINE) _Atomic(int64_t) top;
+};
+
+enum weft__steal { WEFT__STEAL_EMPTY, WEFT__STEAL_LOST, WEFT__STEAL_GOT };
+
+/* 0 or -ENOMEM. `capacity` is rounded up to a power of two. */
+int weft__deque_init(struct weft__deque *d, size_t capacity);
+void weft__deque_destroy(struct weft__deque *d); /* nobody else uses it any more */
+
+/* Owner only. Adds at the bottom; grows by doubling. False when memory is short (nothing is pushed). The store that
+ * publishes the item is seq_cst: a load of the sleepers' count after it cannot come before it. */
+bool weft__deque_push(struct weft__deque *d, uintptr_t item);
+/* Owner only. The newest item, 0 when empty. */
+uintptr_t weft__deque_pop_newest(struct weft__deque *d);
+/* Owner only. Takes the newest item if it is `item`. */
+bool weft__deque_pop_newest_if(struct weft__deque *d, uintptr_t item);
+/* Owner only. The oldest item, 0 when empty (retries when it loses a race to a thief). */
+uintptr_t weft__deque_pop_oldest(struct weft__deque *d);
+/* Any thread. The oldest item. LOST: somebody else got it, try again or go elsewhere. */
+enum weft__steal weft__deque_steal(struct weft__deque *d, uintptr_t *item);
+/* Any thread; a moment's view, never negative. Seq_cst loads: pairs with push's store for the parking protocol. */
+int64_t weft__deque_size(const struct weft__deque *d);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/driver.h -- all that the executor knows of I/O: somebody who can collect ready events.
+ *
+ * At most one thread at a time is in collect (the collector token, executor/idle.h, is the executor's business). collect
+ * makes ready the fibers whose events came, by weft__wake; it may be called by a worker (on its own thread stack or on a
+ * fiber's) and by the reactor thread. It blocks at most `timeout` nanoseconds of real time (0: only looks, WEFT_FOREVER:
+ * until something comes or somebody kicks) and returns the number of wakes it made. */
+#ifndef WEFT_EXECUTOR_DRIVER_H
+#define WEFT_EXECUTOR_DRIVER_H
+
+#include <weft/run.h>
+
+struct weft__driver {
+    int (*start)(struct weft_runtime *rt);                             /* before the workers start; 0 or -errno */
+    void (*stop)(struct weft_runtime *rt);                             /* after the workers have ended: frees everything */
+    unsigned (*collect)(struct weft_runtime *rt, weft_ns timeout);
+    void (*kick)(struct weft_runtime *rt);                             /* any thread: a blocked collect returns soon */
+    bool (*waiting)(struct weft_runtime *rt);                          /* does any task wait for a descriptor? */
+    void (*forked)(struct weft_runtime *rt);                           /* in the child after fork: close descriptors only */
+};
+
+/* The driver's own state, kept by the runtime for it. */
+void weft__runtime_set_io(struct weft_runtime *rt, void *io);
+void *weft__runtime_io(struct weft_runtime *rt);
+
+/* weft_run's body: io/run.c calls it with the epoll driver; tests of the executor alone with NULL. */
+int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size, const struct weft__driver *driver);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/task.h -- the task descriptor, its one word of state, and who may wait for it.
+ *
+ * | state   | claim    | cancel        | add waiter | finish |
+ * | FREE    | -        | -             | -          | -      |  memory in the slab, no task
+ * | NEW     | STARTED  | NEW + C       | yes        | -      |  created, in a ready queue
+ * | STARTED | refused  | STARTED + C   | yes        | DONE   |  on a fiber, or with a helper thread
+ * | DONE    | refused  | refused       | refused    | -      |  outcome in rc; for ever
+ * C: a cancel request waits to be delivered. A task claimed with C never enters its function. LOCK: somebody edits the list
+ * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter.
+ *
+ * Three kinds share this struct: TASK (counted), CHILD (weft_child: only the part up to `refs`, in its parent's frame) and
+ * THREAD (weft_to_thread: counted, never on a fiber, cancel ends it at once). */
+#ifndef WEFT_EXECUTOR_TASK_H
+#define WEFT_EXECUTOR_TASK_H
+
+#include <weft/join.h>
+#include <weft/task.h>
+
+#include "executor/atomic.h"
+#include "executor/base.h"
+#include "executor/inbox.h"
+#include "executor/wait.h"
+
+enum weft__kind { WEFT__KIND_TASK = 1, WEFT__KIND_CHILD, WEFT__KIND_THREAD, WEFT__KIND_FIBER };
+
+enum {
+    WEFT__FREE = 0,
+    WEFT__NEW = 1,
+    WEFT__STARTED = 2,
+    WEFT__DONE = 3,
+    WEFT__STATE = 3,
+    WEFT__C = 4,
+    WEFT__LOCK = 8,
+    WEFT__BITS = 15,
+};
+
+/* Told when a task ends. Fired once, in the thread that ends the task, in the order added. The node's memory is the
+ * waiter's: fire must not touch it after the moment from which its owner may reuse it. */
+struct weft__waiter {
+    alignas(16) struct weft__waiter *next;
+    void (*fire)(struct weft__waiter *waiter, struct weft_task *task);
+};
+
+#define WEFT__INLINE_FRAME 56
+
+enum { WEFT__TASK_HIDDEN = 1, WEFT__TASK_ROOT = 2, WEFT__TASK_HEAP_FRAME = 4, WEFT__TASK_RETRIEVED = 8 };
+
+struct weft_task {
+    struct weft__link link; /* in an inbox; first, with kind: see weft__ready_kind */
+    uint32_t kind;
+    int32_t rc;                            /* the outcome; written before DONE (pairs: TASK-DONE) */
+    _Atomic(uint64_t) word;                /* state and newest waiter */
+    weft_frame *frame;
+    _Atomic(struct weft__fiber *) fiber;   /* set just after the claim (pairs: TASK-FIBER) */
+    struct weft_task *below;               /* who awaits it on the same stack; private to the fiber */
+    _Atomic(uint32_t) requests;            /* weft_cancelling */
+    uint32_t flags;                        /* WEFT__TASK_*; written by one thread at a time */
+    /* ---- a CHILD ends here ---- */
+    _Atomic(uint32_t) refs;
+    uint32_t stack_class;
+    struct weft_runtime *rt;
+    _Atomic(char *) name; /* malloc, NULL: "Task-<id>" */
+    uint64_t id;
+    alignas(8) char inline_frame[WEFT__INLINE_FRAME];
+};
+
+static inline uint64_t weft__task_state(const struct weft_task *t)
+{
+    return weft__load_acquire(&t->word) & WEFT__STATE; /* pairs: TASK-DONE */
+}
+/* The outcome of a DONE task. */
+static inline int weft__task_rc(const struct weft_task *t)
+{
+    return t->rc;
+}
+static inline bool weft__task_counted(const struct weft_task *t)
+{
+    return t->kind != WEFT__KIND_CHILD;
+}
+
+/* A new counted task with two references: the creator's handle and the runtime's. Not yet queued. NULL: memory. */
+struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
+                                    const weft_task_options *options);
+/* Make a NEW task ready: its runtime reference goes into a ready queue of the calling worker (or the injector). */
+void weft__task_schedule(struct weft_task *t);
+/* End a task with an outcome: tells the waiters; gives the runtime's reference back when counted. A success with C pending
+ * becomes -ECANCELED. For THREAD tasks `weft__task_finish_race` returns false when it has ended already (cancelled). */
+void weft__task_finish(struct weft_task *t, int rc);
+bool weft__task_finish_race(struct weft_task *t, int rc);
+
+/* False when the task is DONE (the waiter is not added, fire is not called). Any thread. */
+bool weft__task_add_waiter(struct weft_task *t, struct weft__waiter *waiter);
+/* True: taken out, fire will not be called. False: fire was called, or is being called now. Any thread. */
+bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter);
+
+/* ---- cancellation: a request spreads over tasks without recursion ---- */
+
+struct weft__cancel_list {
+    size_t count, capacity;
+    struct weft_task **tasks; /* referenced (counted ones) */
+    struct weft_task *first[16];
+};
+void weft__cancel_list_init(struct weft__cancel_list *list);
+/* Count a request on t and, unless it has ended, mark it and put it on the list: true. The mark takes effect when the list
+ * is run. For use inside weft__wait_kind.cancel. */
+bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list);
+/* Deliver or pass on all marks, until the list is empty; frees it. */
+void weft__cancel_run(struct weft__cancel_list *list);
+/* If the last request is not needed any more (a scope's own): requests - 1, C dropped at zero. As weft_uncancel. */
+unsigned weft__uncancel(struct weft_task *t);
+
+/* The innermost task of a fiber, the counted one under it, and the runtime. */
+struct weft_task *weft__fiber_task(struct weft__fiber *f);
+struct weft_task *weft__fiber_counted_task(struct weft__fiber *f);
+
+/* Wait for t on behalf of the calling fiber as weft_await does when it has to suspend. */
+int weft__await_suspended(struct weft__fiber *f, struct weft_task *t);
+
+#endif

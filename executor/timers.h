@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/timers.h -- see timers.c: one worker's deadlines, ordered by (instant, order of setting). */
+#ifndef WEFT_EXECUTOR_TIMERS_H
+#define WEFT_EXECUTOR_TIMERS_H
+
+#include "executor/atomic.h"
+#include "executor/base.h"
+
+struct weft__timers;
+
+struct weft__timer {
+    weft_ns deadline;
+    void (*fire)(struct weft__timer *timer); /* under the home's guard: short, never takes a timers' guard */
+    struct weft__timers *home;               /* where it is set; valid while pending */
+    _Atomic(uint32_t) index;                 /* place in the heap, WEFT__TIMER_IDLE when not pending */
+};
+#define WEFT__TIMER_IDLE UINT32_MAX
+
+struct weft__timers {
+    alignas(WEFT__CACHELINE) uint32_t guard;
+    struct weft__timer_entry *heap; /* 4-ary: deadline, sequence, timer */
+    uint32_t count, capacity;
+    uint64_t sequence;
+    _Atomic(int64_t) earliest; /* least deadline, WEFT_FOREVER when there is none; read without the guard */
+    _Atomic(uint64_t) fired;
+};
+
+void weft__timers_init(struct weft__timers *ts);
+void weft__timers_destroy(struct weft__timers *ts);
+void weft__timer_init(struct weft__timer *t, void (*fire)(struct weft__timer *));
+/* Any thread. 0 or -ENOMEM. The timer must be idle. */
+int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns deadline);
+/* Any thread. When it returns the timer is idle and its fire is not running. True: it was pending, it did not fire. */
+bool weft__timer_cancel(struct weft__timer *t);
+/* Any thread. Fire what is due at `now`, at most `limit`, in order; returns how many. `try_only`: give up when the guard
+ * is taken. */
+unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit, bool try_only);
+static inline weft_ns weft__timers_earliest(const struct weft__timers *ts)
+{
+    return weft__load_seq_cst(&ts->earliest); /* pairs: TIMER-PARK, the seq_cst store in set */
+}
+
+#endif

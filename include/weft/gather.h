@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft/gather.h -- waiting for several tasks, or for one in another way than weft_await. */
+#ifndef WEFT_GATHER_H
+#define WEFT_GATHER_H
+
+#include <weft/task.h>
+
+WEFT_BEGIN_DECLS
+
+#define weft__LIST(...)                                                                                               \
+    (weft_task *const[]){__VA_ARGS__}, sizeof((weft_task *const[]){__VA_ARGS__}) / sizeof(weft_task *)
+
+/* Wait for all the tasks:    int rc = weft_gather(a, b, c);
+ * Results stay in the tasks (weft_result), so they are in the order of the arguments whatever the order of completion.
+ * 0 when all ended well. The first task to fail ends the wait at once with its error, and the others run on,
+ * uncancelled. A task that ends cancelled ends the wait with -ECANCELED in the same way. A task given twice counts once.
+ * On cancellation of the caller all unfinished tasks are cancelled, and the caller goes on when all have ended.
+ * Only inside a task. asyncio: await gather(...). */
+#define weft_gather(...) weft_gather_n(weft__LIST(__VA_ARGS__))
+WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
+
+/* The same, but errors and cancellations of the tasks are only outcomes to look at (weft_status, weft_cancelled):
+ * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled.
+ * asyncio: await gather(..., return_exceptions=True). */
+#define weft_gather_settled(...) weft_gather_settled_n(weft__LIST(__VA_ARGS__))
+WEFT_API int weft_gather_settled_n(weft_task *const tasks[], size_t n);
+
+enum weft_return_when {
+    WEFT_ALL_COMPLETED = 0,
+    WEFT_FIRST_COMPLETED,
+    WEFT_FIRST_EXCEPTION, /* the first that fails (a cancelled one does not count), else all */
+};
+
+/* Wait until some or all of the tasks have ended, or `timeout` nanoseconds have passed (WEFT_FOREVER: no limit).
+ * Raises no error of the tasks, cancels nothing. Returns how many of the n have ended (ask weft_done which), -EINVAL for
+ * n == 0, or -ECANCELED when the caller was cancelled. Only inside a task. asyncio: wait. */
+WEFT_API int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, weft_ns timeout);
+
+/* Await a task, but no longer than `timeout`: then it is cancelled, waited for until it has ended, and the result is
+ * -ETIMEDOUT; if it answers the cancellation with a value or an error, that is the result. A timeout of zero or less
+ * never starts an unstarted task. On cancellation of the caller as weft_await. asyncio: wait_for. */
+WEFT_API int weft_wait_for(weft_task *t, weft_ns timeout);
+
+/* Await a task without passing one's own cancellation on: -ECANCELED when the caller is cancelled, and the task runs on.
+ * asyncio: await shield(task). */
+WEFT_API int weft_shield(weft_task *t);
+
+WEFT_END_DECLS
+
+#endif

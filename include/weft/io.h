@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft/io.h -- sockets and streams: listen, accept, connect, read, write, close; and waiting for foreign descriptors.
+ *
+ * All calls are for tasks, on any worker, unless said otherwise. Those that may have to wait suspend only the calling
+ * task, deliver its cancellation as -ECANCELED, and obey a weft_timeout around them. A cancelled read has taken no byte;
+ * a cancelled write may have sent a part (weft_stream_written tells).
+ *
+ * A stream has one reader and one writer at a time (they may be two tasks); a second one gets -EBUSY. weft_close while a
+ * task waits on the object wakes that task with -EBADF. The object is freed when the last call on it has returned.
+ *
+ * Addresses are texts: "127.0.0.1:8080", "[::1]:8080", "localhost:http", ":8080" (all interfaces), "unix:/path",
+ * "unix:@abstract". Names are looked up on a helper thread. */
+#ifndef WEFT_IO_H
+#define WEFT_IO_H
+
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <weft/base.h>
+
+WEFT_BEGIN_DECLS
+
+typedef struct weft_stream weft_stream;
+typedef struct weft_listener weft_listener;
+
+enum { WEFT_READABLE = 1, WEFT_WRITABLE = 2 };
+
+/* ---- descriptors of other libraries ---- */
+
+/* Wait until fd is readable and / or writable (WEFT_READABLE | WEFT_WRITABLE), or `timeout` has passed (WEFT_FOREVER: no
+ * limit). Level-triggered: returns at once what holds already. Returns the conditions that hold (an error or hang-up
+ * counts as both), -ETIMEDOUT, -ECANCELED, -EBADF, -EPERM for a file that cannot be polled, -EBUSY when fd is being
+ * waited for in the same direction already. The descriptor stays the caller's. asyncio: add_reader, add_writer. */
+WEFT_API WEFT_NODISCARD int weft_fd_wait(int fd, int interest, weft_ns timeout);
+
+/* ---- listening ---- */
+
+typedef struct weft_listen_options {
+    size_t size;
+    int backlog;     /* 0: 1024 */
+    bool reuse_port; /* SO_REUSEPORT */
+    bool keep_path;  /* unix: do not remove a stale socket file first */
+} weft_listen_options;
+#define WEFT_LISTEN_OPTIONS(...) (&(weft_listen_options){.size = sizeof(weft_listen_options), __VA_ARGS__})
+
+/* Open a listening socket. 0 and *out; a negative errno. Suspends only to look a name up. asyncio: start_server. */
+WEFT_API WEFT_NODISCARD int weft_listen(weft_listener **out, const char *address);
+WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options, weft_listener **out, const char *address);
+/* Wait for the next connection. 0 and *out. When descriptors or memory run out it waits and resumes when a stream is closed
+ * or a moment has passed, without spinning; connections that died in the queue are skipped. -EBADF: closed. */
+WEFT_API WEFT_NODISCARD int weft_accept(weft_listener *l, weft_stream **out);
+/* "127.0.0.1:43210": the address bound, with the port the kernel chose. Copied, terminated. 0 or -errno. */
+WEFT_API int weft_listener_address(const weft_listener *l, char *buf, size_t size);
+/* Stop accepting; connections already accepted are not touched. Any thread that runs a task of the runtime. */
+WEFT_API void weft_listener_close(weft_listener *l);
+
+/* ---- streams ---- */
+
+/* Connect. 0 and *out, or a negative errno; all addresses of a name are tried in turn. asyncio: open_connection. */
+WEFT_API WEFT_NODISCARD int weft_connect(weft_stream **out, const char *address);
+/* Make a stream of a connected socket or pipe end; the stream owns fd from now on (also on error it is not closed). */
+WEFT_API WEFT_NODISCARD int weft_stream_adopt(weft_stream **out, int fd);
+
+/* Read what there is, 1..n bytes; waits if there is nothing. 0 only at the end of the stream. asyncio: read(n). */
+WEFT_API WEFT_NODISCARD ssize_t weft_read(weft_stream *s, void *buf, size_t n);
+/* Read exactly n bytes. n; or, when the stream ended first, -EPIPE: what came stays readable. asyncio: readexactly. */
+WEFT_API WEFT_NODISCARD ssize_t weft_read_exactly(weft_stream *s, void *buf, size_t n);
+/* Read up to and including the byte `end`: the number of bytes, at most n; -ENOBUFS when n bytes came without it, -EPIPE
+ * when the stream ended first; in both cases nothing is taken. asyncio: readuntil. */
+WEFT_API WEFT_NODISCARD ssize_t weft_read_until(weft_stream *s, char end, void *buf, size_t n);
+/* The bytes received and not yet taken, without copying: waits until there are more than `have` of them, sets *data and
+ * returns their number; 0 at the end of the stream (then *data still holds those `have`); -ENOBUFS when `have` fills the
+ * buffer (WEFT_STREAM_BUFFER bytes). They stay valid until the next read call on the stream. While it waits with nothing
+ * received the stream holds no buffer. */
+#define WEFT_STREAM_BUFFER ((size_t)16 * 1024)
+WEFT_API WEFT_NODISCARD ssize_t weft_peek(weft_stream *s, size_t have, const char **data);
+/* Take n of the peeked bytes. n is at most what weft_peek returned. Never suspends. */
+WEFT_API void weft_consume(weft_stream *s, size_t n);
+
+/* Write all n bytes; waits while the peer reads slower than that, so memory stays bounded. 0 or a negative errno
+ * (-EPIPE, -ECONNRESET when the peer is gone; never SIGPIPE). asyncio: write + drain. */
+WEFT_API WEFT_NODISCARD int weft_write(weft_stream *s, const void *buf, size_t n);
+/* The same for several buffers; the array is not changed. At most 64 of them. */
+WEFT_API WEFT_NODISCARD int weft_writev(weft_stream *s, const struct iovec *parts, int n);
+/* The number of bytes the stream has sent in its life. */
+WEFT_API uint64_t weft_stream_written(const weft_stream *s);
+
+/* Close one direction: WEFT_WRITABLE sends the end of the stream to the peer and reading goes on (half-close). */
+WEFT_API int weft_shutdown(weft_stream *s, int interest);
+/* Wait until the peer has closed its side, throwing away what still comes, at most `timeout`: 0, -ETIMEDOUT, -errno. */
+WEFT_API WEFT_NODISCARD int weft_drain_until_end(weft_stream *s, weft_ns timeout);
+/* Close the stream. Never suspends. A reset (data unread, peer told at once) is asked for with weft_stream_abort. */
+WEFT_API void weft_stream_close(weft_stream *s);
+WEFT_API void weft_stream_abort(weft_stream *s);
+/* The descriptor, for options and addresses; it stays the stream's. */
+WEFT_API int weft_stream_fd(const weft_stream *s);
+
+#ifndef __cplusplus
+/* weft_close(x): close a stream or a listener. NULL is allowed. */
+#define weft_close(x) _Generic((x), weft_stream *: weft_stream_close, weft_listener *: weft_listener_close)(x)
+#else
+WEFT_END_DECLS
+static inline void weft_close(weft_stream *s) { weft_stream_close(s); }
+static inline void weft_close(weft_listener *l) { weft_listener_close(l); }
+WEFT_BEGIN_DECLS
+#endif
+
+/* ---- names ---- */
+
+/* Look "host:port" up on a helper thread and write the numeric forms ("127.0.0.1:80", "[::1]:80"), each terminated, one
+ * after the other into buf. Returns how many fitted (at least 1) or -ENOENT (no such name), -EAGAIN (no answer), -EINVAL,
+ * -ECANCELED. asyncio: getaddrinfo. */
+WEFT_API WEFT_NODISCARD int weft_resolve(const char *address, char *buf, size_t size);
+
+/* ---- signals ---- */
+
+/* Wait for one of the signals; returns its number, or -ECANCELED, -EINVAL. From the first call on a signal is delivered to
+ * waiting tasks instead of its former action, and stays so until the runtime ends; one that comes while nobody waits is
+ * kept for the next wait. Several tasks may wait for the same signal: each gets it. asyncio: add_signal_handler. */
+WEFT_API WEFT_NODISCARD int weft_signal_wait(const int signals[], size_t n);
+
+WEFT_END_DECLS
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft/metrics.h -- the runtime's own account: what it did, where its workers are, what its tasks wait for. */
+#ifndef WEFT_METRICS_H
+#define WEFT_METRICS_H
+
+#include <weft/run.h>
+
+WEFT_BEGIN_DECLS
+
+/* Distance of a thief from its victim, near to far. */
+enum weft_distance { WEFT_NEAR_SMT = 0, WEFT_NEAR_CACHE, WEFT_NEAR_NODE, WEFT_NEAR_PACKAGE, WEFT_FAR, WEFT_DISTANCES };
+
+/* Counters since the start of the runtime. Read without stopping anybody: each is exact, all together are a moment. */
+typedef struct weft_metrics {
+    size_t size;                       /* set by the caller to sizeof(weft_metrics) */
+    uint64_t tasks_created;            /* by weft_create_task, weft_submit, groups, weft_to_thread */
+    uint64_t tasks_finished;
+    uint64_t tasks_inlined;            /* of these, run on the stack of the task that awaited them */
+    uint64_t forks;                    /* weft_fork children */
+    uint64_t switches;                 /* from one stack to another */
+    uint64_t steals[WEFT_DISTANCES];   /* successful, by distance */
+    uint64_t stolen;                   /* tasks taken by them */
+    uint64_t steal_misses;             /* looks at a victim that had nothing to give */
+    uint64_t parks;                    /* times a worker went to sleep */
+    uint64_t wakes;                    /* times a worker was woken by another thread */
+    uint64_t injected;                 /* tasks that came from outside the workers */
+    uint64_t timers_fired;
+    uint64_t reactor_batches;          /* epoll_wait calls that returned events */
+    uint64_t reactor_events;
+    uint64_t reactor_ticks;            /* times the reactor thread looked after the workers */
+    uint64_t slow_tasks;               /* steps longer than the option slow_task */
+    uint64_t late_wakes;               /* ready tasks the reactor's tick found waiting beside a parked worker */
+    uint64_t stacks_live, stacks_cached, stack_faults_new; /* stacks in use; kept warm; mapped in all */
+    uint64_t helper_threads;           /* of weft_to_thread, now */
+} weft_metrics;
+
+/* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
+WEFT_API int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out);
+
+/* Where a worker is: the CPU it is pinned to (-1: not pinned to one CPU), its NUMA node (-1: unknown), and whether the
+ * kernel confirmed that. 0, -EINVAL. */
+typedef struct weft_place {
+    int cpu, node;
+    bool pinned;
+    unsigned cpus; /* the number of CPUs the worker may run on */
+} weft_place;
+WEFT_API int weft_worker_place(weft_runtime *rt, unsigned worker, weft_place *out);
+
+/* Write the account as text (for people) to a file descriptor: workers and their places, tasks, steals by distance, parks,
+ * reactor batches. 0 or -errno. Any thread. Blocks on the descriptor. */
+WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
+
+/* Write one line per task that has not ended: its name, function, state and what it waits for. 0 or -errno. */
+WEFT_API int weft_dump_tasks(weft_runtime *rt, int fd);
+
+WEFT_END_DECLS
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft/run.h -- starting a runtime, and what it may use of the machine. */
+#ifndef WEFT_RUN_H
+#define WEFT_RUN_H
+
+#include <weft/coroutine.h>
+
+WEFT_BEGIN_DECLS
+
+/* A running set of worker threads and one reactor thread. Several may live in one process. */
+typedef struct weft_runtime weft_runtime;
+
+/* How workers are bound to the machine. */
+enum weft_pin {
+    WEFT_PIN_DEFAULT = 0, /* WEFT_PIN_CORE when every worker gets a CPU of its own, else WEFT_PIN_NONE */
+    WEFT_PIN_NONE,        /* the kernel places the workers */
+    WEFT_PIN_NODE,        /* each worker may run on the allowed CPUs of one NUMA node */
+    WEFT_PIN_CORE,        /* each worker runs on one CPU */
+};
+
+/* In which order ready tasks run. */
+enum weft_order {
+    WEFT_ORDER_DEFAULT = 0, /* first in first out with shortcuts: what is awaited and not yet started runs at once */
+    WEFT_ORDER_FIFO,        /* asyncio's own order, without shortcuts; meaningful with one worker */
+};
+
+enum weft_clock {
+    WEFT_CLOCK_REAL = 0, /* CLOCK_MONOTONIC */
+    WEFT_CLOCK_VIRTUAL,  /* starts at 0 and jumps to the next deadline whenever nothing is ready: an hour of timeouts
+                            passes in a moment, the same way each time */
+};
+
+/* What a runtime is told at its start. A field left zero means the default named beside it. */
+typedef struct weft_options {
+    size_t size;          /* set by WEFT_OPTIONS: the library reads no byte beyond it */
+    unsigned workers;     /* worker threads; 0: one per CPU that this process may use (affinity mask, cpuset and
+                             cgroup CPU quota, whichever is least). At most WEFT_MAX_WORKERS */
+    unsigned pin;         /* enum weft_pin */
+    unsigned order;       /* enum weft_order */
+    unsigned clock;       /* enum weft_clock */
+    unsigned no_inline;   /* 1: never run an awaited, unstarted task on its awaiter's stack */
+    unsigned max_threads; /* most helper threads for weft_to_thread; 0: 64 */
+    size_t stack_size;    /* bytes of stack guaranteed to each task; 0: 32 KiB. At most WEFT_MAX_STACK */
+    weft_ns slow_task;    /* report a task that runs longer than this without suspending (it blocks its worker);
+                             0: 100 ms, WEFT_FOREVER: never. Not on the virtual clock */
+    uint64_t seed;        /* of the choice of victims; 0: from the kernel */
+    /* Receives one line per report: a slow task, an error nobody asked for, a pin that was refused. NULL: to stderr.
+     * Called from any thread of the runtime; must not call weft. */
+    void (*report)(void *user, const char *line);
+    void *report_user;
+    /* Called in the thread that called weft_run, once all workers have stopped, with the runtime's final account
+     * (weft/metrics.h may be used on it). NULL: not called. */
+    void (*at_end)(void *user, weft_runtime *rt);
+    void *at_end_user;
+} weft_options;
+
+#define WEFT_MAX_WORKERS 1024u
+#define WEFT_MAX_STACK ((size_t)8 * 1024 * 1024)
+#define WEFT_OPTIONS(...) (&(weft_options){.size = sizeof(weft_options), __VA_ARGS__})
+
+/* Start a runtime with default options, run one coroutine as its main task, cancel and await whatever it left
+ * running, stop, free everything:    int rc = weft_run(serve, .port = 80);
+ * Returns what the coroutine returned: 0 or a count, a negative errno, -ECANCELED if it ended cancelled; or the error
+ * that kept the runtime from starting: -EINVAL (options), -ENOMEM, -EAGAIN (threads), -EMFILE; -EDEADLK on the virtual
+ * clock when nothing can ever go on; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
+ * inside another's worker. The calling thread sleeps meanwhile. asyncio: run(). */
+#define weft_run(...) weft__RUN(NULL, __VA_ARGS__, )
+/* The same with options: weft_run_with(WEFT_OPTIONS(.workers = 2), serve, .port = 80). */
+#define weft_run_with(options, ...) weft__RUN(options, __VA_ARGS__, )
+
+#define weft__RUN(options, fn, ...) weft_run_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
+/* The frame is copied; after the run the main task's frame, results included, is copied back to `frame`. */
+WEFT_API int weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size);
+
+/* The runtime the calling task (or weft_to_thread function) belongs to; NULL outside. Borrowed. asyncio:
+ * get_running_loop(). */
+WEFT_API weft_runtime *weft_runtime_current(void);
+
+/* The number of workers. Any thread. */
+WEFT_API unsigned weft_runtime_workers(const weft_runtime *rt);
+
+WEFT_END_DECLS
+
+#endif
