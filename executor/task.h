@@ -55,10 +55,14 @@ struct weft_task {
     _Atomic(struct weft__fiber *) fiber;   /* set just after the claim (pairs: TASK-FIBER) */
     struct weft_task *below;               /* who awaits it on the same stack; private to the fiber */
     _Atomic(uint32_t) requests;            /* weft_cancelling */
-    uint32_t flags;                        /* WEFT__TASK_*; written by one thread at a time */
-    /* ---- a CHILD ends here ---- */
-    _Atomic(uint32_t) refs;
-    uint32_t stack_class;
+    _Atomic(uint32_t) flags;               /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
+    union {
+        struct weft_task *parent; /* CHILD: the task that forked it, and here a CHILD ends */
+        struct {
+            _Atomic(uint32_t) refs;
+            uint32_t stack_class;
+        };
+    };
     struct weft_runtime *rt;
     _Atomic(char *) name; /* malloc, NULL: "Task-<id>" */
     uint64_t id;
@@ -74,10 +78,18 @@ static inline int weft__task_rc(const struct weft_task *t)
 {
     return t->rc;
 }
+/* Somebody looks at the outcome, now or when it comes: an error is then nobody's loss to report. Any thread. */
+static inline void weft__task_set_retrieved(struct weft_task *t)
+{
+    if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_RETRIEVED)) /* relaxed: the flag stands for itself */
+        weft__fetch_or_acq_rel(&t->flags, WEFT__TASK_RETRIEVED); /* pairs: TASK-REFS, read after the last unref */
+}
 static inline bool weft__task_counted(const struct weft_task *t)
 {
     return t->kind != WEFT__KIND_CHILD;
 }
+
+_Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
 
 /* A new counted task with two references: the creator's handle and the runtime's. Not yet queued. NULL: memory. */
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,

@@ -11,8 +11,8 @@ struct weft__timers;
 struct weft__timer {
     weft_ns deadline;
     void (*fire)(struct weft__timer *timer); /* under the home's guard: short, never takes a timers' guard */
-    struct weft__timers *home;               /* where it is set; valid while pending */
-    _Atomic(uint32_t) index;                 /* place in the heap, WEFT__TIMER_IDLE when not pending */
+    _Atomic(struct weft__timers *) home;     /* where it is set; valid while pending */
+    _Atomic(uint32_t) index;                 /* place in the heap; WEFT__TIMER_IDLE; timers.c: while fire runs */
 };
 #define WEFT__TIMER_IDLE UINT32_MAX
 

@@ -24,6 +24,11 @@
 #ifdef __cplusplus
 #define WEFT_BEGIN_DECLS extern "C" {
 #define WEFT_END_DECLS }
+/* A temporary with an address, as C's compound literals have: it lives to the end of the full expression. */
+template <class T> struct weft__box {
+    T value;
+    T *address() { return &value; }
+};
 #else
 #define WEFT_BEGIN_DECLS
 #define WEFT_END_DECLS

@@ -18,7 +18,7 @@
  *
  * The function returns 0 (or a count) for success, a negative errno for an error, and -ECANCELED to end cancelled.
  *
- * In C++ the same macros work (C++20; g++ and clang++ accept them earlier with -Wno-pedantic), or build the frame by
+ * In C++20 the same macros work (g++ -Wextra: with -Wno-missing-field-initializers); in earlier C++ build the frame by
  * hand: struct fetch f{}; f.frame_.coro = &fetch_coro_; f.url = u; weft_create_task_(nullptr, &f.frame_).
  * An exception must not leave a coroutine: that ends the program with a message that names it. */
 #ifndef WEFT_COROUTINE_H
@@ -56,17 +56,11 @@ typedef struct weft_frame {
 /* The frame of a call of fn, as a temporary. Internal: the macros below and in the other headers use it. */
 #ifdef __cplusplus
 #define weft__FRAME(fn, ...)                                                                                          \
-    (&static_cast<weft_frame &>(weft__frame_box<struct fn>{{.frame_ = {&fn##_coro_}, __VA_ARGS__}}.value.frame_))
+    (&weft__box<struct fn>{{.frame_ = {&fn##_coro_}, __VA_ARGS__}}.address()->frame_)
 #else
 #define weft__FRAME(fn, ...) (&(struct fn){.frame_ = {&fn##_coro_}, __VA_ARGS__}.frame_)
 #endif
 
 WEFT_END_DECLS
-
-#ifdef __cplusplus
-template <class Frame> struct weft__frame_box {
-    Frame value;
-};
-#endif
 
 #endif

@@ -5,10 +5,23 @@
 
 #include <weft/task.h>
 
+#ifdef __cplusplus
+#include <initializer_list>
+#endif
+
 WEFT_BEGIN_DECLS
 
-#define weft__LIST(...)                                                                                               \
-    (weft_task *const[]){__VA_ARGS__}, sizeof((weft_task *const[]){__VA_ARGS__}) / sizeof(weft_task *)
+/* call(tasks, n) for tasks given one by one. */
+#ifdef __cplusplus
+#define weft__ON_LIST(call, ...) weft__on_list((call), {__VA_ARGS__})
+static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::initializer_list<weft_task *> tasks)
+{
+    return call(tasks.begin(), tasks.size());
+}
+#else
+#define weft__ON_LIST(call, ...)                                                                                      \
+    call((weft_task *const[]){__VA_ARGS__}, sizeof((weft_task *const[]){__VA_ARGS__}) / sizeof(weft_task *))
+#endif
 
 /* Wait for all the tasks:    int rc = weft_gather(a, b, c);
  * Results stay in the tasks (weft_result), so they are in the order of the arguments whatever the order of completion.
@@ -16,13 +29,13 @@ WEFT_BEGIN_DECLS
  * uncancelled. A task that ends cancelled ends the wait with -ECANCELED in the same way. A task given twice counts once.
  * On cancellation of the caller all unfinished tasks are cancelled, and the caller goes on when all have ended.
  * Only inside a task. asyncio: await gather(...). */
-#define weft_gather(...) weft_gather_n(weft__LIST(__VA_ARGS__))
+#define weft_gather(...) weft__ON_LIST(weft_gather_n, __VA_ARGS__)
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
 
 /* The same, but errors and cancellations of the tasks are only outcomes to look at (weft_status, weft_cancelled):
  * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled.
  * asyncio: await gather(..., return_exceptions=True). */
-#define weft_gather_settled(...) weft_gather_settled_n(weft__LIST(__VA_ARGS__))
+#define weft_gather_settled(...) weft__ON_LIST(weft_gather_settled_n, __VA_ARGS__)
 WEFT_API int weft_gather_settled_n(weft_task *const tasks[], size_t n);
 
 enum weft_return_when {

@@ -40,7 +40,12 @@ typedef struct weft_listen_options {
     bool reuse_port; /* SO_REUSEPORT */
     bool keep_path;  /* unix: do not remove a stale socket file first */
 } weft_listen_options;
+#ifdef __cplusplus
+#define WEFT_LISTEN_OPTIONS(...)                                                                                      \
+    (weft__box<weft_listen_options>{{.size = sizeof(weft_listen_options), __VA_ARGS__}}.address())
+#else
 #define WEFT_LISTEN_OPTIONS(...) (&(weft_listen_options){.size = sizeof(weft_listen_options), __VA_ARGS__})
+#endif
 
 /* Open a listening socket. 0 and *out; a negative errno. Suspends only to look a name up. asyncio: start_server. */
 WEFT_API WEFT_NODISCARD int weft_listen(weft_listener **out, const char *address);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft/queue.h -- queues between tasks: asyncio.Queue, LifoQueue, PriorityQueue, for items of one fixed size.
  *
- * Items are copied in and out. A queue is one allocated object; all calls may come from any worker, the _nowait ones and
- * weft_queue_task_done, _shutdown, _size from any thread. A getter or putter that is cancelled takes or puts nothing. */
+ * Items are copied in and out. A queue is one allocated object; all calls may come from any worker, the _nowait ones
+ * and weft_queue_task_done, _shutdown, _size from any thread. A getter or putter that is cancelled takes or puts
+ * nothing. */
 #ifndef WEFT_QUEUE_H
 #define WEFT_QUEUE_H
 
@@ -17,12 +18,14 @@ typedef struct weft_queue weft_queue;
 WEFT_API WEFT_NODISCARD weft_queue *weft_queue_create(size_t item_size, size_t maxsize);
 /* Last in, first out. asyncio: LifoQueue. */
 WEFT_API WEFT_NODISCARD weft_queue *weft_lifo_queue_create(size_t item_size, size_t maxsize);
-/* Lowest first by `compare` (negative, zero, positive, as for qsort); ties in the order put. asyncio: PriorityQueue. */
+/* Lowest first by `compare` (negative, zero, positive, as for qsort); ties in the order put. `compare` runs while the
+ * queue is guarded: it must be short and call nothing of weft. asyncio: PriorityQueue. */
 WEFT_API WEFT_NODISCARD weft_queue *weft_priority_queue_create(size_t item_size, size_t maxsize,
                                                               int (*compare)(const void *a, const void *b));
 WEFT_API void weft_queue_destroy(weft_queue *q);
 
-/* Put one item, copied from *item; suspends while the queue is full. 0; -ECANCELED; -ESHUTDOWN after shutdown. */
+/* Put one item, copied from *item; suspends while the queue is full. 0; -ECANCELED; -ESHUTDOWN after shutdown;
+ * -ENOMEM. */
 #define weft_queue_put(q, item) weft_queue_put_((q), (item), sizeof *(item))
 /* Take one item into *item; suspends while the queue is empty. 0; -ECANCELED; -ESHUTDOWN: shut down and empty. */
 #define weft_queue_get(q, item) weft_queue_get_((q), (item), sizeof *(item))

@@ -56,7 +56,11 @@ typedef struct weft_options {
 
 #define WEFT_MAX_WORKERS 1024u
 #define WEFT_MAX_STACK ((size_t)8 * 1024 * 1024)
+#ifdef __cplusplus
+#define WEFT_OPTIONS(...) (weft__box<weft_options>{{.size = sizeof(weft_options), __VA_ARGS__}}.address())
+#else
 #define WEFT_OPTIONS(...) (&(weft_options){.size = sizeof(weft_options), __VA_ARGS__})
+#endif
 
 /* Start a runtime with default options, run one coroutine as its main task, cancel and await whatever it left
  * running, stop, free everything:    int rc = weft_run(serve, .port = 80);

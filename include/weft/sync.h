@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft/sync.h -- lock, event, condition, semaphore, barrier: asyncio's, for tasks on any worker.
  *
- * The objects are plain memory with a static initialiser or an init function; they need no destroy call and must outlive
- * their waiters. Waiters are served first come first served. A waiter that is cancelled takes nothing; a wake-up that
- * had already reached it is passed on. Calls that cannot suspend may come from any thread, those that can only from
- * tasks. Everything before a release, set or notify happens before what it wakes. */
+ * The objects are plain memory with a static initialiser or an init function; they need no destroy call and must
+ * outlive their waiters. Waiters are served first come first served. A waiter that is cancelled takes nothing; a
+ * wake-up that had already reached it is passed on. Calls that cannot suspend may come from any thread, those that
+ * can only from tasks. Everything before a release, set or notify happens before what it wakes. */
 #ifndef WEFT_SYNC_H
 #define WEFT_SYNC_H
 
@@ -57,9 +57,11 @@ typedef struct weft_condition {
 #define WEFT_CONDITION_INIT(lock) {{NULL, NULL, 0, 0}, (lock)}
 WEFT_API void weft_condition_init(weft_condition *c, weft_lock *lock);
 /* Release the lock, wait to be notified, take the lock again. 0 or -ECANCELED, in both cases with the lock held;
- * -EPERM if the lock is not held. A cancelled waiter that had been notified hands that on. */
+ * -EPERM if the lock is not held. A cancelled waiter that had been notified hands that on. It may return 0 without a
+ * notification meant for it: wait in a loop until what you wait for is true. */
 WEFT_API WEFT_NODISCARD int weft_condition_wait(weft_condition *c);
-/* Wake at most n waiters, first come first served; they go on when they get the lock. 0; -EPERM if the lock is not held. */
+/* Wake at most n waiters, first come first served; they go on when they get the lock. 0; -EPERM if the lock is not
+ * held. */
 WEFT_API int weft_condition_notify(weft_condition *c, size_t n);
 WEFT_API int weft_condition_notify_all(weft_condition *c);
 
@@ -85,12 +87,12 @@ WEFT_API bool weft_semaphore_locked(const weft_semaphore *s);
 /* ---- barrier (asyncio.Barrier) ---- */
 typedef struct weft_barrier {
     weft__waitlist waiters_;
-    uint32_t parties_, count_, draining_, broken_, resetting_;
+    uint32_t parties_, count_, state_;
 } weft_barrier;
-/* 0; -EINVAL for no parties. */
+/* 0; -EINVAL for no parties or more than INT32_MAX. */
 WEFT_API int weft_barrier_init(weft_barrier *b, uint32_t parties);
-/* Wait until `parties` tasks wait, then all go on: 0..parties-1 by order of arrival; -ECANCELED (the place is free again);
- * -EPIPE when the barrier is or gets broken. A newcomer during release waits for the next round. */
+/* Wait until `parties` tasks wait, then all go on: 0..parties-1, the number inside on arrival; -ECANCELED (the place
+ * is free again); -EPIPE when the barrier is or gets broken. A newcomer during release waits for the next round. */
 WEFT_API WEFT_NODISCARD int weft_barrier_wait(weft_barrier *b);
 /* Those waiting get -EPIPE; the barrier works again. Any thread. Never suspends. */
 WEFT_API void weft_barrier_reset(weft_barrier *b);

@@ -31,7 +31,11 @@ typedef struct weft_task_options {
     const char *name;  /* copied; NULL: "Task-N" */
     size_t stack_size; /* bytes guaranteed; 0: the runtime's stack_size; at most WEFT_MAX_STACK */
 } weft_task_options;
+#ifdef __cplusplus
+#define WEFT_TASK_OPTIONS(...) (weft__box<weft_task_options>{{.size = sizeof(weft_task_options), __VA_ARGS__}}.address())
+#else
 #define WEFT_TASK_OPTIONS(...) (&(weft_task_options){.size = sizeof(weft_task_options), __VA_ARGS__})
+#endif
 
 /* Create a task that runs the coroutine concurrently:    weft_task *t = weft_create_task(fetch, .url = u);
  * The arguments are copied; the body has not begun when the call returns on one worker, and may begin at once on

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/await.c -- creating, awaiting, sleeping; and running at once what is awaited and has not started.
+ *
+ * An awaited, unstarted task may run right on its awaiter's stack, as a plain call, because the awaiter can only go on after
+ * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
+ * conditions (may_inline): default order; both have the same stack class and enough stack is left; no request is pending for
+ * the awaiter's chain; not more than INLINE_LIMIT in a row without a turn of the scheduler, so that timers, I/O and others get
+ * theirs; and the claim succeeded.
+ *
+ * Structured children (weft_fork, weft_join) live in the parent's frame. The right to run one belongs to whoever takes its
+ * entry from a join stack, so an entry never outlives the frame. The parent takes its child back if it is the newest entry of
+ * the worker it is on now; else it waits for whoever runs it. A join always ends before its frame.
+ *
+ * Threads: the calling task's. */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "executor/runtime.h"
+
+#define INLINE_LIMIT 64
+
+/* ---- waiting for a task ------------------------------------------------------------------------------------------ */
+
+static bool cancel_awaited(struct weft__fiber *f, void *object, struct weft__cancel_list *list)
+{
+    (void)f;
+    return weft__cancel_mark(object, list);
+}
+
+static const struct weft__wait_kind await_task = {"task", cancel_awaited};
+
+static void awaited_ended(struct weft__waiter *waiter, struct weft_task *t)
+{
+    struct weft__await *a = weft__container_of(waiter, struct weft__await, waiter);
+    struct weft__fiber *f = a->fiber;
+    uint32_t ticket = a->ticket;
+    (void)t;
+    weft__store_release(&a->fired, 1); /* pairs: AWAIT-FIRED; the node is not touched after this */
+    weft__wake(f, ticket, WEFT__WOKEN);
+}
+
+int weft__await_suspended(struct weft__fiber *f, struct weft_task *t)
+{
+    struct weft__await *a = &f->await;
+    a->waiter.fire = awaited_ended;
+    a->fiber = f;
+    weft__store_relaxed(&a->fired, 0); /* relaxed: add_waiter publishes */
+    a->ticket = weft__wait_begin(f, &await_task, t);
+    bool added = weft__task_add_waiter(t, &a->waiter);
+    if (!added)
+        weft__wake(f, a->ticket, WEFT__WOKEN);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    if (how == WEFT__CANCELLED) {
+        /* The task had ended already when the request came (or awaits this one in a circle). */
+        if (!added || weft__task_remove_waiter(t, &a->waiter))
+            return -ECANCELED;
+        for (unsigned turns = 0; weft__load_acquire(&a->fired) == 0; turns++) { /* pairs: AWAIT-FIRED */
+            if (turns < 128)
+                weft__cpu_relax();
+            else
+                sched_yield();
+        }
+        return -ECANCELED;
+    }
+    return weft__task_rc(t);
+}
+
+static bool in_chain(struct weft__fiber *f, const struct weft_task *t)
+{
+    for (const struct weft_task *at = f->task; at != NULL; at = at->below) {
+        if (at == t)
+            return true;
+    }
+    return false;
+}
+
+static inline bool stack_fits(struct weft__fiber *f, uint32_t stack_class)
+{
+    return stack_class <= f->stack.size_class && weft__fiber_stack_left(f) >= WEFT__STACK_SLOT / 2 << stack_class;
+}
+
+static inline bool no_request(struct weft__fiber *f)
+{
+    return !(weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+}
+
+/* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
+static int run_inline(struct weft__fiber *f, struct weft_task *t)
+{
+    f->inlined++;
+    weft__count(&f->worker->counters.inlined, 1);
+    int rc = weft__fiber_run(f, t);
+    weft__task_finish(t, rc);
+    return rc;
+}
+
+int weft_await(weft_task *t)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_await");
+    if (t == NULL)
+        return -ENOMEM;
+    uint64_t state = weft__task_state(t);
+    if (state == WEFT__DONE)
+        return weft__task_rc(t);
+    if (weft__unlikely(in_chain(f, t)))
+        return -EDEADLK;
+    struct weft_runtime *rt = f->rt;
+    if (state == WEFT__NEW && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT && stack_fits(f, t->stack_class) &&
+        no_request(f)) {
+        /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */
+        bool entry = weft__deque_pop_newest_if(&f->worker->ready, weft__item_of_task(t));
+        int claimed = weft__task_claim(t);
+        if (claimed != 0) {
+            weft__fetch_add_relaxed(&t->refs, entry ? 1 : 2); /* relaxed: held already; one for the run, one to read rc by */
+            if (claimed < 0)
+                weft__task_finish(t, -ECANCELED);
+            else
+                run_inline(f, t);
+            int rc = weft__task_rc(t);
+            weft__task_unref(t);
+            return rc;
+        }
+        if (entry)
+            weft__task_unref(t);
+    }
+    weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already by the caller's handle */
+    int rc = weft__await_suspended(f, t);
+    weft__task_unref(t);
+    return rc;
+}
+
+int weft_await_release(weft_task *t)
+{
+    int rc = weft_await(t);
+    weft_release(t);
+    return rc;
+}
+
+/* ---- structured children ----------------------------------------------------------------------------------------- */
+
+static inline struct weft_task *child_task(weft_child *child)
+{
+    return (struct weft_task *)(void *)child->opaque_;
+}
+
+void weft_fork_(weft_child *child, weft_frame *frame)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_fork");
+    struct weft__worker *w = f->worker;
+    struct weft_task *t = child_task(child);
+    t->link.next = NULL;
+    t->kind = WEFT__KIND_CHILD;
+    t->rc = 0;
+    t->frame = frame;
+    weft__store_relaxed(&t->fiber, NULL); /* relaxed: the push publishes */
+    t->below = NULL;
+    weft__store_relaxed(&t->requests, 0); /* relaxed: the push publishes */
+    t->flags = 0;
+    t->parent = f->task;
+    weft__store_relaxed(&t->word, WEFT__NEW); /* relaxed: the push publishes */
+    weft__count(&w->counters.forks, 1);
+    if (weft__unlikely(w->rt->fifo || !weft__deque_push(&w->joins, weft__item_of_task(t)))) {
+        weft__make_ready(w->rt, weft__item_of_task(t)); /* asyncio's order; or no memory to grow */
+        return;
+    }
+    if (weft__unlikely(weft__load_seq_cst(&w->rt->idle.parked) != 0) && weft__deque_size(&w->joins) >= 2) /* pairs: PARK */
+        weft__notify(w->rt, w);
+}
+
+int weft_join(weft_child *child)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_join");
+    struct weft_task *t = child_task(child);
+    struct weft__worker *w = f->worker;
+    if (weft__likely(weft__deque_pop_newest_if(&w->joins, weft__item_of_task(t)))) {
+        if (weft__likely(stack_fits(f, f->rt->stack_class) && no_request(f))) {
+            if (weft__unlikely(weft__task_claim(t) < 0))
+                return -ECANCELED;
+            /* Nobody else can know the child: no waiter to tell, no state to publish. */
+            int rc = weft__fiber_run(f, t);
+            if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
+                rc = -ECANCELED;
+            return rc;
+        }
+        /* Another stack for it, and this fiber waits: a recursion of any depth goes on. */
+        weft__make_ready(f->rt, weft__item_of_task(t));
+    }
+    if (weft__task_state(t) == WEFT__DONE)
+        return weft__task_rc(t);
+    for (;;) {
+        int rc = weft__await_suspended(f, t);
+        if (weft__task_state(t) == WEFT__DONE)
+            return rc;
+        /* Only tasks that wait for each other in a circle come here: the frame must stay until the child has ended. */
+    }
+}
+
+/* ---- creating, sleeping ------------------------------------------------------------------------------------------ */
+
+weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_create_task");
+    struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
+    if (t != NULL)
+        weft__task_schedule(t);
+    return t;
+}
+
+int weft_yield(void)
+{
+    return weft__yield(weft__fiber_require("weft_yield"));
+}
+
+static const struct weft__wait_kind sleeping = {"sleep", NULL};
+
+int weft_sleep_until(weft_ns instant)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_sleep");
+    if (instant <= weft__runtime_now(f->rt))
+        return weft__yield(f);
+    weft__wait_begin(f, &sleeping, NULL);
+    return weft__wait_commit(f, instant) == WEFT__CANCELLED ? -ECANCELED : 0;
+}
+
+int weft_sleep(weft_ns duration)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_sleep");
+    if (duration <= 0)
+        return weft__yield(f);
+    weft__wait_begin(f, &sleeping, NULL);
+    return weft__wait_commit(f, weft__deadline_after(f->rt, duration)) == WEFT__CANCELLED ? -ECANCELED : 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/cancel.c -- a cancel request spreads from a task to what it waits for, without recursion.
+ *
+ * mark: count the request and set C, unless the task has ended. run: for each marked task, deliver:
+ *   NEW      nothing more: whoever claims it sees C and ends it unrun.
+ *   STARTED  tell its fiber (weft__fiber_request): running or woken, it meets the mark by itself; suspended, the mark is
+ *            handed up the chain to the innermost task and ends its wait, or goes on to what that wait is for, which puts
+ *            further tasks on the list.
+ *   THREAD   ends at once; the helper thread's result will be dropped.
+ * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
+ * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
+ *
+ * Any thread; takes no guard but a fiber's LOCKED for a moment. */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "executor/runtime.h"
+
+#define MAX_REQUESTS (1u << 20)
+
+void weft__cancel_list_init(struct weft__cancel_list *list)
+{
+    list->count = 0;
+    list->capacity = sizeof list->first / sizeof list->first[0];
+    list->tasks = list->first;
+}
+
+static bool append(struct weft__cancel_list *list, struct weft_task *t)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = 4 * list->capacity;
+        struct weft_task **grown = malloc(capacity * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        for (size_t i = 0; i < list->count; i++)
+            grown[i] = list->tasks[i];
+        if (list->tasks != list->first)
+            free(list->tasks);
+        list->tasks = grown;
+        list->capacity = capacity;
+    }
+    list->tasks[list->count++] = t;
+    return true;
+}
+
+static void deliver(struct weft_task *t, struct weft__cancel_list *list)
+{
+    if (t->kind == WEFT__KIND_THREAD) {
+        weft__task_finish_race(t, -ECANCELED);
+        return;
+    }
+    if (weft__task_state(t) != WEFT__STARTED)
+        return;
+    /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
+    struct weft__fiber *f;
+    for (unsigned turns = 0; (f = weft__load_acquire(&t->fiber)) == NULL; turns++) { /* pairs: TASK-FIBER */
+        if (weft__task_state(t) != WEFT__STARTED)
+            return;
+        if (turns < 128)
+            weft__cpu_relax();
+        else
+            sched_yield();
+    }
+    weft__fiber_request(f, list);
+}
+
+bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
+{
+    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+    if (weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
+        return false;
+    for (;;) {
+        if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
+            return false;
+        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
+            break;
+    }
+    weft__fetch_add_relaxed(&t->requests, 1); /* relaxed: a count; TASK-C orders what matters */
+    bool counted = weft__task_counted(t);
+    if (counted && !weft__task_try_ref(t))
+        return true; /* it ended and was released meanwhile */
+    if (!counted || !append(list, t)) {
+        /* A CHILD lives in its parent's frame, which is sure to stay only now, while the caller keeps the parent from running:
+         * no later. (And without memory for the list: here, one level deeper.) */
+        struct weft__cancel_list more;
+        weft__cancel_list_init(&more);
+        deliver(t, &more);
+        weft__cancel_run(&more);
+        if (counted)
+            weft__task_unref(t);
+    }
+    return true;
+}
+
+static void reverse(struct weft_task **tasks, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        struct weft_task *t = tasks[i];
+        tasks[i] = tasks[n - 1 - i];
+        tasks[n - 1 - i] = t;
+    }
+}
+
+void weft__cancel_run(struct weft__cancel_list *list)
+{
+    reverse(list->tasks, list->count); /* the end of the array is next */
+    while (list->count != 0) {
+        struct weft_task *t = list->tasks[--list->count];
+        size_t before = list->count;
+        deliver(t, list);
+        reverse(list->tasks + before, list->count - before);
+        weft__task_unref(t);
+    }
+    if (list->tasks != list->first)
+        free(list->tasks);
+    weft__cancel_list_init(list);
+}
+
+unsigned weft__uncancel(struct weft_task *t)
+{
+    uint32_t requests = weft__load_acquire(&t->requests); /* pairs: TASK-C */
+    do {
+        if (requests == 0)
+            return 0;
+    } while (!weft__cas_acq_rel(&t->requests, &requests, requests - 1)); /* pairs: TASK-C */
+    if (requests == 1)
+        weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
+    return requests - 1;
+}
+
+bool weft_cancel(weft_task *t)
+{
+    if (t == NULL)
+        return false;
+    struct weft__cancel_list list;
+    weft__cancel_list_init(&list);
+    if (!weft__cancel_mark(t, &list))
+        return false;
+    weft__cancel_run(&list);
+    return true;
+}
+
+unsigned weft_cancelling(const weft_task *t)
+{
+    return t != NULL ? weft__load_acquire(&((weft_task *)t)->requests) : 0; /* pairs: TASK-C */
+}
+
+unsigned weft_uncancel(weft_task *t)
+{
+    return t != NULL ? weft__uncancel(t) : 0;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/clock.c -- the runtime's two clocks: the kernel's monotonic one, or a virtual one that jumps.
+ *
+ * The virtual clock stands still while anything is ready or a helper thread works, and moves to the next deadline when every
+ * worker has parked: the last one to park moves it (weft__virtual_advance). If there is no deadline either, and no task waits
+ * for a descriptor, the program can never go on: that is reported as a deadlock, and weft_run returns -EDEADLK. */
+#include <errno.h>
+
+#include "executor/blocking.h"
+#include "executor/guard.h"
+#include "executor/runtime.h"
+
+weft_ns weft__runtime_now(struct weft_runtime *rt)
+{
+    if (weft__unlikely(rt->is_virtual))
+        return weft__load_acquire(&rt->virtual_now); /* pairs: VIRTUAL */
+    return weft__monotonic();
+}
+
+weft_ns weft__deadline_after(struct weft_runtime *rt, weft_ns duration)
+{
+    weft_ns now = weft__runtime_now(rt);
+    if (duration < 0)
+        duration = 0;
+    return duration >= WEFT_FOREVER - now ? WEFT_FOREVER : now + duration;
+}
+
+weft_ns weft_now(void)
+{
+    struct weft_runtime *rt = weft_runtime_current();
+    return rt != NULL ? weft__runtime_now(rt) : weft__monotonic();
+}
+
+static bool nothing_runs(struct weft_runtime *rt)
+{
+    return weft__load_seq_cst(&rt->idle.parked) == rt->worker_count && !weft__work_visible(rt, true) && /* pairs: PARK */
+           weft__blocking_busy(rt->blocking) == 0;
+}
+
+static bool advance(struct weft_runtime *rt)
+{
+    if (!nothing_runs(rt))
+        return false;
+    bool io = rt->driver != NULL && rt->driver->waiting(rt);
+    if (io && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
+        return true;
+    weft_ns next = WEFT_FOREVER;
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        weft_ns earliest = weft__timers_earliest(&rt->workers[i].timers);
+        if (earliest < next)
+            next = earliest;
+    }
+    if (next == WEFT_FOREVER) {
+        if (!io && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
+            weft__store_release(&rt->deadlocked, 1);        /* pairs: ENDED */
+            weft__store_seq_cst(&rt->ended, 1);             /* pairs: ENDED */
+            weft__parker_post(&rt->done);
+        }
+        return false;
+    }
+    if (next > weft__runtime_now(rt))
+        weft__store_release(&rt->virtual_now, next); /* pairs: VIRTUAL */
+    unsigned fired = 0;
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        fired += weft__timers_fire(&rt->workers[i].timers, next, UINT32_MAX, false);
+    return fired != 0;
+}
+
+bool weft__virtual_advance(struct weft_runtime *rt)
+{
+    weft__guard_lock(&rt->virtual_guard);
+    bool any = advance(rt);
+    weft__guard_unlock(&rt->virtual_guard);
+    return any;
+}
+
+void weft__runtime_work_done(struct weft_runtime *rt)
+{
+    if (rt->is_virtual)
+        weft__notify(rt, NULL); /* whoever wakes and finds nothing parks again, as the last one, and moves the clock */
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/fiber.c -- fibers: where they come from, what runs on them, how they hand the CPU on.
+ *
+ * A fiber's life: made once (descriptor from a type-stable slab, stack from the arena), it runs weft__fiber_main for ever:
+ * start the task it was given; when that ends take the next unstarted task on the same stack; when there is none, switch to
+ * another fiber or to the worker's idle loop and go to the worker's cache. Taken from the cache, it continues inside
+ * weft__fiber_main, so a warm start costs one switch and no preparation.
+ *
+ * What must follow a suspension (publish, requeue, put into the cache) is left as worker->after and runs on the context
+ * switched to, so that nobody can run or reuse a fiber whose context is not saved.
+ *
+ * Threads: everything here is for the worker that runs (or is about to run) the fiber. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "executor/guard.h"
+#include "executor/runtime.h"
+
+/* ---- running a task ---------------------------------------------------------------------------------------------- */
+
+struct barrier {
+    const weft_coro *coro;
+    bool returned;
+};
+
+/* Runs when call_entry's frame is left; by an exception if the coroutine has not returned. */
+static void check_barrier(struct barrier *b)
+{
+    if (weft__unlikely(!b->returned))
+        weft__misuse(b->coro->name, "a C++ exception left the coroutine; catch it inside and return an error");
+}
+
+static int call_entry(const weft_coro *coro, void *frame)
+{
+    __attribute__((cleanup(check_barrier))) struct barrier barrier = {coro, false};
+    int rc = coro->entry(frame);
+    barrier.returned = true;
+    return rc;
+}
+
+int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
+{
+    const weft_coro *coro = t->frame->coro;
+    const weft_coro *outer = weft__load_relaxed(&f->worker->running); /* relaxed: own worker's field */
+    t->below = f->task;
+    f->task = t;
+    weft__store_relaxed(&f->worker->running, coro); /* relaxed: a hint for reports */
+    weft__store_release(&t->fiber, f);              /* pairs: TASK-FIBER, the canceller's acquire load */
+    int rc = call_entry(coro, t->frame);
+    f->task = t->below;
+    weft__store_relaxed(&f->worker->running, outer); /* relaxed: a hint for reports */
+    return rc;
+}
+
+static void put_after(struct weft__worker *w, void *fiber)
+{
+    weft__fiber_put(w, fiber);
+}
+
+/* Switch from `from` (a fiber's context or the idle loop's) to the item, or to the idle loop for 0. */
+static void switch_to(struct weft__worker *w, struct weft__context *from, uintptr_t item)
+{
+    struct weft__fiber *next = NULL;
+    if (item & WEFT__ITEM_FIBER) {
+        next = (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
+    } else if (item != 0) {
+        struct weft_task *t = (struct weft_task *)item;
+        next = weft__fiber_get(w, weft__task_counted(t) ? t->stack_class : w->rt->stack_class);
+        if (weft__unlikely(next == NULL)) {
+            weft__task_finish(t, -ENOMEM);
+        } else {
+            next->first = t;
+        }
+    }
+    weft__count(&w->steps, 1);
+    w->current = next;
+    if (next != NULL) {
+        next->worker = w;
+        next->inlined = 0;
+        const weft_coro *coro = NULL;
+        if (next->first != NULL)
+            coro = next->first->frame->coro;
+        else if (next->task != NULL)
+            coro = next->task->frame->coro;
+        weft__store_relaxed(&w->running, coro); /* relaxed: a hint for reports */
+        weft__count(&w->counters.switches, 1);
+        weft__context_switch(from, &next->context);
+    } else {
+        weft__store_relaxed(&w->running, NULL); /* relaxed: a hint for reports */
+        if (from != &w->context)
+            weft__context_switch(from, &w->context);
+    }
+}
+
+void weft__worker_enter(struct weft__worker *w, uintptr_t item)
+{
+    switch_to(w, &w->context, item);
+    weft__worker_after(w);
+}
+
+void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)
+{
+    struct weft__worker *w = f->worker;
+    uintptr_t item = weft__worker_pick(w);
+    w->after = after;
+    w->after_argument = argument;
+    switch_to(w, &f->context, item);
+    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+}
+
+static void fiber_main(void *fiber)
+{
+    struct weft__fiber *f = fiber;
+    weft__worker_after(f->worker);
+    for (;;) {
+        struct weft_task *t = f->first;
+        f->first = NULL;
+        f->budget = 64;
+        int rc = weft__fiber_run(f, t);
+        WEFT__ASSERT(f->task == NULL);
+        weft__task_finish(t, rc);
+        struct weft__worker *w = f->worker;
+        uintptr_t item = weft__worker_pick(w);
+        if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
+            t = (struct weft_task *)item;
+            if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {
+                f->first = t;
+                f->inlined = 0;
+                weft__count(&w->steps, 1);
+                continue;
+            }
+        }
+        w->after = put_after;
+        w->after_argument = f;
+        switch_to(w, &f->context, item);
+        weft__worker_after(f->worker); /* taken from the cache, maybe by another worker */
+    }
+}
+
+/* ---- caches ------------------------------------------------------------------------------------------------------ */
+
+static struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_class)
+{
+    struct weft_runtime *rt = w->rt;
+    struct weft__fiber *f = weft__slab_get(&rt->fibers, &w->fibers);
+    if (f == NULL)
+        return NULL;
+    memset(f, 0, sizeof *f);
+    f->kind = WEFT__KIND_FIBER;
+    f->rt = rt;
+    weft__fiber_timer_init(f);
+    if (weft__stack_get(&rt->arena, stack_class, w->place.node, f, &f->stack) < 0) {
+        weft__slab_put(&rt->fibers, &w->fibers, f);
+        return NULL;
+    }
+    weft__context_init(&f->context, f->stack.base, f->stack.size, fiber_main, f);
+    weft__guard_lock(&rt->fiber_guard);
+    f->all = rt->all_fibers;
+    rt->all_fibers = f;
+    weft__guard_unlock(&rt->fiber_guard);
+    return f;
+}
+
+static inline uint32_t count_of(const struct weft__fiber_cache *c)
+{
+    return weft__load_relaxed(&c->count); /* relaxed: own, or under the guard, or a hint */
+}
+
+/* Move up to `n` fibers from the shared cache to the worker's, or back. */
+static void move(struct weft__fiber_cache *from, struct weft__fiber_cache *to, uint32_t n)
+{
+    while (n-- != 0 && from->first != NULL) {
+        struct weft__fiber *f = from->first;
+        from->first = f->cached;
+        weft__count(&from->count, (uint32_t)-1);
+        f->cached = to->first;
+        to->first = f;
+        weft__count(&to->count, 1);
+    }
+}
+
+struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class)
+{
+    struct weft__fiber_cache *cache = &w->stacks[stack_class];
+    if (weft__unlikely(cache->first == NULL)) {
+        struct weft__fiber_cache *shared = &w->rt->shared_stacks[stack_class];
+        if (count_of(shared) != 0) {
+            weft__guard_lock(&w->rt->fiber_guard);
+            move(shared, cache, WEFT__STACK_CACHE / 2);
+            weft__guard_unlock(&w->rt->fiber_guard);
+        }
+        if (cache->first == NULL)
+            return make_fiber(w, stack_class);
+    }
+    struct weft__fiber *f = cache->first;
+    cache->first = f->cached;
+    weft__count(&cache->count, (uint32_t)-1);
+    if (count_of(cache) < cache->low)
+        cache->low = count_of(cache);
+    return f;
+}
+
+void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f)
+{
+    struct weft__fiber_cache *cache = &w->stacks[f->stack.size_class];
+    f->cached = cache->first;
+    cache->first = f;
+    weft__count(&cache->count, 1);
+    if (weft__unlikely(count_of(cache) > WEFT__STACK_CACHE)) {
+        weft__guard_lock(&w->rt->fiber_guard);
+        move(cache, &w->rt->shared_stacks[f->stack.size_class], WEFT__STACK_CACHE / 2);
+        weft__guard_unlock(&w->rt->fiber_guard);
+        if (cache->low > count_of(cache))
+            cache->low = count_of(cache);
+    }
+}
+
+/* Once a second at most: fibers that nobody needed since the last look keep their stack's top page and give the rest back;
+ * of the shared ones, that no worker wanted, half give everything back but their slot. */
+void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
+{
+    if (now - w->last_trim < WEFT_SEC(1))
+        return;
+    w->last_trim = now;
+    for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
+        struct weft__fiber_cache *cache = &w->stacks[c];
+        uint32_t unused = cache->low;
+        cache->low = count_of(cache);
+        struct weft__fiber *f = cache->first;
+        for (uint32_t skip = count_of(cache) - unused; skip != 0 && f != NULL; skip--)
+            f = f->cached;
+        for (; f != NULL; f = f->cached)
+            weft__stack_trim(&f->stack);
+    }
+    for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
+        struct weft__fiber_cache *shared = &w->rt->shared_stacks[c];
+        struct weft__fiber_cache old = {.first = NULL};
+        weft__guard_lock(&w->rt->fiber_guard);
+        uint32_t unused = count_of(shared) < shared->low ? count_of(shared) : shared->low;
+        if (unused > WEFT__STACK_CACHE)
+            move(shared, &old, unused / 2 < 512 ? unused / 2 : 512);
+        shared->low = count_of(shared);
+        weft__guard_unlock(&w->rt->fiber_guard);
+        /* The fibers stay (their memory is type-stable); their pages go. They come back at the end of the list. */
+        for (struct weft__fiber *f = old.first; f != NULL; f = f->cached)
+            weft__stack_trim(&f->stack);
+        if (old.first != NULL) {
+            weft__guard_lock(&w->rt->fiber_guard);
+            struct weft__fiber **end = &shared->first;
+            while (*end != NULL)
+                end = &(*end)->cached;
+            *end = old.first;
+            weft__count(&shared->count, count_of(&old));
+            weft__guard_unlock(&w->rt->fiber_guard);
+        }
+    }
+}
+
+void weft__fiber_destroy_all(struct weft_runtime *rt)
+{
+    for (struct weft__fiber *f = rt->all_fibers; f != NULL; f = f->all) {
+        weft__context_destroy(&f->context);
+        weft__stack_put(&rt->arena, &f->stack);
+    }
+    rt->all_fibers = NULL;
+}
+
+/* ---- who am I ---------------------------------------------------------------------------------------------------- */
+
+struct weft__fiber *weft__fiber_self(void)
+{
+    struct weft__worker *w = weft__worker_self();
+    return w != NULL ? w->current : NULL;
+}
+
+struct weft__fiber *weft__fiber_require(const char *call)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    if (weft__unlikely(f == NULL))
+        weft__misuse(call, "called outside a task; it may only be called by a coroutine that a runtime runs");
+    return f;
+}
+
+/* In a signal handler: only plain reads and own formatting. */
+void weft__fiber_describe(void *fiber, char *buf, size_t size)
+{
+    struct weft__fiber *f = fiber;
+    struct weft_task *t = f->task;
+    const char *function = t != NULL && t->frame != NULL ? t->frame->coro->name : "?";
+    while (t != NULL && !weft__task_counted(t))
+        t = t->parent;
+    char number[24];
+    size_t digits = 0;
+    const char *name = NULL;
+    if (t != NULL) {
+        name = weft__load_relaxed(&t->name); /* relaxed: a report from a dying process */
+        for (uint64_t id = t->id; digits == 0 || id != 0; id /= 10)
+            number[digits++] = (char)('0' + id % 10);
+    }
+    size_t at = 0;
+#define PUT(c)                                                                                                        \
+    do {                                                                                                              \
+        if (at + 1 < size)                                                                                            \
+            buf[at++] = (c);                                                                                          \
+    } while (0)
+    PUT('"');
+    for (const char *p = name != NULL ? name : "Task-"; *p != '\0'; p++)
+        PUT(*p);
+    while (name == NULL && digits != 0)
+        PUT(number[--digits]);
+    PUT('"');
+    PUT(' ');
+    PUT('(');
+    for (const char *p = function; *p != '\0'; p++)
+        PUT(*p);
+    PUT(')');
+#undef PUT
+    if (size != 0)
+        buf[at] = '\0';
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/fiber.h -- a stack, a saved context, and the one word that decides who wakes it.
+ *
+ * The word: ticket << 32 | reason << 8 | REQUEST | LOCKED | state. States and transitions:
+ *
+ * | state   | wait_begin (owner) | commit (next context) | wake(ticket)   | canceller        | resume (owner) |
+ * | RUNNING | ARMED, new ticket  | -                     | false          | + REQUEST        | -              |
+ * | ARMED   | -                  | PARKED                | WOKEN          | + REQUEST        | -              |
+ * | PARKED  | -                  | -                     | WOKEN, ready   | + LOCKED, see (1)| -              |
+ * | WOKEN   | -                  | ready                 | false          | + REQUEST        | RUNNING        |
+ *
+ * (1) LOCKED: one canceller (or the committer that found REQUEST) may read the fiber's chain of tasks and what it waits for;
+ *     the fiber cannot run. A wake meanwhile moves PARKED to WOKEN and leaves making it ready to the one who unlocks.
+ *     Another canceller sets REQUEST, and the unlocker looks again.
+ * Wake of a wrong ticket is false in every state. REQUEST says only "some task of the chain may have C": the owner looks at
+ * its next suspension, or when it resumes.
+ *
+ * The chain of tasks (task, then below, below ...) is private to whoever has the fiber: the running fiber itself, the
+ * committer, or the holder of LOCKED. pairs: FIBER-WORD covers all of it: every transition is acq_rel. */
+#ifndef WEFT_EXECUTOR_FIBER_H
+#define WEFT_EXECUTOR_FIBER_H
+
+#include "executor/context.h"
+#include "executor/stack.h"
+#include "executor/task.h"
+#include "executor/timers.h"
+#include "executor/wait.h"
+
+struct weft__worker;
+
+enum {
+    WEFT__FIBER_RUNNING = 0,
+    WEFT__FIBER_ARMED = 1,
+    WEFT__FIBER_PARKED = 2,
+    WEFT__FIBER_WOKEN = 3,
+    WEFT__FIBER_STATE = 7,
+    WEFT__FIBER_LOCKED = 8,
+    WEFT__FIBER_REQUEST = 16,
+};
+
+struct weft__await {
+    struct weft__waiter waiter;
+    struct weft__fiber *fiber;
+    uint32_t ticket;
+    _Atomic(uint32_t) fired; /* set before the wake: fire touches the node no more (pairs: AWAIT-FIRED) */
+};
+
+struct weft__fiber {
+    struct weft__link link; /* in an inbox; first, with kind, as in struct weft_task */
+    uint32_t kind;          /* WEFT__KIND_FIBER */
+    uint32_t ticket;        /* of the last wait; owner only */
+    _Atomic(uint64_t) word; /* see the head; pairs: FIBER-WORD */
+    struct weft_task *task; /* innermost */
+    struct weft__worker *worker; /* that runs it; written by whoever switches to it */
+    struct weft__context context;
+    _Atomic(const struct weft__wait_kind *) wait_kind; /* the waits-on link; the owner writes, dumps read */
+    void *wait_object;
+    struct weft_runtime *rt;
+    uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
+    uint32_t budget;
+    struct weft_task *first; /* to start when switched to */
+    struct weft__await await;
+    struct weft__wait_node node;
+    struct weft__timer timer;
+    struct weft__stack stack;
+    struct weft__fiber *cached;  /* next in a cache */
+    struct weft__fiber *all;     /* next of all the runtime's fibers */
+};
+
+/* A fiber ready to run a task: from the worker's cache or new. NULL: no stack to be had. */
+struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class);
+/* The fiber has no task any more; its context stands in weft__fiber_main. To the worker's cache. */
+void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f);
+/* Give the memory of caches that were not needed lately back; called by the worker before it sleeps. */
+void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now);
+void weft__fiber_destroy_all(struct weft_runtime *rt);
+/* For the overflow report: async-signal-safe. */
+void weft__fiber_describe(void *fiber, char *buf, size_t size);
+
+/* Run a claimed task on this fiber, on top of what it runs now; returns its outcome. */
+int weft__fiber_run(struct weft__fiber *f, struct weft_task *t);
+/* Leave the CPU to the next ready work of the worker, or to its idle loop; `after(worker, argument)` runs there, when this
+ * fiber's context has been saved. Returns when somebody resumes the fiber, maybe on another worker. */
+void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument);
+/* Bytes of stack below the caller's frame. */
+static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
+{
+    return (size_t)((char *)__builtin_frame_address(0) - f->stack.base);
+}
+
+void weft__fiber_timer_init(struct weft__fiber *f);
+
+/* The one thing only cancel.c needs: tell a started task's fiber that its chain has a mark. */
+void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/idle.c -- parking and waking workers, and the collector token.
+ *
+ * The two sides of "no wake is lost" (label PARK), each with a total order between its two accesses (seq_cst):
+ *     submit:  1 push (seq_cst store of the queue's end)      park:  1 bit set, parked + 1 (seq_cst)
+ *              2 read parked; if > 0 take a bit and wake              2 look at every queue again
+ * Either the submitter sees the sleeper, or the sleeper sees the item. A single item in a worker's own queue is no reason to
+ * wake or to stay awake: its worker runs it at its next turn, and if that worker is stuck the reactor's tick wakes somebody.
+ *
+ * One thread at a time is the collector and may call driver->collect. Who parks and finds the token free becomes the leader
+ * and sleeps in collect instead of on its own event count, so that an event wakes the one who will run it. Waking a leader
+ * (label LEADER):
+ *     waker:  1 post its event count                           leader: 1 token = me (seq_cst)
+ *             2 read the token; if it is that worker: kick             2 event count moved since the ticket? do not sleep
+ * Either the leader sees the post, or the waker sees it in the token and kicks it out of collect.
+ *
+ * What the reactor thread promises is in tick.c. It sleeps without ticks only when all workers are parked and one of them
+ * leads (label ASLEEP): it sets asleep, then looks again; who leaves park looks at asleep and wakes it.
+ *
+ * At most one woken worker is searching (more only by a race, which is harmless): while one is, nobody wakes another; when it
+ * finds work it wakes the next one if there is more.
+ *
+ * Threads: notify and try_collect any; park and search_ended the worker itself. */
+#include "executor/runtime.h"
+
+void weft__idle_init(struct weft__idle *idle)
+{
+    weft__store_relaxed(&idle->parked, 0);                          /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->searching, 0);                       /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->collector, WEFT__COLLECTOR_FREE);    /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->asleep, 0);                          /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->collects, 0);                        /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->last_collect, 0);                    /* relaxed: before the threads start */
+    for (unsigned i = 0; i < 16; i++)
+        weft__store_relaxed(&idle->bits[i], 0); /* relaxed: before the threads start */
+    weft__parker_init(&idle->reactor);
+}
+
+/* Take the sleeper's bit: from then on its wake is the caller's to deliver. */
+static bool take_bit(struct weft_runtime *rt, unsigned worker)
+{
+    uint64_t bit = UINT64_C(1) << (worker & 63);
+    if (!(weft__fetch_and_seq_cst(&rt->idle.bits[worker >> 6], ~bit) & bit)) /* pairs: PARK */
+        return false;
+    weft__fetch_sub_seq_cst(&rt->idle.parked, 1); /* pairs: PARK */
+    return true;
+}
+
+static bool sleeps(struct weft_runtime *rt, unsigned worker)
+{
+    return weft__load_seq_cst(&rt->idle.bits[worker >> 6]) >> (worker & 63) & 1; /* pairs: PARK */
+}
+
+static void wake(struct weft_runtime *rt, unsigned worker)
+{
+    struct weft__worker *w = &rt->workers[worker];
+    weft__fetch_add_relaxed(&w->wakes, 1); /* relaxed: statistic */
+    weft__parker_post(&w->parker);
+    if (rt->driver != NULL && weft__load_seq_cst(&rt->idle.collector) == (int32_t)worker) /* pairs: LEADER */
+        rt->driver->kick(rt);
+}
+
+/* Wake this worker as a searcher if it still sleeps. */
+static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
+{
+    if (!sleeps(rt, worker))
+        return false;
+    weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+    if (!take_bit(rt, worker)) {
+        weft__fetch_sub_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+        return false;
+    }
+    wake(rt, worker);
+    return true;
+}
+
+void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
+{
+    struct weft__idle *idle = &rt->idle;
+    if (weft__load_seq_cst(&idle->parked) == 0 || weft__load_seq_cst(&idle->searching) != 0) /* pairs: PARK */
+        return;
+    /* The nearest sleeper; one that leads the collecting only if there is no other. */
+    int32_t leader = weft__load_seq_cst(&idle->collector); /* pairs: LEADER */
+    if (w != NULL) {
+        const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
+        for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
+            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i]))
+                return;
+        }
+    } else {
+        for (unsigned i = 0; i < (rt->worker_count + 63) / 64; i++) {
+            uint64_t bits = weft__load_seq_cst(&idle->bits[i]); /* pairs: PARK */
+            while (bits != 0) {
+                unsigned worker = i * 64 + (unsigned)__builtin_ctzll(bits);
+                bits &= bits - 1;
+                if ((int32_t)worker != leader && wake_searcher(rt, worker))
+                    return;
+            }
+        }
+    }
+    if (leader >= 0)
+        wake_searcher(rt, (unsigned)leader);
+}
+
+void weft__notify_all(struct weft_runtime *rt)
+{
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        take_bit(rt, i);
+        wake(rt, i);
+    }
+    weft__parker_post(&rt->idle.reactor);
+    if (rt->driver != NULL)
+        rt->driver->kick(rt);
+}
+
+void weft__search_ended(struct weft__worker *w)
+{
+    if (!w->searching)
+        return;
+    w->searching = false;
+    weft__fetch_sub_seq_cst(&w->rt->idle.searching, 1); /* pairs: PARK */
+    if (weft__load_seq_cst(&w->rt->idle.parked) != 0 && weft__work_visible(w->rt, false)) /* pairs: PARK */
+        weft__notify(w->rt, w);
+}
+
+bool weft__work_visible(struct weft_runtime *rt, bool lone)
+{
+    if (!weft__inbox_empty(&rt->injector))
+        return true;
+    int64_t least = lone ? 1 : 2;
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        struct weft__worker *v = &rt->workers[i];
+        if (weft__deque_size(&v->ready) >= least || weft__deque_size(&v->joins) >= least || !weft__inbox_empty(&v->inbox))
+            return true;
+    }
+    return false;
+}
+
+/* ---- collecting -------------------------------------------------------------------------------------------------- */
+
+static bool take_token(struct weft_runtime *rt, int32_t who)
+{
+    int32_t holder = WEFT__COLLECTOR_FREE;
+    return weft__load_relaxed(&rt->idle.collector) == WEFT__COLLECTOR_FREE && /* relaxed: the CAS decides */
+           weft__cas_seq_cst(&rt->idle.collector, &holder, who);              /* pairs: LEADER */
+}
+
+static void give_token(struct weft_runtime *rt)
+{
+    weft__store_seq_cst(&rt->idle.collector, WEFT__COLLECTOR_FREE); /* pairs: LEADER */
+}
+
+static unsigned collect(struct weft_runtime *rt, weft_ns timeout)
+{
+    unsigned woken = rt->driver->collect(rt, timeout);
+    weft__fetch_add_relaxed(&rt->idle.collects, 1);                      /* relaxed: a hint for the tick */
+    weft__store_relaxed(&rt->idle.last_collect, weft__monotonic());      /* relaxed: a hint */
+    return woken;
+}
+
+bool weft__try_collect(struct weft_runtime *rt, int32_t who)
+{
+    if (rt->driver == NULL || !rt->driver->waiting(rt) || !take_token(rt, who))
+        return false;
+    unsigned woken = collect(rt, 0);
+    give_token(rt);
+    return woken != 0;
+}
+
+/* ---- parking ----------------------------------------------------------------------------------------------------- */
+
+/* Leave the sleepers. A waker that took the bit has counted this worker as searching; else it counts itself. */
+static void unpark(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    if (take_bit(rt, w->index))
+        weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+    w->searching = true;
+    if (weft__load_seq_cst(&rt->idle.asleep) != 0 && /* pairs: ASLEEP */
+        weft__exchange_seq_cst(&rt->idle.asleep, 0) != 0)
+        weft__parker_post(&rt->idle.reactor);
+}
+
+void weft__park(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    struct weft__idle *idle = &rt->idle;
+    if (w->searching) {
+        w->searching = false;
+        weft__fetch_sub_seq_cst(&idle->searching, 1); /* pairs: PARK */
+    }
+    uint32_t ticket = weft__parker_ticket(&w->parker);
+    weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
+    weft__fetch_add_seq_cst(&idle->parked, 1);                                         /* pairs: PARK */
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, false)) {     /* pairs: PARK */
+        unpark(w);
+        return;
+    }
+    if (rt->is_virtual && weft__load_seq_cst(&idle->parked) == rt->worker_count && /* pairs: PARK */
+        weft__virtual_advance(rt)) {
+        unpark(w);
+        return;
+    }
+    weft__count(&w->counters.parks, 1);
+    weft_ns deadline = rt->is_virtual ? WEFT_FOREVER : weft__timers_earliest(&w->timers);
+    weft_ns now = weft__monotonic();
+    weft__fiber_cache_trim(w, now);
+    if (rt->driver != NULL && take_token(rt, (int32_t)w->index)) {
+        if (weft__parker_ticket(&w->parker) == ticket) {
+            weft_ns timeout = WEFT_FOREVER;
+            if (deadline != WEFT_FOREVER)
+                timeout = deadline > now ? deadline - now : 0;
+            collect(rt, timeout);
+        }
+        give_token(rt);
+    } else {
+        weft__parker_wait(&w->parker, ticket, deadline);
+    }
+    unpark(w);
+}

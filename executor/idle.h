@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/idle.h -- see idle.c: who sleeps, who searches, who collects events, and how nobody misses work. */
+#ifndef WEFT_EXECUTOR_IDLE_H
+#define WEFT_EXECUTOR_IDLE_H
+
+#include "executor/atomic.h"
+#include "executor/parker.h"
+
+struct weft__worker;
+struct weft_runtime;
+
+enum { WEFT__COLLECTOR_FREE = -1, WEFT__COLLECTOR_REACTOR = -2 };
+
+struct weft__idle {
+    alignas(WEFT__CACHELINE) _Atomic(uint32_t) parked; /* bits set in `bits`, or about to be */
+    _Atomic(uint32_t) searching;                       /* woken workers that have not found work yet */
+    _Atomic(int32_t) collector;                        /* the token: who may be in driver->collect */
+    _Atomic(uint32_t) asleep;                          /* the reactor thread sleeps without a tick */
+    _Atomic(uint64_t) collects;                        /* grows with each collect, by anyone */
+    _Atomic(int64_t) last_collect;                     /* instant of the last one */
+    alignas(WEFT__CACHELINE) _Atomic(uint64_t) bits[16]; /* worker i sleeps, and nobody has taken its wake yet */
+    struct weft__parker reactor;
+};
+
+void weft__idle_init(struct weft__idle *idle);
+/* Work for somebody became visible: wake one sleeping worker unless one is searching already. Any thread; `w` the calling
+ * worker or NULL. */
+void weft__notify(struct weft_runtime *rt, struct weft__worker *w);
+/* Wake every sleeping worker and the reactor thread (shutdown). */
+void weft__notify_all(struct weft_runtime *rt);
+/* Worker: nothing was found: sleep until woken, an event, or the next own deadline. */
+void weft__park(struct weft__worker *w);
+/* Worker: found something after a search: stop counting as searching, and wake the next one if more is to be had. */
+void weft__search_ended(struct weft__worker *w);
+/* Collect without waiting if nobody else does and I/O is waited for. True: something was made ready. */
+bool weft__try_collect(struct weft_runtime *rt, int32_t who);
+/* Is there ready work that another worker could take? `lone`: does a single item in a worker's queue count? */
+bool weft__work_visible(struct weft_runtime *rt, bool lone);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/metrics.c -- the runtime's account, read without stopping anybody; reports; task dumps.
+ *
+ * Counters are written by one thread each and summed on reading. Any thread may read; weft_dump_tasks shows each task as it
+ * was at some moment of the call. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "executor/blocking.h"
+#include "executor/guard.h"
+#include "executor/runtime.h"
+
+#define READ(field) weft__load_relaxed(&(field)) /* relaxed: statistic */
+
+void weft__report(struct weft_runtime *rt, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (rt->options.report != NULL)
+        rt->options.report(rt->options.report_user, line);
+    else
+        fprintf(stderr, "weft: %s\n", line);
+}
+
+void weft__metrics_collected(struct weft_runtime *rt, unsigned events)
+{
+    struct weft__worker *w = weft__worker_self();
+    if (events == 0)
+        return;
+    if (w != NULL && w->rt == rt) {
+        weft__count(&w->counters.batches, 1);
+        weft__count(&w->counters.events, events);
+    } else {
+        weft__fetch_add_relaxed(&rt->tick_batches, 1);     /* relaxed: statistic */
+        weft__fetch_add_relaxed(&rt->tick_events, events); /* relaxed: statistic */
+    }
+}
+
+static void add_worker(struct weft_metrics *m, struct weft__worker *w)
+{
+    struct weft__counters *c = &w->counters;
+    m->tasks_created += READ(c->created);
+    m->tasks_finished += READ(c->finished);
+    m->tasks_inlined += READ(c->inlined);
+    m->forks += READ(c->forks);
+    m->switches += READ(c->switches);
+    for (int i = 0; i < WEFT_DISTANCES; i++)
+        m->steals[i] += READ(c->steals[i]);
+    m->stolen += READ(c->stolen);
+    m->steal_misses += READ(c->misses);
+    m->parks += READ(c->parks);
+    m->wakes += READ(w->wakes);
+    m->timers_fired += READ(w->timers.fired);
+    m->reactor_batches += READ(c->batches);
+    m->reactor_events += READ(c->events);
+}
+
+int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
+{
+    if (out->size < sizeof out->size || worker >= (int)rt->worker_count)
+        return -EINVAL;
+    struct weft_metrics m;
+    memset(&m, 0, sizeof m);
+    if (worker >= 0) {
+        add_worker(&m, &rt->workers[worker]);
+    } else {
+        for (unsigned i = 0; i < rt->worker_count; i++)
+            add_worker(&m, &rt->workers[i]);
+        m.injected = READ(rt->injected);
+        m.reactor_batches += READ(rt->tick_batches);
+        m.reactor_events += READ(rt->tick_events);
+        m.reactor_ticks = READ(rt->ticks);
+        m.slow_tasks = READ(rt->slow_tasks);
+        m.late_wakes = READ(rt->late_wakes);
+        m.helper_threads = weft__blocking_threads(rt->blocking);
+        m.stack_faults_new = READ(rt->arena.mapped);
+        uint64_t cached = 0;
+        weft__guard_lock(&rt->fiber_guard);
+        for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
+            cached += READ(rt->shared_stacks[c].count);
+        weft__guard_unlock(&rt->fiber_guard);
+        for (unsigned i = 0; i < rt->worker_count; i++) {
+            for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
+                cached += READ(rt->workers[i].stacks[c].count);
+        }
+        uint64_t made = READ(rt->arena.live);
+        m.stacks_cached = cached;
+        m.stacks_live = made > cached ? made - cached : 0;
+    }
+    size_t size = out->size < sizeof m ? out->size : sizeof m;
+    m.size = size;
+    memcpy(out, &m, size);
+    return 0;
+}
+
+int weft_worker_place(weft_runtime *rt, unsigned worker, weft_place *out)
+{
+    if (worker >= rt->worker_count)
+        return -EINVAL;
+    *out = rt->workers[worker].place;
+    return 0;
+}
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const char *text, size_t n)
+{
+    while (n != 0) {
+        ssize_t done = write(fd, text, n);
+        if (done < 0) {
+            if (errno == EINTR)
+                continue;
+            return -errno;
+        }
+        text += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static int write_stream(FILE *stream, char **text, size_t *size, int fd)
+{
+    int failed = fclose(stream) != 0;
+    int rc = failed ? -ENOMEM : write_all(fd, *text, *size);
+    free(*text);
+    return rc;
+}
+
+int weft_metrics_print(weft_runtime *rt, int fd)
+{
+    static const char *const distances[WEFT_DISTANCES] = {"same core", "same cache", "same node", "same package", "far"};
+    static const char *const pins[] = {"default", "none", "node", "core"};
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return -ENOMEM;
+    weft_metrics m = {.size = sizeof m};
+    weft_metrics_read(rt, -1, &m);
+    fprintf(out, "workers          %u, pinned by %s; allowed CPUs %u", rt->worker_count, pins[rt->plan->pin & 3],
+            rt->plan->allowed);
+    if (rt->plan->quota > 0)
+        fprintf(out, ", quota %.2f CPUs", rt->plan->quota);
+    fprintf(out, "\n");
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        weft_metrics one = {.size = sizeof one};
+        struct weft_place *p = &rt->workers[i].place;
+        weft_metrics_read(rt, (int)i, &one);
+        if (p->pinned && p->cpu >= 0)
+            fprintf(out, "  worker %-4u    CPU %d, node %d (confirmed by the kernel)", i, p->cpu, p->node);
+        else if (p->pinned)
+            fprintf(out, "  worker %-4u    the %u CPUs of node %d (confirmed by the kernel)", i, p->cpus, p->node);
+        else
+            fprintf(out, "  worker %-4u    not pinned", i);
+        fprintf(out, "; %llu switches, %llu parks\n", (unsigned long long)one.switches, (unsigned long long)one.parks);
+    }
+#define LINE(name, value) fprintf(out, "%-16s %llu\n", name, (unsigned long long)(value))
+    LINE("tasks created", m.tasks_created);
+    LINE("tasks finished", m.tasks_finished);
+    LINE("run at once", m.tasks_inlined);
+    LINE("forked children", m.forks);
+    LINE("switches", m.switches);
+    for (int i = 0; i < WEFT_DISTANCES; i++)
+        fprintf(out, "steals %-9s %llu\n", distances[i], (unsigned long long)m.steals[i]);
+    LINE("tasks stolen", m.stolen);
+    LINE("steal misses", m.steal_misses);
+    LINE("parks", m.parks);
+    LINE("wakes", m.wakes);
+    LINE("injected", m.injected);
+    LINE("timers fired", m.timers_fired);
+    fprintf(out, "reactor          %llu batches, %llu events, %llu ticks\n", (unsigned long long)m.reactor_batches,
+            (unsigned long long)m.reactor_events, (unsigned long long)m.reactor_ticks);
+    LINE("slow tasks", m.slow_tasks);
+    LINE("late wakes", m.late_wakes);
+    fprintf(out, "stacks           %llu in use, %llu kept warm\n", (unsigned long long)m.stacks_live,
+            (unsigned long long)m.stacks_cached);
+#undef LINE
+    return write_stream(out, &text, &size, fd);
+}
+
+int weft_dump_tasks(weft_runtime *rt, int fd)
+{
+    struct weft_task **tasks;
+    long n = weft__all_tasks(rt, &tasks);
+    if (n < 0)
+        return (int)n;
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        n = 0;
+    for (long i = 0; i < n; i++) {
+        struct weft_task *t = tasks[i];
+        char name[64];
+        weft_task_name(t, name, sizeof name);
+        const char *what = "ready";
+        uint64_t state = weft__task_state(t);
+        struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+        if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
+            what = "in a helper thread";
+        } else if (state == WEFT__STARTED && f != NULL) {
+            uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+            const struct weft__wait_kind *kind = READ(f->wait_kind);
+            what = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL ? kind->name : "running";
+        }
+        const weft_frame *frame = t->frame;
+        fprintf(out, "%-24s %s() %s%s\n", name, frame != NULL ? frame->coro->name : "?",
+                strcmp(what, "ready") == 0 || strcmp(what, "running") == 0 || what[0] == 'i' ? "" : "waits for ", what);
+    }
+    for (long i = 0; i < n; i++)
+        weft__task_unref(tasks[i]);
+    free(tasks);
+    return out != NULL ? write_stream(out, &text, &size, fd) : -ENOMEM;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/queue_store.h -- where a queue keeps its items: a ring, a stack or a heap in one growing block.
+ *
+ * Knows nothing of waiting and of threads; the queue calls everything but weft__store_allocate under its guard. The
+ * block grows by doubling: the new one is allocated outside the guard and handed in, the old one handed out to be
+ * freed there.
+ *
+ * Items lie at multiples of `stride` from a block so aligned that each is aligned for any type of its size (the
+ * alignment of a type divides its size). A heap's item is followed by the number of its put, which keeps equal items
+ * in order. */
+#ifndef WEFT_EXECUTOR_QUEUE_STORE_H
+#define WEFT_EXECUTOR_QUEUE_STORE_H
+
+#include "executor/base.h"
+
+typedef int weft__compare(const void *a, const void *b);
+
+enum weft__store_kind { WEFT__STORE_RING, WEFT__STORE_STACK, WEFT__STORE_HEAP };
+
+struct weft__store {
+    char *block;
+    size_t capacity; /* items the block has room for: 0 or a power of two */
+    size_t count;
+    size_t head; /* of a ring: where the oldest item lies */
+    size_t item_size, stride, alignment;
+    size_t first_capacity; /* of the block that comes after none */
+    uint64_t sequence;     /* of a heap: items ever put */
+    weft__compare *compare;
+    enum weft__store_kind kind;
+};
+
+/* A store with its first block, for queues of at most maxsize items (0: no limit). 0 or -ENOMEM. */
+int weft__store_init(struct weft__store *s, enum weft__store_kind kind, size_t item_size, size_t maxsize,
+                     weft__compare *compare);
+/* A block for so many items, to be adopted or freed with free. NULL: memory is short. */
+void *weft__store_allocate(const struct weft__store *s, size_t capacity);
+/* How many items the next block must have room for. */
+size_t weft__store_next_capacity(const struct weft__store *s);
+/* Move into a larger block. Returns the old one, to be freed. */
+void *weft__store_adopt(struct weft__store *s, void *block, size_t capacity);
+/* Copy an item in; count < capacity. */
+void weft__store_put(struct weft__store *s, const void *item);
+/* Copy the next item out; count > 0. Returns NULL or a block to be freed: a large one does not stay behind a burst. */
+void *weft__store_take(struct weft__store *s, void *item);
+/* Drop all items. Returns NULL or a block to be freed. */
+void *weft__store_clear(struct weft__store *s);
+
+#endif

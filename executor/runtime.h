@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/runtime.h -- a runtime: its workers, its memory, its reactor thread. */
+#ifndef WEFT_EXECUTOR_RUNTIME_H
+#define WEFT_EXECUTOR_RUNTIME_H
+
+#include "executor/driver.h"
+#include "executor/idle.h"
+#include "executor/worker.h"
+
+struct weft__blocking;
+
+struct weft_runtime {
+    weft_options options; /* with defaults filled in */
+    bool fifo, inlining, is_virtual;
+    uint32_t stack_class; /* of tasks that ask for nothing */
+    unsigned worker_count;
+    struct weft__worker *workers;
+    struct weft__plan *plan;
+    const struct weft__driver *driver; /* NULL: no I/O */
+    void *io;
+    struct weft__blocking *blocking;
+    struct weft__slab tasks, fibers;
+    struct weft__stack_arena arena;
+    struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
+    struct weft__fiber *all_fibers;                              /* under fiber_guard */
+    uint32_t fiber_guard;
+    pthread_t reactor_thread;
+    struct weft__idle idle;
+    struct weft__inbox injector;
+    _Atomic(uint64_t) ids;
+    _Atomic(int64_t) virtual_now;
+    uint32_t virtual_guard;
+    _Atomic(uint64_t) injected, wakes, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
+    /* ---- the end ---- */
+    _Atomic(uint32_t) stopping;   /* workers leave their loop (pairs: STOPPING) */
+    _Atomic(uint32_t) deadlocked; /* virtual clock: nothing can go on */
+    _Atomic(uint32_t) ended;      /* the root task has ended: submissions are refused */
+    struct weft__parker done;     /* the thread in weft_run sleeps here */
+    uint32_t end_guard;           /* of the three below, and of frees by foreign threads */
+    bool finished;                /* the threads are gone; only handles and holds keep the object */
+    uint64_t handles;             /* task descriptors alive when it finished */
+    uint64_t holds;
+    struct weft_runtime *next; /* of all runtimes, for fork */
+    uint64_t owner_pid;
+};
+
+struct weft__timers *weft__fiber_timers(struct weft__fiber *f);
+struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt);
+/* A helper thread's job has ended: the virtual clock may have been waiting for it. */
+void weft__runtime_work_done(struct weft_runtime *rt);
+/* weft_runtime_current() in a helper thread; NULL: leaves. */
+void weft__thread_runtime_enter(struct weft_runtime *rt);
+struct weft_runtime *weft__thread_runtime(void);
+
+/* The reactor thread (tick.c). */
+void *weft__reactor_main(void *rt);
+/* Virtual clock, all workers parked (checked again inside): move time to the next deadline and fire it. True: something was
+ * made ready. */
+bool weft__virtual_advance(struct weft_runtime *rt);
+/* A line to the user's report function or stderr. */
+void weft__report(struct weft_runtime *rt, const char *format, ...) WEFT_PRINTF(2, 3);
+
+/* A task descriptor's memory goes back (task.c): called with no reference left. */
+void weft__task_free(struct weft_task *t);
+void weft__task_names_free(struct weft_task *t);
+/* In a thread that is no worker of rt: give a descriptor back (runtime.c). */
+void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
+/* One reference more, unless there is none left. */
+bool weft__task_try_ref(struct weft_task *t);
+void weft__task_unref(struct weft_task *t);
+/* All tasks not ended, referenced, in order of creation; *out is malloc'd. Returns the number or -ENOMEM. */
+long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out);
+/* Claim a NEW task: 1 claimed, 0 refused (somebody else has it). Claimed with a cancel pending: -1, to be finished unrun. */
+int weft__task_claim(struct weft_task *t);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/slab.c -- objects of one size in memory that stays of their type until the slab is destroyed.
+ *
+ * Chunks of 256 KiB from the kernel are handed out front to back, a few objects at a time, and never go back before destroy.
+ * So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes and
+ * task dumps rest on that. Free objects are kept in the threads' caches, last in first out; what a cache has too much goes
+ * to the slab's shared list as one batch, and comes out of it as one batch: the guard is taken once for 128 frees.
+ *
+ *   shared -> head of batch --batch--> head of batch -> NULL       while free, the first 16 bytes of an object are
+ *               | next                   | next                      next          of its batch or cache
+ *             second: count            second: count                 batch         in a batch's head: the next batch
+ *               | next                   | next                      count         in a batch's second: how many it has
+ *              ...                      NULL                       (a batch without a second has one object)
+ *
+ * Invariants
+ *   1 Every chunk but the newest is used up, and `used` of the newest grows only: [objects, objects + used) have been handed
+ *     out, or lie zeroed (so not alive) in a cache. Only under the guard.
+ *   2 Beyond its first 16 bytes a free object is as its last user left it, a fresh one zero. get zeroes the 16 bytes.
+ *   3 An object is in use, or in one cache, or in one batch.
+ *
+ * Threads: a cache belongs to one thread; calls with NULL as cache, and each, by anyone; init and destroy by one thread while
+ * nobody else uses the slab. Lock rank: the guard is innermost, nothing is called under it but mmap.
+ *
+ * Not done. No huge pages are asked for: a runtime with ten tasks would pay 2 MiB for each type; the kernel's setting decides.
+ * No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No memory goes back to
+ * the kernel while the slab lives: its high-water mark is the price of stable types. */
+#include "executor/slab.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "executor/guard.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SLAB_LSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLAB_LSAN 1
+#endif
+#endif
+#ifdef SLAB_LSAN
+/* The leak checker looks for pointers in heap memory, but not in mappings it is not told of. */
+#include <sanitizer/lsan_interface.h>
+#define SLAB_ROOT(chunk) __lsan_register_root_region((chunk), SLAB_CHUNK)
+#define SLAB_UNROOT(chunk) __lsan_unregister_root_region((chunk), SLAB_CHUNK)
+#else
+#define SLAB_ROOT(chunk) ((void)0)
+#define SLAB_UNROOT(chunk) ((void)0)
+#endif
+
+#define SLAB_CHUNK ((size_t)256 * 1024)
+#define SLAB_CACHE_MAX 256U
+#define SLAB_BATCH (SLAB_CACHE_MAX / 2)
+#define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
+
+struct weft__slab_object {
+    struct weft__slab_object *next;
+    union {
+        struct weft__slab_object *batch;
+        uintptr_t count;
+    };
+};
+
+struct weft__slab_chunk {
+    struct weft__slab_chunk *next; /* older; constant once the chunk is on the list */
+    uint32_t used;
+    alignas(WEFT__CACHELINE) char objects[];
+};
+
+_Static_assert(sizeof(struct weft__slab_object) == 16, "what slab.h promises to leave alone");
+
+static inline uint32_t slab_per_chunk(const struct weft__slab *s)
+{
+    return (uint32_t)((SLAB_CHUNK - sizeof(struct weft__slab_chunk)) / s->object_size);
+}
+
+static inline struct weft__slab_object *chunk_object(const struct weft__slab *s, struct weft__slab_chunk *chunk, uint32_t i)
+{
+    return (struct weft__slab_object *)(void *)(chunk->objects + i * s->object_size);
+}
+
+void weft__slab_init(struct weft__slab *s, size_t object_size)
+{
+    WEFT__BUG_ON(object_size == 0 || object_size > SLAB_CHUNK / 8);
+    s->object_size = (object_size + 15) & ~(size_t)15;
+    s->guard = 0;
+    s->chunks = NULL;
+    s->shared = NULL;
+    weft__store_relaxed(&s->mapped_bytes, 0); /* relaxed: nobody else knows it yet */
+}
+
+void weft__slab_destroy(struct weft__slab *s)
+{
+    struct weft__slab_chunk *chunk = s->chunks;
+    while (chunk) {
+        struct weft__slab_chunk *next = chunk->next;
+        SLAB_UNROOT(chunk);
+        WEFT__BUG_ON(munmap(chunk, SLAB_CHUNK) != 0);
+        chunk = next;
+    }
+    s->chunks = NULL;
+    s->shared = NULL;
+    weft__store_relaxed(&s->mapped_bytes, 0); /* relaxed: nobody else uses it any more */
+}
+
+/* ---- under the guard ---- */
+
+static void shared_push(struct weft__slab *s, struct weft__slab_object *batch, uint32_t count)
+{
+    batch->batch = s->shared;
+    if (batch->next)
+        batch->next->count = count;
+    s->shared = batch;
+}
+
+/* Takes a whole batch; there is one. */
+static struct weft__slab_object *shared_pop(struct weft__slab *s, uint32_t *count)
+{
+    struct weft__slab_object *batch = s->shared;
+    s->shared = batch->batch;
+    *count = batch->next ? (uint32_t)batch->next->count : 1;
+    return batch;
+}
+
+/* Up to `wish` fresh objects in a row; *count is 0 when memory is short. */
+static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish, uint32_t *count)
+{
+    struct weft__slab_chunk *chunk = s->chunks;
+    uint32_t limit = slab_per_chunk(s);
+    *count = 0;
+    if (!chunk || chunk->used == limit) {
+        void *memory = mmap(NULL, SLAB_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+            return NULL;
+        SLAB_ROOT(memory);
+        chunk = memory;
+        chunk->next = s->chunks;
+        chunk->used = 0;
+        s->chunks = chunk;
+        weft__count(&s->mapped_bytes, SLAB_CHUNK); /* one writer: under the guard */
+    }
+    struct weft__slab_object *first = chunk_object(s, chunk, chunk->used);
+    *count = wish < limit - chunk->used ? wish : limit - chunk->used;
+    chunk->used += *count;
+    return first;
+}
+
+/* ---- without a cache: one object, the guard each time ---- */
+
+static void *slab_get_uncached(struct weft__slab *s)
+{
+    uint32_t count;
+    weft__guard_lock(&s->guard);
+    struct weft__slab_object *object = s->shared;
+    if (object) {
+        object = shared_pop(s, &count);
+        if (object->next)
+            shared_push(s, object->next, count - 1);
+    } else {
+        object = slab_carve(s, 1, &count);
+    }
+    weft__guard_unlock(&s->guard);
+    if (object)
+        memset(object, 0, sizeof *object);
+    return object;
+}
+
+static void slab_put_uncached(struct weft__slab *s, struct weft__slab_object *object)
+{
+    uint32_t count = 0;
+    object->next = NULL;
+    weft__guard_lock(&s->guard);
+    /* Let the first batch grow, so that single frees do not leave the caches batches of one. */
+    if (s->shared && s->shared->next && s->shared->next->count < SLAB_BATCH)
+        object->next = shared_pop(s, &count);
+    else if (s->shared && !s->shared->next)
+        object->next = shared_pop(s, &count);
+    shared_push(s, object, count + 1);
+    weft__guard_unlock(&s->guard);
+}
+
+/* ---- with a cache ---- */
+
+static WEFT__NOINLINE bool cache_refill(struct weft__slab_cache *cache)
+{
+    struct weft__slab *s = cache->slab;
+    weft__guard_lock(&s->guard);
+    if (s->shared) {
+        cache->free = shared_pop(s, &cache->count);
+        weft__guard_unlock(&s->guard);
+        return true;
+    }
+    struct weft__slab_object *first = slab_carve(s, SLAB_CARVE, &cache->count);
+    weft__guard_unlock(&s->guard);
+    struct weft__slab_object *object = first;
+    for (uint32_t i = 1; i < cache->count; i++) {
+        object->next = (struct weft__slab_object *)(void *)((char *)object + s->object_size);
+        object = object->next;
+    }
+    cache->free = first; /* the last one's next is zero, as it came from the kernel */
+    return first != NULL;
+}
+
+/* Keeps the half that was freed last: it is warm. */
+static WEFT__NOINLINE void cache_spill(struct weft__slab_cache *cache)
+{
+    struct weft__slab_object *last = cache->free;
+    for (uint32_t i = 1; i < SLAB_BATCH; i++)
+        last = last->next;
+    struct weft__slab_object *batch = last->next;
+    uint32_t count = cache->count - SLAB_BATCH;
+    last->next = NULL;
+    cache->count = SLAB_BATCH;
+    weft__guard_lock(&cache->slab->guard);
+    shared_push(cache->slab, batch, count);
+    weft__guard_unlock(&cache->slab->guard);
+}
+
+void *weft__slab_get(struct weft__slab *s, struct weft__slab_cache *cache)
+{
+    if (!cache)
+        return slab_get_uncached(s);
+    if (weft__unlikely(!cache->free) && !cache_refill(cache))
+        return NULL;
+    struct weft__slab_object *object = cache->free;
+    cache->free = object->next;
+    cache->count--;
+    memset(object, 0, sizeof *object);
+    return object;
+}
+
+void weft__slab_put(struct weft__slab *s, struct weft__slab_cache *cache, void *object)
+{
+    struct weft__slab_object *freed = object;
+    if (!cache) {
+        slab_put_uncached(s, freed);
+        return;
+    }
+    if (weft__unlikely(cache->count == SLAB_CACHE_MAX))
+        cache_spill(cache);
+    freed->next = cache->free;
+    cache->free = freed;
+    cache->count++;
+}
+
+void weft__slab_cache_flush(struct weft__slab_cache *cache)
+{
+    if (!cache->free)
+        return;
+    weft__guard_lock(&cache->slab->guard);
+    shared_push(cache->slab, cache->free, cache->count);
+    weft__guard_unlock(&cache->slab->guard);
+    cache->free = NULL;
+    cache->count = 0;
+}
+
+void weft__slab_each(struct weft__slab *s, void (*visit)(void *user, void *object), void *user)
+{
+    /* The list at one moment; visit runs without the guard. What is handed out first meanwhile is not visited. */
+    weft__guard_lock(&s->guard);
+    struct weft__slab_chunk *chunk = s->chunks;
+    uint32_t used = chunk ? chunk->used : 0;
+    weft__guard_unlock(&s->guard);
+    while (chunk) {
+        for (uint32_t i = 0; i < used; i++)
+            visit(user, chunk_object(s, chunk, i));
+        chunk = chunk->next;
+        used = slab_per_chunk(s); /* invariant 1 */
+    }
+}

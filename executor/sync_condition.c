@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/sync_condition.c -- weft_condition: wait, without the lock, for news about what the lock protects.
+ *
+ * Joining the waiters and releasing the lock are one step under both guards (the condition's first, then the lock's),
+ * so a notification by whoever takes the lock next finds the waiter. The way back has two waits of their own: for the
+ * notification, then for the lock, which is wanted however often the task is cancelled meanwhile.
+ *
+ * A wait that ends with a cancellation wakes one other waiter, as asyncio's does, whether or not it had been notified
+ * itself: the notification may have reached it before, or counted on it. So waits may end for no reason, and a
+ * cancelled one may have taken a notification in; the program looks at its predicate in a loop. Wait: tasks only.
+ * Notify: any thread, the lock being held by whomever. */
+#include <errno.h>
+
+#include "executor/sync_wait.h"
+
+static const struct weft__wait_kind condition_wait = {"condition", NULL};
+
+void weft_condition_init(weft_condition *c, weft_lock *lock)
+{
+    *c = (weft_condition)WEFT_CONDITION_INIT(lock);
+}
+
+/* Is the lock held? The condition's guard is held. */
+static bool lock_held(const weft_condition *c)
+{
+    weft__waitlist_lock(&c->lock_->waiters_);
+    bool held = c->lock_->locked_;
+    weft__waitlist_unlock(&c->lock_->waiters_);
+    return held;
+}
+
+/* Join the waiters and release the lock in one step, then wait. -EPERM if the lock is not held. */
+static int wait_for_notification(weft_condition *c, struct weft__fiber *f)
+{
+    weft_lock *lock = c->lock_;
+    weft__waitlist_lock(&c->waiters_);
+    weft__waitlist_lock(&lock->waiters_);
+    if (!lock->locked_) {
+        weft__waitlist_unlock(&lock->waiters_);
+        weft__waitlist_unlock(&c->waiters_);
+        return -EPERM;
+    }
+    weft__lock_let_go(lock);
+    weft__waitlist_unlock(&lock->waiters_);
+    struct weft__slept slept = weft__sync_suspend(&c->waiters_, &c->waiters_.guard_, f, &condition_wait, c);
+    weft__waitlist_unlock(&c->waiters_);
+    return slept.cancelled ? -ECANCELED : 0;
+}
+
+int weft_condition_wait(weft_condition *c)
+{
+    int rc = wait_for_notification(c, weft__fiber_require("weft_condition_wait"));
+    if (rc == -EPERM)
+        return rc;
+    while (weft_lock_acquire(c->lock_) != 0)
+        rc = -ECANCELED;
+    if (rc == -ECANCELED) {
+        weft__waitlist_lock(&c->waiters_);
+        weft__sync_wake(&c->waiters_, 1);
+        weft__waitlist_unlock(&c->waiters_);
+    }
+    return rc;
+}
+
+int weft_condition_notify(weft_condition *c, size_t n)
+{
+    weft__waitlist_lock(&c->waiters_);
+    bool held = lock_held(c);
+    if (held)
+        weft__sync_wake_many(&c->waiters_, n);
+    weft__waitlist_unlock(&c->waiters_);
+    return held ? 0 : -EPERM;
+}
+
+int weft_condition_notify_all(weft_condition *c)
+{
+    return weft_condition_notify(c, SIZE_MAX);
+}

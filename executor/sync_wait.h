@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/sync_wait.h -- what lock, event, condition, semaphore, barrier and queue have in common.
+ *
+ * A waiter of such an object is in one of three conditions, as the future it waits for would be in asyncio:
+ *   pending    listed, neither woken nor cancelled
+ *   woken      the object gave it a wake-up; a cancellation may have come afterwards, it is woken all the same
+ *   cancelled  still listed, but no wake-up can reach it any more
+ * and it goes from the object only by itself, under the guard, when it runs again (weft__sync_suspend).
+ *
+ * A woken waiter either stays on the list (lock: it keeps its place) or is taken off by the waker (all others:
+ * finding the next pending one stays cheap). Both remain counted: count_ is the number of waiters that have not gone
+ * yet.
+ *
+ * Invariants
+ *  1 Everything here runs under the object's guard. Wakes are given under it as well: the woken task must take the
+ *    guard before it can return to its caller, so the waker is done with the object, and with the woken task's
+ *    runtime, before either can go. For the same reason no call of these objects answers without having held the
+ *    guard, not even a read.
+ *  2 Nothing is run by a wake; it only queues.
+ * Rank: a condition's guard before its lock's guard; no other two are ever held together. Any thread. */
+#ifndef WEFT_EXECUTOR_SYNC_WAIT_H
+#define WEFT_EXECUTOR_SYNC_WAIT_H
+
+#include "executor/fiber.h"
+#include "executor/waitlist.h"
+
+struct weft__slept {
+    bool cancelled; /* the wait ended with a cancellation */
+    bool woken;     /* the object had given it a wake-up: to be used, or passed on when cancelled */
+};
+
+/* A hint for the order in which waiters come: false is certain (it was woken or cancelled), true may be outdated by a
+ * cancellation under way, whose waiter then passes on what it must when it goes. */
+static inline bool weft__sync_pending(const struct weft__wait_node *node)
+{
+    /* relaxed: the guard orders what its owner wrote when it joined; later news may come late, see above */
+    uint64_t state = weft__load_relaxed(&node->fiber->word) & WEFT__FIBER_STATE;
+    return !node->woken && (state == WEFT__FIBER_ARMED || state == WEFT__FIBER_PARKED);
+}
+
+/* Is there a waiter that is pending or woken? A newcomer must not overtake it. */
+static inline bool weft__sync_has_waiters(const weft__waitlist *l)
+{
+    uint32_t cancelled = 0;
+    if (weft__likely(l->count_ == 0))
+        return false;
+    for (const struct weft__wait_node *node = l->first_; node != NULL; node = node->next) {
+        if (node->woken || weft__sync_pending(node))
+            return true;
+        cancelled++;
+    }
+    return l->count_ > cancelled;
+}
+
+/* Wake at most n pending waiters in the order in which they wait, and take them off the list. Returns how many. */
+static inline size_t weft__sync_wake(weft__waitlist *l, size_t n)
+{
+    struct weft__wait_node *next;
+    size_t woken = 0;
+    for (struct weft__wait_node *node = l->first_; node != NULL && woken < n; node = next) {
+        next = node->next;
+        if (!weft__wake(node->fiber, node->ticket, WEFT__WOKEN))
+            continue;
+        weft__waitlist_leave(l, node);
+        l->count_++; /* not gone yet */
+        node->woken = true;
+        woken++;
+    }
+    return woken;
+}
+
+/* weft__sync_wake for many: sleeping workers are called at the end, all at once. */
+size_t weft__sync_wake_many(weft__waitlist *l, size_t n);
+
+/* Wait at the end of the list. `guard` is held before and after, not between. The caller may be in another thread
+ * then. */
+static inline struct weft__slept weft__sync_suspend(weft__waitlist *l, uint32_t *guard, struct weft__fiber *f,
+                                                    const struct weft__wait_kind *kind, void *object)
+{
+    struct weft__wait_node *node = weft__waitlist_join(l, f, kind, object);
+    weft__guard_unlock(guard);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    weft__guard_lock(guard);
+    if (node->listed)
+        weft__waitlist_leave(l, node);
+    else
+        l->count_--;
+    WEFT__BUG_ON(how != WEFT__CANCELLED && !node->woken);
+    return (struct weft__slept){.cancelled = how == WEFT__CANCELLED, .woken = node->woken};
+}
+
+/* Release a lock that is held, its guard held too: for weft_lock_release and weft_condition_wait. */
+void weft__lock_let_go(weft_lock *l);
+
+#endif

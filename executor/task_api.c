@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/task_api.c -- the handle's public functions that never wait (weft/task.h): references, state, names, who am I. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/guard.h"
+#include "executor/runtime.h"
+
+weft_task *weft_ref(weft_task *t)
+{
+    if (t != NULL)
+        weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: the caller holds a reference already */
+    return t;
+}
+
+void weft_release(weft_task *t)
+{
+    if (t != NULL)
+        weft__task_unref(t);
+}
+
+bool weft_done(const weft_task *t)
+{
+    return t == NULL || weft__task_state(t) == WEFT__DONE;
+}
+
+int weft_status(const weft_task *t)
+{
+    if (t == NULL)
+        return -ENOMEM;
+    return weft__task_state(t) == WEFT__DONE ? weft__task_rc(t) : -EINPROGRESS;
+}
+
+bool weft_cancelled(const weft_task *t)
+{
+    return t != NULL && weft_status(t) == -ECANCELED;
+}
+
+const void *weft_result_(const weft_task *t, const weft_coro *coro)
+{
+    if (t == NULL)
+        weft__misuse("weft_result", "the task is NULL: it could not be created");
+    if (weft__task_state(t) != WEFT__DONE)
+        weft__misuse("weft_result", "the task has not ended");
+    if (t->frame->coro != coro && (t->frame->coro->entry != coro->entry || t->frame->coro->size != coro->size))
+        weft__misuse("weft_result", "the task runs another coroutine than the one named");
+    return t->frame;
+}
+
+weft_task *weft_current_task(void)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    return f != NULL ? weft__fiber_counted_task(f) : NULL;
+}
+
+/* A name is never freed while the task lives (a reader may be copying it): an old one is kept in a list until the end. */
+struct name {
+    struct name *older;
+    char text[];
+};
+
+size_t weft_task_name(const weft_task *t, char *buf, size_t size)
+{
+    if (t == NULL)
+        return (size_t)snprintf(buf, size, "(none)");
+    const char *name = weft__load_acquire(&((weft_task *)t)->name); /* pairs: TASK-NAME */
+    int n = name != NULL ? snprintf(buf, size, "%s", name) : snprintf(buf, size, "Task-%llu", (unsigned long long)t->id);
+    return n > 0 ? (size_t)n : 0;
+}
+
+int weft_task_set_name(weft_task *t, const char *name)
+{
+    if (t == NULL)
+        return -ENOMEM;
+    size_t n = strlen(name) + 1;
+    struct name *fresh = malloc(sizeof *fresh + n);
+    if (fresh == NULL)
+        return -ENOMEM;
+    memcpy(fresh->text, name, n);
+    char *old = weft__load_acquire(&t->name); /* pairs: TASK-NAME */
+    do {
+        fresh->older = old != NULL ? weft__container_of(old, struct name, text) : NULL;
+    } while (!weft__cas_acq_rel(&t->name, &old, fresh->text)); /* pairs: TASK-NAME */
+    return 0;
+}
+
+void weft__task_names_free(struct weft_task *t)
+{
+    char *text = weft__load_relaxed(&t->name); /* relaxed: the last reference is gone, TASK-REFS orders */
+    for (struct name *at = text != NULL ? weft__container_of(text, struct name, text) : NULL; at != NULL;) {
+        struct name *older = at->older;
+        free(at);
+        at = older;
+    }
+}
+
+int weft_all_tasks(int (*visit)(void *user, weft_task *t), void *user)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_all_tasks");
+    struct weft_task **tasks;
+    long n = weft__all_tasks(f->rt, &tasks);
+    int rc = n < 0 ? (int)n : 0;
+    for (long i = 0; i < n; i++) {
+        if (rc == 0)
+            rc = visit(user, tasks[i]);
+        weft__task_unref(tasks[i]);
+    }
+    free(tasks);
+    return rc;
+}

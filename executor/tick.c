@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/tick.c -- the reactor thread: the promise that events, due timers and waiting work are seen to even when every
+ * worker is stuck in a long step.
+ *
+ * While work runs it wakes every TICK and does what is late (each of these is normally done by the workers themselves):
+ *   - nobody collected events since the last tick, and the token is free: collect;
+ *   - ready work lies beside a sleeping worker (a lone item behind a stuck one): wake a sleeper;
+ *   - a worker that has not switched since the last tick has timers overdue: fire them; and tell it to look around;
+ *   - it has not switched for the option slow_task: report the function it is in, once per step.
+ * After a tick that found late work the next ones come every QUICK_TICK for a while.
+ *
+ *   all workers parked, one leads       no tick: sleeps until somebody leaves park (asleep; label ASLEEP in idle.c), but only
+ *                                       when a whole tick has passed in which nothing ran: starting and stopping costs more
+ *   all workers parked, token free      (this thread held it when the last one parked): it wakes one, which parks as leader
+ *   otherwise                           tick
+ *
+ * Threads: the reactor thread. It is not pinned: the workers have the CPUs, it must get a turn beside them. */
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#include "executor/runtime.h"
+
+#define TICK WEFT_MS(10)
+#define QUICK_TICK WEFT_MS(1)
+#define QUICK_TICKS 50
+#define OVERDUE_LIMIT 256
+
+struct watch { /* of one worker */
+    uint64_t steps;
+    weft_ns since;
+    bool reported;
+};
+
+/* All steps of all workers: has anything run? */
+static uint64_t activity(struct weft_runtime *rt)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        sum += weft__load_relaxed(&rt->workers[i].steps); /* relaxed: a hint */
+    return sum;
+}
+
+static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct watch *seen, weft_ns now)
+{
+    uint64_t steps = weft__load_relaxed(&w->steps);              /* relaxed: a hint */
+    const weft_coro *running = weft__load_relaxed(&w->running);  /* relaxed: static data, a hint */
+    if (steps != seen->steps || running == NULL) {
+        seen->steps = steps;
+        seen->since = now;
+        seen->reported = false;
+        return false;
+    }
+    weft__store_relaxed(&w->hurry, 1); /* relaxed: a hint */
+    bool late = false;
+    if (!rt->is_virtual && weft__timers_earliest(&w->timers) <= now)
+        late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
+    if (!seen->reported && rt->options.slow_task != WEFT_FOREVER && !rt->is_virtual &&
+        now - seen->since >= rt->options.slow_task) {
+        seen->reported = true;
+        weft__fetch_add_relaxed(&rt->slow_tasks, 1); /* relaxed: statistic */
+        weft__report(rt,
+                     "worker %u is blocked: a task in %s() has run for %lld ms without suspending; long or blocking work "
+                     "belongs into weft_to_thread",
+                     w->index, running->name, (long long)((now - seen->since) / 1000000));
+    }
+    return late;
+}
+
+/* Returns whether something was late. */
+static bool tick(struct weft_runtime *rt, struct watch *watch, uint64_t *collects)
+{
+    weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
+    bool late = false;
+    uint64_t seen = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
+    if (seen == *collects && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
+        late = true;
+    *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
+    weft_ns now = weft__monotonic();
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        late |= watch_worker(rt, &rt->workers[i], &watch[i], now);
+    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, true)) { /* pairs: PARK */
+        weft__fetch_add_relaxed(&rt->late_wakes, 1); /* relaxed: statistic */
+        weft__notify(rt, NULL);
+        late = true;
+    }
+    return late;
+}
+
+static bool all_parked(struct weft_runtime *rt)
+{
+    return weft__load_seq_cst(&rt->idle.parked) == rt->worker_count; /* pairs: ASLEEP */
+}
+
+static void sleep_until_work(struct weft_runtime *rt, uint32_t ticket)
+{
+    struct weft__idle *idle = &rt->idle;
+    weft__store_seq_cst(&idle->asleep, 1); /* pairs: ASLEEP */
+    bool led = rt->driver == NULL || weft__load_seq_cst(&idle->collector) >= 0; /* pairs: ASLEEP */
+    if (all_parked(rt) && led && weft__load_seq_cst(&rt->stopping) == 0)        /* pairs: STOPPING */
+        weft__parker_wait(&idle->reactor, ticket, WEFT_FOREVER);
+    weft__store_seq_cst(&idle->asleep, 0); /* pairs: ASLEEP */
+}
+
+void *weft__reactor_main(void *runtime)
+{
+    struct weft_runtime *rt = runtime;
+    struct weft__idle *idle = &rt->idle;
+    prctl(PR_SET_NAME, "weft-reactor");
+    struct watch *watch = calloc(rt->worker_count, sizeof *watch);
+    weft_ns now = weft__monotonic();
+    for (unsigned i = 0; watch != NULL && i < rt->worker_count; i++)
+        watch[i].since = now;
+    uint64_t collects = 0, ran = 0;
+    unsigned quick = 0;
+    while (weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
+        uint32_t ticket = weft__parker_ticket(&idle->reactor);
+        uint64_t running = activity(rt);
+        if (all_parked(rt)) {
+            bool led = rt->driver == NULL || weft__load_seq_cst(&idle->collector) != WEFT__COLLECTOR_FREE; /* pairs: LEADER */
+            if (!led)
+                weft__notify(rt, NULL); /* the one woken finds nothing, parks again, and leads */
+            else if (running == ran) {
+                sleep_until_work(rt, ticket);
+                ran = activity(rt) - 1; /* something is about to run: tick at least once */
+                continue;
+            }
+        }
+        ran = running;
+        weft__parker_wait(&idle->reactor, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
+        if (watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
+            if (tick(rt, watch, &collects))
+                quick = QUICK_TICKS;
+            else if (quick != 0)
+                quick--;
+        }
+    }
+    free(watch);
+    return NULL;
+}

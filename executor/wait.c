@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/wait.c -- suspending and waking: the transitions of the fiber word (table in fiber.h).
+ *
+ * Threads: begin, commit, abandon and yield belong to the running fiber; wake and request to anybody. The one rule for all
+ * of them: whoever moves the word to WOKEN from PARKED without LOCKED makes the fiber ready, and nobody else does. */
+#include <errno.h>
+
+#include "executor/runtime.h"
+
+static inline uint64_t with_state(uint64_t word, uint64_t state)
+{
+    return (word & ~(uint64_t)WEFT__FIBER_STATE) | state;
+}
+
+uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *kind, void *object)
+{
+    weft__store_relaxed(&f->wait_kind, kind); /* relaxed: FIBER-WORD publishes */
+    f->wait_object = object;
+    uint32_t ticket = ++f->ticket;
+    uint64_t armed = (uint64_t)ticket << 32 | WEFT__FIBER_ARMED;
+    uint64_t old = weft__exchange_acq_rel(&f->word, armed); /* pairs: FIBER-WORD */
+    if (weft__unlikely(old & WEFT__FIBER_REQUEST))
+        weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    return ticket;
+}
+
+bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
+{
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    for (;;) {
+        uint64_t state = word & WEFT__FIBER_STATE;
+        if (word >> 32 != ticket || (state != WEFT__FIBER_ARMED && state != WEFT__FIBER_PARKED))
+            return false;
+        uint64_t woken = with_state(word, WEFT__FIBER_WOKEN) | (uint64_t)reason << 8;
+        if (weft__cas_acq_rel(&f->word, &word, woken)) { /* pairs: FIBER-WORD */
+            if (state == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED))
+                weft__make_ready(f->rt, weft__item_of_fiber(f));
+            return true;
+        }
+    }
+}
+
+/* The holder of the fiber hands C marks of the chain upwards to the innermost task. True: that one has C now. */
+static bool gather_marks(struct weft__fiber *f)
+{
+    struct weft_task *innermost = f->task;
+    if (innermost == NULL)
+        return false;
+    uint32_t below = 0;
+    for (struct weft_task *t = innermost->below; t != NULL; t = t->below)
+        below += (weft__load_acquire(&t->word) & WEFT__C) != 0; /* pairs: TASK-C */
+    if (below != 0) {
+        struct weft_task *t = innermost;
+        uint32_t left = below;
+        do {
+            weft__fetch_add_relaxed(&t->requests, left); /* relaxed: a count; the marks are ordered by the words */
+            t = t->below;
+            if (weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C) & WEFT__C) /* pairs: TASK-C */
+                left--;
+        } while (left != 0 && t->below != NULL);
+        weft__fetch_or_acq_rel(&innermost->word, WEFT__C); /* pairs: TASK-C */
+        return true;
+    }
+    return (weft__load_acquire(&innermost->word) & WEFT__C) != 0; /* pairs: TASK-C */
+}
+
+/* The holder of a suspended (or about to suspend) fiber delivers a mark or passes it on. */
+static void deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list)
+{
+    if (!gather_marks(f))
+        return;
+    struct weft_task *innermost = f->task;
+    weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
+    const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
+    if (kind->cancel != NULL && kind->cancel(f, f->wait_object, list))
+        return;
+    if (weft__wake(f, f->ticket, WEFT__CANCELLED))
+        return;
+    /* It has been woken otherwise: the request meets it when it resumes. */
+    weft__fetch_or_acq_rel(&innermost->word, WEFT__C);         /* pairs: TASK-C */
+    weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST);     /* pairs: FIBER-WORD */
+}
+
+/* The holder of LOCKED works off requests, then unlocks. */
+static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
+{
+    deliver_mark(f, list);
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    for (;;) {
+        bool again = (word & WEFT__FIBER_REQUEST) && (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;
+        uint64_t next = again ? word & ~(uint64_t)WEFT__FIBER_REQUEST : word & ~(uint64_t)WEFT__FIBER_LOCKED;
+        if (!weft__cas_acq_rel(&f->word, &word, next)) /* pairs: FIBER-WORD */
+            continue;
+        if (!again) {
+            if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN)
+                weft__make_ready(f->rt, weft__item_of_fiber(f));
+            return;
+        }
+        deliver_mark(f, list);
+        word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    }
+}
+
+void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
+{
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    for (;;) {
+        bool take = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED);
+        uint64_t next = word | (uint64_t)(take ? WEFT__FIBER_LOCKED : WEFT__FIBER_REQUEST);
+        if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
+            if (take)
+                serve_and_unlock(f, list);
+            return;
+        }
+    }
+}
+
+/* On the next context: the fiber's own is saved, others may run it from now on. */
+static void commit_park(struct weft__worker *w, void *fiber)
+{
+    struct weft__fiber *f = fiber;
+    (void)w;
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    for (;;) {
+        if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN) {
+            weft__make_ready(f->rt, weft__item_of_fiber(f));
+            return;
+        }
+        uint64_t next = with_state(word, WEFT__FIBER_PARKED) & ~(uint64_t)WEFT__FIBER_REQUEST;
+        bool requested = word & WEFT__FIBER_REQUEST;
+        if (requested)
+            next |= WEFT__FIBER_LOCKED;
+        if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
+            if (requested) {
+                struct weft__cancel_list list;
+                weft__cancel_list_init(&list);
+                serve_and_unlock(f, &list);
+                weft__cancel_run(&list);
+            }
+            return;
+        }
+    }
+}
+
+/* The running fiber works off a REQUEST of its own. True: its innermost task had C, which is taken. */
+static bool take_own_mark(struct weft__fiber *f)
+{
+    weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    if (!gather_marks(f))
+        return false;
+    weft__fetch_and_acq_rel(&f->task->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
+    return true;
+}
+
+static inline bool requested(struct weft__fiber *f)
+{
+    return (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
+}
+
+/* Back in RUNNING; returns the reason of the wake. */
+static enum weft__wake disarm(struct weft__fiber *f)
+{
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    uint64_t running = (uint64_t)f->ticket << 32 | WEFT__FIBER_RUNNING;
+    while (!weft__cas_acq_rel(&f->word, &word, running | (word & WEFT__FIBER_REQUEST))) /* pairs: FIBER-WORD */
+        ;
+    weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
+    f->wait_object = NULL;
+    return (enum weft__wake)(word >> 8 & 0xff);
+}
+
+enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
+{
+    if (weft__unlikely(requested(f))) {
+        /* Still on the own context, with the wait announced: deliver or pass on as a canceller would. */
+        struct weft__cancel_list list;
+        weft__cancel_list_init(&list);
+        weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+        deliver_mark(f, &list);
+        weft__cancel_run(&list);
+    }
+    if (deadline != WEFT_FOREVER) {
+        if (deadline <= weft__runtime_now(f->rt) || weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0)
+            weft__wake(f, f->ticket, WEFT__TIMED_OUT);
+    }
+    uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */
+    if (state != WEFT__FIBER_WOKEN)
+        weft__fiber_switch_away(f, commit_park, f);
+    enum weft__wake reason = disarm(f);
+    if (deadline != WEFT_FOREVER)
+        weft__timer_cancel(&f->timer);
+    if (weft__unlikely(requested(f)) && take_own_mark(f))
+        return WEFT__CANCELLED;
+    return reason;
+}
+
+bool weft__wait_abandon(struct weft__fiber *f)
+{
+    return disarm(f) != 0;
+}
+
+static void requeue(struct weft__worker *w, void *fiber)
+{
+    struct weft__fiber *f = fiber;
+    weft__make_ready(w->rt, weft__item_of_fiber(f));
+}
+
+int weft__yield(struct weft__fiber *f)
+{
+    if (weft__unlikely(requested(f)) && take_own_mark(f))
+        return -ECANCELED;
+    f->inlined = 0;
+    weft__fiber_switch_away(f, requeue, f);
+    if (weft__unlikely(requested(f)) && take_own_mark(f))
+        return -ECANCELED;
+    return 0;
+}
+
+bool weft__cancel_pending(struct weft__fiber *f)
+{
+    return requested(f) && gather_marks(f);
+}
+
+bool weft__budget_spent(struct weft__fiber *f)
+{
+    if (f->budget-- != 0)
+        return false;
+    f->budget = 64;
+    return true;
+}
+
+static void timer_wakes(struct weft__timer *timer)
+{
+    struct weft__fiber *f = weft__container_of(timer, struct weft__fiber, timer);
+    /* The ticket is read while the timer is pending: the fiber cancels the timer before it waits again. */
+    weft__wake(f, f->ticket, WEFT__TIMED_OUT);
+}
+
+void weft__fiber_timer_init(struct weft__fiber *f)
+{
+    weft__timer_init(&f->timer, timer_wakes);
+}
+
+struct weft__wait_node *weft__fiber_node(struct weft__fiber *f)
+{
+    return &f->node;
+}
+
+struct weft_runtime *weft__fiber_runtime(struct weft__fiber *f)
+{
+    return f->rt;
+}
+
+struct weft_task *weft__fiber_task(struct weft__fiber *f)
+{
+    return f->task;
+}
+
+struct weft_task *weft__fiber_counted_task(struct weft__fiber *f)
+{
+    struct weft_task *t = f->task;
+    while (t != NULL && !weft__task_counted(t))
+        t = t->parent;
+    return t;
+}
+
+struct weft__timers *weft__fiber_timers(struct weft__fiber *f)
+{
+    return &f->worker->timers;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/worker.c -- a worker's turn: what runs next.
+ *
+ * Next comes, in this order (weft__worker_pick): the oldest ready item (woken fibers and created tasks in one first-in
+ * first-out queue); else the youngest forked child; else what lies in the inbox or the injector. Every 64th pick looks first
+ * at due timers, I/O and the injector, and takes the oldest child before a ready item, so that nothing is passed over for
+ * ever. With nothing local the worker's idle loop steals, then parks (idle.c).
+ *
+ * The order is a user-visible promise only with order=fifo and one worker: then picks go in asyncio's rounds. A round is what
+ * was in the queue at its beginning; timers that are due and events that came are added between rounds.
+ *
+ * Threads: all functions belong to the worker's own thread but make_ready, item_of_link, link_of_item. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "executor/runtime.h"
+
+#define LOOK_AROUND 64           /* picks between two looks at timers, I/O and inboxes */
+#define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
+#define FIRE_LIMIT 256           /* timers fired in one go */
+
+static _Thread_local struct weft__worker *self;
+
+WEFT__NOINLINE struct weft__worker *weft__worker_self(void)
+{
+    __asm__ volatile("" ::: "memory"); /* neither inlined nor remembered by callers */
+    return self;
+}
+
+void weft__worker_set_self(struct weft__worker *w)
+{
+    self = w;
+}
+
+/* ---- ready items ------------------------------------------------------------------------------------------------- */
+
+uintptr_t weft__item_of_link(struct weft__link *link)
+{
+    /* Tasks and fibers both begin with their link and their kind. */
+    struct weft_task *t = weft__container_of(link, struct weft_task, link);
+    if (t->kind == WEFT__KIND_FIBER)
+        return weft__item_of_fiber(weft__container_of(link, struct weft__fiber, link));
+    return weft__item_of_task(t);
+}
+
+struct weft__link *weft__link_of_item(uintptr_t item)
+{
+    if (item & WEFT__ITEM_FIBER)
+        return &((struct weft__fiber *)(item & ~WEFT__ITEM_FIBER))->link;
+    return &((struct weft_task *)item)->link;
+}
+
+void weft__make_ready(struct weft_runtime *rt, uintptr_t item)
+{
+    struct weft__worker *w = weft__worker_self();
+    if (weft__likely(w != NULL && w->rt == rt)) {
+        if (weft__unlikely(!weft__deque_push(&w->ready, item)))
+            weft__inbox_push(&w->inbox, weft__link_of_item(item)); /* no memory to grow: the list needs none */
+        /* A lone item is the worker's own next turn: waking somebody for it would cost more than running it. If the worker is
+         * stuck in a long step, the reactor's tick finds it. */
+        if (!w->batching && weft__load_seq_cst(&rt->idle.parked) != 0 && /* pairs: PARK, after push's seq_cst store */
+            weft__deque_size(&w->ready) >= 2)
+            weft__notify(rt, w);
+        return;
+    }
+    weft__inbox_push(&rt->injector, weft__link_of_item(item));
+    weft__fetch_add_relaxed(&rt->injected, 1); /* relaxed: statistic */
+    weft__notify(rt, NULL);
+}
+
+void weft__batch_begin(struct weft_runtime *rt)
+{
+    struct weft__worker *w = weft__worker_self();
+    if (w != NULL && w->rt == rt)
+        w->batching = true;
+}
+
+void weft__batch_end(struct weft_runtime *rt)
+{
+    struct weft__worker *w = weft__worker_self();
+    if (w == NULL || w->rt != rt)
+        return;
+    w->batching = false;
+    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__deque_size(&w->ready) >= 2) /* pairs: PARK */
+        weft__notify(rt, w);
+}
+
+/* Queue the list of links that was claimed from an inbox. */
+static bool take(struct weft__worker *w, struct weft__inbox *inbox)
+{
+    struct weft__link *link = weft__inbox_claim(inbox);
+    if (link == NULL)
+        return false;
+    while (link != NULL) {
+        struct weft__link *next = link->next;
+        if (!weft__deque_push(&w->ready, weft__item_of_link(link))) {
+            weft__inbox_push(&w->inbox, link); /* no memory to grow: one at a time, then */
+            while (next != NULL) {
+                link = next;
+                next = link->next;
+                weft__inbox_push(&w->inbox, link);
+            }
+            return weft__deque_size(&w->ready) != 0;
+        }
+        link = next;
+    }
+    return true;
+}
+
+bool weft__worker_take_inboxes(struct weft__worker *w)
+{
+    bool any = take(w, &w->inbox);
+    return take(w, &w->rt->injector) || any;
+}
+
+/* ---- the turn ---------------------------------------------------------------------------------------------------- */
+
+/* A real item, claimed; or 0 when it was nothing (somebody else had claimed it, or it was cancelled before it began). */
+static uintptr_t claim(uintptr_t item)
+{
+    if (item & WEFT__ITEM_FIBER)
+        return item;
+    struct weft_task *t = (struct weft_task *)item;
+    bool counted = weft__task_counted(t);
+    int claimed = weft__task_claim(t);
+    if (weft__likely(claimed > 0))
+        return item;
+    if (claimed < 0)
+        weft__task_finish(t, -ECANCELED);
+    else if (counted)
+        weft__task_unref(t); /* the entry's reference; who claimed it has its own */
+    return 0;
+}
+
+static bool fire_timers(struct weft__worker *w)
+{
+    if (weft__timers_earliest(&w->timers) == WEFT_FOREVER)
+        return false;
+    weft_ns now = weft__runtime_now(w->rt);
+    weft__batch_begin(w->rt);
+    unsigned fired = weft__timers_fire(&w->timers, now, FIRE_LIMIT, false);
+    weft__batch_end(w->rt);
+    return fired != 0;
+}
+
+static WEFT__COLD void look_around(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    weft__store_relaxed(&w->hurry, 0); /* relaxed: a hint */
+    weft__worker_take_inboxes(w);
+    fire_timers(w);
+    if (rt->driver != NULL &&
+        weft__monotonic() - weft__load_relaxed(&rt->idle.last_collect) > COLLECT_AGE) /* relaxed: a hint */
+        weft__try_collect(rt, (int32_t)w->index);
+}
+
+/* order=fifo: between two rounds. */
+static void begin_round(struct weft__worker *w)
+{
+    weft__worker_take_inboxes(w);
+    while (weft__timers_earliest(&w->timers) <= weft__runtime_now(w->rt) && fire_timers(w))
+        ;
+    weft__try_collect(w->rt, (int32_t)w->index);
+    w->round_left = weft__deque_size(&w->ready);
+}
+
+uintptr_t weft__worker_pick(struct weft__worker *w)
+{
+    for (;;) {
+        uintptr_t item;
+        if (w->rt->fifo) {
+            if (w->round_left == 0) {
+                begin_round(w);
+                if (w->round_left == 0)
+                    return 0;
+            }
+            w->round_left--;
+            item = weft__deque_pop_oldest(&w->ready);
+        } else {
+            item = 0;
+            if (weft__unlikely((++w->picks & (LOOK_AROUND - 1)) == 0 ||
+                               weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
+                look_around(w);
+                item = weft__deque_pop_oldest(&w->joins);
+            }
+            if (item == 0)
+                item = weft__deque_pop_oldest(&w->ready);
+            if (item == 0)
+                item = weft__deque_pop_newest(&w->joins);
+        }
+        if (item == 0) {
+            if (!weft__worker_take_inboxes(w))
+                return 0;
+            continue;
+        }
+        item = claim(item);
+        if (weft__likely(item != 0))
+            return item;
+    }
+}
+
+void *weft__worker_main(void *worker)
+{
+    struct weft__worker *w = worker;
+    struct weft_runtime *rt = w->rt;
+    weft__worker_set_self(w);
+    char name[16];
+    snprintf(name, sizeof name, "weft-%u", w->index);
+    prctl(PR_SET_NAME, name);
+    w->pin_error = weft__topology_pin(rt->plan, w->index, &w->place);
+    if (w->pin_error < 0)
+        weft__report(rt, "worker %u could not be pinned: %s; it runs where the kernel puts it", w->index,
+                     weft_strerror(w->pin_error));
+    if (weft__signal_stack_enter() < 0)
+        weft__report(rt, "worker %u has no alternate signal stack: a stack overflow will not be named", w->index);
+    weft__context_init_thread(&w->context);
+    while (weft__load_acquire(&rt->stopping) == 0) { /* pairs: STOPPING */
+        uintptr_t item = weft__worker_pick(w);
+        if (item == 0) {
+            if (!rt->fifo && fire_timers(w))
+                continue;
+            item = weft__worker_steal(w);
+        }
+        if (item != 0) {
+            weft__search_ended(w);
+            weft__worker_enter(w, item);
+        } else {
+            weft__park(w);
+        }
+    }
+    weft__context_destroy(&w->context);
+    weft__signal_stack_leave();
+    weft__slab_cache_flush(&w->tasks);
+    weft__slab_cache_flush(&w->fibers);
+    weft__worker_set_self(NULL);
+    return NULL;
+}
+
+int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned index)
+{
+    memset(w, 0, sizeof *w);
+    w->rt = rt;
+    w->index = index;
+    w->random = (rt->options.seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)index << 32 | 1);
+    if (w->random == 0)
+        w->random = 1;
+    w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
+    w->tasks.slab = &rt->tasks;
+    w->fibers.slab = &rt->fibers;
+    weft__inbox_init(&w->inbox);
+    weft__parker_init(&w->parker);
+    weft__timers_init(&w->timers);
+    if (weft__deque_init(&w->ready, 256) < 0)
+        return -ENOMEM;
+    if (weft__deque_init(&w->joins, 256) < 0) {
+        weft__deque_destroy(&w->ready);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void weft__worker_destroy(struct weft__worker *w)
+{
+    weft__deque_destroy(&w->ready);
+    weft__deque_destroy(&w->joins);
+    weft__timers_destroy(&w->timers);
+}
