@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/cgroup.c -- the CPU quota of the control groups (cgroups) this process lives in.
  *
- * A program that starts one worker per CPU in a container limited to two CPUs' worth of time is stopped by the kernel for most
- * of each period. The limit that counts is the tightest of the process's own group and of all groups above it: a pod's limit
- * holds though the container's own file says "max".
+ * A program that starts one worker per CPU in a container limited to two CPUs' worth of time is stopped by the kernel
+ * for most of each period. The limit that counts is the tightest of the process's own group and of all groups above
+ * it: a pod's limit holds though the container's own file says "max".
  *
- * Where to look. /proc/self/cgroup names the group in each hierarchy ("0::/a/b" in version 2, "4:cpu,cpuacct:/a/b" in version 1),
- * /proc/self/mountinfo where hierarchies are mounted and which group is each mount's top. Both are told relative to the
- * process's cgroup namespace, so they fit together with one and without one:
+ * Where to look. /proc/self/cgroup names the group in each hierarchy ("0::/a/b" in version 2, "4:cpu,cpuacct:/a/b" in
+ * version 1), /proc/self/mountinfo where hierarchies are mounted and which group is each mount's top. Both are told
+ * relative to the process's cgroup namespace, so they fit together with one and without one:
  *
  *     group         mount's top     files read
  *     /a/b          /               MOUNT/a/b, MOUNT/a, MOUNT      the whole host is seen, or a namespace's inside
@@ -15,12 +15,12 @@
  *     /             /..             MOUNT                          mounted from outside the namespace: an ancestor
  *     /../x, /a     /, /c           none                           this mount does not show the process's group
  *
- * Invariants. 1. Every limit taken is one of the process's own group or of an ancestor: where that is in doubt, none is taken.
- * 2. What cannot be read or understood limits nothing. 3. Of several mounts and of both versions (a "hybrid" machine) the
- * tightest limit counts, since each is in force by itself.
+ * Invariants. 1. Every limit taken is one of the process's own group or of an ancestor: where that is in doubt, none
+ * is taken. 2. What cannot be read or understood limits nothing. 3. Of several mounts and of both versions (a
+ * "hybrid" machine) the tightest limit counts, since each is in force by itself.
  *
- * Not done: limits changed later are not followed. Shares and weights, bursts and real-time budgets are no limits of this kind.
- * Any thread; allocates and reads files, so not on a hot path. */
+ * Not done: limits changed later are not followed. Shares and weights, bursts and real-time budgets are no limits of
+ * this kind. Any thread; allocates and reads files, so not on a hot path. */
 #include "executor/cgroup.h"
 
 #include <stdbool.h>

@@ -39,7 +39,7 @@ static bool nothing_runs(struct weft_runtime *rt)
 
 static bool advance(struct weft_runtime *rt)
 {
-    if (!nothing_runs(rt))
+    if (weft__load_seq_cst(&rt->begun) == 0 || weft__load_seq_cst(&rt->ended) != 0 || !nothing_runs(rt)) /* pairs: BEGUN, ENDED */
         return false;
     bool io = rt->driver != NULL && rt->driver->waiting(rt);
     if (io && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))

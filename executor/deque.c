@@ -51,8 +51,8 @@
 #include <stdlib.h>
 
 struct weft__deque_array {
-    int64_t mask;                     /* capacity - 1 */
-    struct weft__deque_array *older;  /* the one it replaced */
+    int64_t mask;                    /* capacity - 1 */
+    struct weft__deque_array *older; /* the one it replaced */
     alignas(WEFT__CACHELINE) _Atomic(uintptr_t) slots[];
 };
 
@@ -109,8 +109,8 @@ void weft__deque_destroy(struct weft__deque *d)
 }
 
 /* Thieves go on in the old array undisturbed: what it holds in [top, bottom) never changes again. */
-static WEFT__COLD struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__deque_array *old, int64_t top,
-                                                       int64_t bottom)
+static WEFT__COLD struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__deque_array *old,
+                                                       int64_t top, int64_t bottom)
 {
     struct weft__deque_array *a = array_create(2 * ((size_t)old->mask + 1), old);
     if (!a)
@@ -204,6 +204,6 @@ enum weft__steal weft__deque_steal(struct weft__deque *d, uintptr_t *item)
 int64_t weft__deque_size(const struct weft__deque *d)
 {
     int64_t b = weft__load_seq_cst(&d->bottom); /* pairs: DEQUE-PARK */
-    int64_t t = weft__load_seq_cst(&d->top);    /* pairs: DEQUE-PARK; items that top passed since were found by others */
+    int64_t t = weft__load_seq_cst(&d->top); /* pairs: DEQUE-PARK; items that top passed since were found by others */
     return b > t ? b - t : 0;
 }

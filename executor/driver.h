@@ -23,6 +23,9 @@ struct weft__driver {
 void weft__runtime_set_io(struct weft_runtime *rt, void *io);
 void *weft__runtime_io(struct weft_runtime *rt);
 
+/* For the account (metrics.c): one collect returned this many events. Called by the driver inside collect. */
+void weft__metrics_collected(struct weft_runtime *rt, unsigned events);
+
 /* weft_run's body: io/run.c calls it with the epoll driver; tests of the executor alone with NULL. */
 int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size, const struct weft__driver *driver);
 

@@ -37,7 +37,7 @@
 #endif
 #ifdef PARKER_TSAN
 #include <sanitizer/tsan_interface.h>
-#define PARKER_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t)&(p)->count)
+#define PARKER_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t) & (p)->count)
 #define PARKER_RELEASE(p) __tsan_release(&(p)->count)
 #else
 #define PARKER_ACQUIRE(p) ((void)0)

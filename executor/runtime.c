@@ -393,6 +393,8 @@ int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size,
         uint32_t ticket = weft__parker_ticket(&rt->done);
         weft__task_add_waiter(t, &waiter.waiter);
         weft__task_schedule(t);
+        weft__store_seq_cst(&rt->begun, 1); /* pairs: BEGUN */
+        weft__runtime_work_done(rt);
         while (weft__load_seq_cst(&rt->ended) == 0) { /* pairs: ENDED */
             weft__parker_wait(&rt->done, ticket, WEFT_FOREVER);
             ticket = weft__parker_ticket(&rt->done);

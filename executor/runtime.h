@@ -33,6 +33,7 @@ struct weft_runtime {
     _Atomic(uint64_t) injected, wakes, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
     /* ---- the end ---- */
     _Atomic(uint32_t) stopping;   /* workers leave their loop (pairs: STOPPING) */
+    _Atomic(uint32_t) begun;      /* the root task is queued: from now on idleness means something (pairs: BEGUN) */
     _Atomic(uint32_t) deadlocked; /* virtual clock: nothing can go on */
     _Atomic(uint32_t) ended;      /* the root task has ended: submissions are refused */
     struct weft__parker done;     /* the thread in weft_run sleeps here */

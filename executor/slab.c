@@ -74,7 +74,8 @@ static inline uint32_t slab_per_chunk(const struct weft__slab *s)
     return (uint32_t)((SLAB_CHUNK - sizeof(struct weft__slab_chunk)) / s->object_size);
 }
 
-static inline struct weft__slab_object *chunk_object(const struct weft__slab *s, struct weft__slab_chunk *chunk, uint32_t i)
+static inline struct weft__slab_object *chunk_object(const struct weft__slab *s, struct weft__slab_chunk *chunk,
+                                                     uint32_t i)
 {
     return (struct weft__slab_object *)(void *)(chunk->objects + i * s->object_size);
 }

@@ -187,7 +187,7 @@ int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns dea
 
 bool weft__timer_cancel(struct weft__timer *t)
 {
-    while (weft__load_acquire(&t->index) != WEFT__TIMER_IDLE) { /* pairs: TIMER-INDEX */
+    while (weft__load_acquire(&t->index) != WEFT__TIMER_IDLE) {   /* pairs: TIMER-INDEX */
         struct weft__timers *home = weft__load_relaxed(&t->home); /* relaxed: TIMER-INDEX made it visible */
         weft__guard_lock(&home->guard);
         /* It may have fired meanwhile, and been set elsewhere: believe only what is true under this guard (invariant 2). */

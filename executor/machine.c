@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/machine.c -- reads the machine: the only file that knows hwloc.
+ *
+ * The CPUs are the calling thread's affinity mask (the kernel has already cut the cpuset and what is offline from
+ * it), and of these the ones that hwloc knows and finds allowed. hwloc is loaded once; what is kept of it is plain
+ * numbers.
+ *
+ * Nodes. A CPU's node is the smallest NUMA node around it. Its home, where its memory should lie, is that node if it
+ * has memory, else the nearest that has. CPUs around which hwloc sees no node (their memory is forbidden, or there is
+ * none) have an unknown home. Numbering may have holes, nodes may have no CPU. Nearness is hwloc's latency matrix,
+ * else the depth of the common ancestor.
+ *
+ * Invariants. 1. allowed >= 1. 2. cpus is 0 (hwloc failed, or knows none of the CPUs in the mask) or equal to
+ * allowed. 3. With HWLOC_SYNTHETIC or HWLOC_XMLFILE in the environment (tests) it is that machine which is described,
+ * all of it, without this one's mask and quota, and `here` is false.
+ *
+ * Any thread: its own mask counts. Allocates and reads files. */
+#define _GNU_SOURCE
+#include "executor/machine.h"
+
+#include <errno.h>
+#include <hwloc.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "executor/cgroup.h"
+
+#define MOST_CPUS 65536u /* CPU numbers from here on are left alone */
+
+static const struct weft__cpu unknown = {-1, -1, -1, -1, -1, -1, 0};
+
+void *weft__machine_own_mask(size_t *size, int *rc)
+{
+    for (unsigned cpus = CPU_SETSIZE; cpus <= MOST_CPUS; cpus *= 2) {
+        cpu_set_t *mask = CPU_ALLOC(cpus);
+        if (!mask) {
+            *rc = -ENOMEM;
+            return NULL;
+        }
+        *size = CPU_ALLOC_SIZE(cpus);
+        CPU_ZERO_S(*size, mask);
+        if (sched_getaffinity(0, *size, mask) == 0)
+            return mask;
+        *rc = -errno;
+        CPU_FREE(mask);
+        if (*rc != -EINVAL) /* EINVAL: the kernel's own mask is longer */
+            return NULL;
+    }
+    return NULL;
+}
+
+static int ancestor(hwloc_obj_t cpu, hwloc_obj_type_t type)
+{
+    for (hwloc_obj_t o = cpu; o; o = o->parent)
+        if (o->type == type)
+            return (int)o->logical_index;
+    return -1;
+}
+
+static void fill_remoteness(struct weft__machine *m, hwloc_topology_t topology)
+{
+    for (unsigned i = 0; i < m->nodes; i++)
+        for (unsigned j = 0; j < m->nodes; j++) {
+            hwloc_obj_t a = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, i);
+            hwloc_obj_t b = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, j);
+            while (hwloc_obj_type_is_memory(a->type))
+                a = a->parent;
+            while (hwloc_obj_type_is_memory(b->type))
+                b = b->parent;
+            hwloc_obj_t common = hwloc_get_common_ancestor_obj(topology, a, b);
+            m->remoteness[i * m->nodes + j] = i == j ? 0 : 255 - (uint64_t)(common->depth & 127);
+        }
+    struct hwloc_distances_s *d;
+    unsigned matrices = 1;
+    if (hwloc_distances_get_by_type(topology, HWLOC_OBJ_NUMANODE, &matrices, &d, HWLOC_DISTANCES_KIND_MEANS_LATENCY,
+                                    0) != 0 ||
+        matrices == 0)
+        return;
+    for (unsigned i = 0; i < d->nbobjs; i++)
+        for (unsigned j = 0; j < d->nbobjs; j++)
+            if (i != j && d->objs[i] && d->objs[j])
+                m->remoteness[d->objs[i]->logical_index * m->nodes + d->objs[j]->logical_index] +=
+                    (d->values[i * d->nbobjs + j] & UINT32_MAX) << 8; /* in all less than 2^41 */
+    hwloc_distances_release(topology, d);
+}
+
+/* The smallest node around a CPU (logical number), -1: none. */
+static int node_around(const struct weft__machine *m, hwloc_topology_t topology, unsigned cpu)
+{
+    int best = -1, best_weight = 0;
+    for (unsigned i = 0; i < m->nodes; i++) {
+        hwloc_obj_t node = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, i);
+        int weight = hwloc_bitmap_weight(node->cpuset);
+        if (hwloc_bitmap_isset(node->cpuset, cpu) && (best < 0 || weight < best_weight)) {
+            best = (int)i;
+            best_weight = weight;
+        }
+    }
+    return best;
+}
+
+/* The kernel's number of the node where memory for CPUs of `node` should lie. */
+static int node_with_memory(const struct weft__machine *m, hwloc_topology_t topology, int node)
+{
+    if (node < 0)
+        return -1;
+    hwloc_obj_t home = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, (unsigned)node);
+    const uint64_t *row = m->remoteness + (unsigned)node * m->nodes;
+    uint64_t nearest = UINT64_MAX;
+    for (unsigned i = 0; i < m->nodes; i++) {
+        hwloc_obj_t other = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, i);
+        if (other->attr->numanode.local_memory > 0 && row[i] < nearest) {
+            nearest = row[i];
+            home = other;
+        }
+    }
+    return (int)home->os_index; /* itself when no node tells of memory */
+}
+
+static void add_cpu(struct weft__machine *m, hwloc_topology_t topology, hwloc_obj_t cpu)
+{
+    struct weft__cpu *p = &m->cpu[m->cpus];
+    *p = unknown;
+    p->number = (int)cpu->os_index;
+    p->core = ancestor(cpu, HWLOC_OBJ_CORE);
+    p->package = ancestor(cpu, HWLOC_OBJ_PACKAGE);
+    int l3 = ancestor(cpu, HWLOC_OBJ_L3CACHE), l2 = ancestor(cpu, HWLOC_OBJ_L2CACHE);
+    p->cache = l3 >= 0 ? l3 * 2 : l2 >= 0 ? l2 * 2 + 1 : -1; /* a machine may have both kinds: numbers must not meet */
+    p->node = node_around(m, topology, cpu->os_index);
+    p->home = node_with_memory(m, topology, p->node);
+    if (m->cpus > 0 && p->core >= 0 && p[-1].core == p->core)
+        p->smt = p[-1].smt + 1;
+    if (m->highest < cpu->os_index)
+        m->highest = cpu->os_index;
+    m->cpus++;
+}
+
+/* The first ones of all cores, then the second ones, and so on. */
+static int order_cpus(struct weft__machine *m)
+{
+    struct weft__cpu *ordered = calloc(m->cpus + 1, sizeof(*ordered));
+    if (!ordered)
+        return -ENOMEM;
+    unsigned done = 0;
+    for (unsigned smt = 0; done < m->cpus; smt++)
+        for (unsigned i = 0; i < m->cpus; i++)
+            if (m->cpu[i].smt == smt)
+                ordered[done++] = m->cpu[i];
+    free(m->cpu);
+    m->cpu = ordered;
+    return 0;
+}
+
+/* What hwloc sees of the CPUs in `mask` (NULL: of all). */
+static int read_cpus(struct weft__machine *m, hwloc_topology_t topology, const cpu_set_t *mask, size_t size)
+{
+    int cpus = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU);
+    int nodes = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE);
+    m->nodes = nodes > 0 ? (unsigned)nodes : 0;
+    m->cpu = calloc((size_t)cpus + 1, sizeof(*m->cpu));
+    m->remoteness = calloc((size_t)m->nodes * m->nodes + 1, sizeof(*m->remoteness));
+    if (!m->cpu || !m->remoteness)
+        return -ENOMEM;
+    fill_remoteness(m, topology);
+    hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(topology);
+    for (int i = 0; i < cpus; i++) {
+        hwloc_obj_t cpu = hwloc_get_obj_by_type(topology, HWLOC_OBJ_PU, (unsigned)i);
+        if (cpu->os_index < MOST_CPUS && hwloc_bitmap_isset(allowed, cpu->os_index) &&
+            (!mask || CPU_ISSET_S(cpu->os_index, size, mask)))
+            add_cpu(m, topology, cpu);
+    }
+    return order_cpus(m);
+}
+
+void weft__machine_free(struct weft__machine *m)
+{
+    free(m->cpu);
+    free(m->remoteness);
+}
+
+int weft__machine_read(struct weft__machine *m, const char *root)
+{
+    *m = (struct weft__machine){.here = true};
+    hwloc_topology_t topology;
+    bool loaded = false;
+    if (hwloc_topology_init(&topology) == 0) {
+        /* Never by moving this thread from CPU to CPU: an affinity set from outside meanwhile would be lost. */
+        (void)hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING);
+        loaded = hwloc_topology_load(topology) == 0;
+        if (!loaded)
+            hwloc_topology_destroy(topology);
+    }
+    if (loaded)
+        m->here = hwloc_topology_is_thissystem(topology) != 0;
+    int rc = 0;
+    size_t size = 0;
+    cpu_set_t *mask = m->here ? weft__machine_own_mask(&size, &rc) : NULL;
+    if (m->here)
+        m->quota = weft__cgroup_quota(root);
+    if (rc != -ENOMEM) /* a mask that may not be read (a sandbox) leaves what hwloc finds allowed */
+        rc = loaded ? read_cpus(m, topology, mask, size) : 0;
+    m->allowed = m->cpus > 0 ? m->cpus : mask ? (unsigned)CPU_COUNT_S(size, mask) : 1;
+    if (mask)
+        CPU_FREE(mask);
+    if (loaded)
+        hwloc_topology_destroy(topology);
+    if (rc < 0)
+        weft__machine_free(m);
+    return rc;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/machine.h -- the CPUs this process may use and what they share; for executor/topology.c. */
+#ifndef WEFT_EXECUTOR_MACHINE_H
+#define WEFT_EXECUTOR_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A CPU, or what several CPUs have in common. -1: unknown, or several. */
+struct weft__cpu {
+    int number;                     /* the kernel's */
+    int core, cache, node, package; /* hwloc's logical numbers: good for comparing only */
+    int home;                       /* the kernel's number of the node where its memory should lie */
+    unsigned smt;                   /* how many allowed CPUs of the same core come before it */
+};
+
+struct weft__machine {
+    struct weft__cpu
+        *cpu;      /* those allowed, the first ones of all cores first, then the second ones, each in hwloc's order */
+    unsigned cpus; /* their number; 0: nothing is known of them */
+    unsigned allowed; /* their number in any case, at least 1 */
+    unsigned highest; /* CPU number */
+    unsigned nodes;
+    uint64_t *remoteness; /* of node [i * nodes + j] from i, less than 2^41; good for sorting only */
+    double quota;         /* CPUs' worth of time, 0: no limit */
+    bool here;            /* it is the machine that runs us */
+};
+
+/* Describe the machine; cgroup files are read below the directory `root`. 0 or -ENOMEM. */
+int weft__machine_read(struct weft__machine *m, const char *root);
+void weft__machine_free(struct weft__machine *m);
+
+/* The calling thread's affinity mask, of whatever size the kernel wants: a cpu_set_t of *size bytes, to be freed with
+ * CPU_FREE. NULL: -errno in *rc. */
+void *weft__machine_own_mask(size_t *size, int *rc);
+
+#endif

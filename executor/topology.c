@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/topology.c -- which CPUs this process may use, and a plan that puts W workers on them.
+ *
+ * The CPUs are what executor/machine.h finds: affinity mask and cpuset. The cgroup's CPU quota, rounded up, limits
+ * only the default number of workers.
+ *
+ * Pinning, when the program says nothing (WEFT_PIN_DEFAULT): each worker to a CPU of its own if there are as many
+ * workers as allowed CPUs and no quota below that number; otherwise not at all. With fewer workers than CPUs some
+ * CPUs would have to be chosen, and two programs that both choose (two containers of one host, which see the same
+ * mask) choose the same ones, where the kernel would have moved one of them away. A quota below the mask means the
+ * same: others are expected here. A program that knows better says WEFT_PIN_CORE.
+ *
+ * Places. A second CPU of a core (SMT) is taken only when every core has a worker. If not all of a kind are needed
+ * they are spread evenly over the machine: 2 workers of 8 cores get the 1st and the 5th. Workers beyond the allowed
+ * CPUs start again from the first. WEFT_PIN_NODE goes to the same places and widens each to the allowed CPUs of its
+ * node.
+ *
+ * Distances. A worker knows its core, shared cache, node and package as far as all CPUs it may run on share them; two
+ * workers are as near as the smallest thing that both know and share. A worker that may run anywhere on a machine of
+ * two nodes is far from everybody, since the kernel may put it anywhere. Within a distance, victims on near nodes
+ * come first, and then those that follow in worker order, so that not all thieves begin with worker 0.
+ *
+ * Invariants. 1. plan->workers >= 1, and each worker's victims are exactly all others. 2. A mask is never empty and
+ * holds allowed CPUs only. 3. A plan is never changed once made: any thread may read it. 4. Where nothing is known of
+ * the CPUs (or of a worker's node, with WEFT_PIN_NODE) nothing is pinned and all are far.
+ *
+ * A plan for a machine described in the environment (HWLOC_SYNTHETIC, HWLOC_XMLFILE: tests) cannot be carried out
+ * here: weft__topology_pin then refuses with -ENODEV, where hwloc itself would do nothing and call it a success.
+ *
+ * Threads: planning in the thread that starts a runtime (its mask counts), weft__topology_pin in each worker. */
+#define _GNU_SOURCE
+#include "executor/topology.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "executor/machine.h"
+
+static const struct weft__cpu unknown = {-1, -1, -1, -1, -1, -1, 0};
+
+struct plan {
+    struct weft__plan open;
+    size_t mask_size;
+    bool here;
+    struct weft__plan_worker worker[]; /* and after these the masks, victims and distances */
+};
+
+static unsigned machine_workers(const struct weft__machine *m)
+{
+    unsigned workers = m->allowed < WEFT_MAX_WORKERS ? m->allowed : WEFT_MAX_WORKERS;
+    if (m->quota > 0 && m->quota < (double)workers) {
+        unsigned whole = (unsigned)m->quota;
+        workers = whole < m->quota ? whole + 1 : whole;
+    }
+    return workers > 0 ? workers : 1;
+}
+
+static unsigned decide_pin(const struct weft__machine *m, unsigned workers, unsigned pin)
+{
+    if (m->cpus == 0)
+        return WEFT_PIN_NONE;
+    if (pin != WEFT_PIN_DEFAULT)
+        return pin;
+    bool own_all = workers == m->allowed && (m->quota <= 0 || m->quota >= (double)m->allowed);
+    return own_all ? WEFT_PIN_CORE : WEFT_PIN_NONE;
+}
+
+/* The CPU for worker i of n: whole kinds (first CPU of each core, second of each core, ...) as long as they are needed
+ * wholly, the last kind spread. */
+static const struct weft__cpu *choose(const struct weft__machine *m, unsigned i, unsigned n)
+{
+    i %= m->cpus;
+    if (n > m->cpus)
+        n = m->cpus;
+    unsigned first = 0, kind = 0;
+    for (;;) {
+        while (first + kind < m->cpus && m->cpu[first + kind].smt == m->cpu[first].smt)
+            kind++;
+        if (i < first + kind || n <= first + kind)
+            break;
+        first += kind;
+        kind = 0;
+    }
+    if (i < first || n >= first + kind)
+        return &m->cpu[i];
+    return &m->cpu[first + (uint64_t)(i - first) * kind / (n - first)];
+}
+
+static int common(int a, int b)
+{
+    return a == b ? a : -1;
+}
+
+/* Widen a place by one more CPU. */
+static void widen(struct weft__cpu *p, const struct weft__cpu *more)
+{
+    *p = (struct weft__cpu){
+        .number = -1,
+        .core = common(p->core, more->core),
+        .cache = common(p->cache, more->cache),
+        .node = common(p->node, more->node),
+        .package = common(p->package, more->package),
+        .home = common(p->home, more->home),
+    };
+}
+
+/* Decide where worker i may run: its mask if it is to be pinned, and what is common to its CPUs. */
+static struct weft__cpu place_worker(struct plan *plan, const struct weft__machine *m, unsigned i, cpu_set_t *mask)
+{
+    struct weft__plan_worker *w = &plan->worker[i];
+    struct weft__cpu p = unknown;
+    w->cpus = m->allowed;
+    if (m->cpus > 0) {
+        const struct weft__cpu *chosen = choose(m, i, plan->open.workers);
+        bool one = plan->open.pin == WEFT_PIN_CORE, node = plan->open.pin == WEFT_PIN_NODE && chosen->node >= 0;
+        p = *chosen;
+        w->cpus = 0;
+        for (unsigned k = 0; k < m->cpus; k++) {
+            const struct weft__cpu *other = &m->cpu[k];
+            if (one ? other != chosen : node && other->node != chosen->node)
+                continue;
+            if (!one)
+                widen(&p, other);
+            CPU_SET_S((unsigned)other->number, plan->mask_size, mask);
+            w->cpus++;
+        }
+        w->cpuset = one || node ? mask : NULL;
+    }
+    w->cpu = p.number;
+    w->node = p.home;
+    return p;
+}
+
+static enum weft_distance distance(const struct weft__cpu *a, const struct weft__cpu *b)
+{
+    if ((a->core >= 0 && a->core == b->core) || (a->number >= 0 && a->number == b->number))
+        return WEFT_NEAR_SMT;
+    if (a->cache >= 0 && a->cache == b->cache)
+        return WEFT_NEAR_CACHE;
+    if (a->node >= 0 && a->node == b->node)
+        return WEFT_NEAR_NODE;
+    if (a->package >= 0 && a->package == b->package)
+        return WEFT_NEAR_PACKAGE;
+    return WEFT_FAR;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* All other workers, nearest first: distance, remoteness of the node, steps around the ring of workers. */
+static void sort_victims(struct plan *plan, const struct weft__machine *m, const struct weft__cpu *place, unsigned i,
+                         uint64_t *key)
+{
+    struct weft__plan_worker *w = &plan->worker[i];
+    unsigned n = plan->open.workers;
+    for (unsigned step = 1; step < n; step++) {
+        const struct weft__cpu *other = &place[(i + step) % n];
+        uint64_t remote = UINT64_C(1) << 41; /* an unknown node is farther than any */
+        if (place[i].node >= 0 && other->node >= 0)
+            remote = m->remoteness[(unsigned)place[i].node * m->nodes + (unsigned)other->node];
+        key[step - 1] = (uint64_t)distance(&place[i], other) << 60 | remote << 16 | step; /* step: 10 bits */
+    }
+    qsort(key, n - 1, sizeof(*key), compare_keys);
+    for (unsigned k = 0; k + 1 < n; k++) {
+        w->victims[k] = (uint16_t)((i + (key[k] & UINT16_MAX)) % n);
+        w->distance[k] = (uint8_t)(key[k] >> 60);
+    }
+}
+
+static int plan_make(const struct weft__machine *m, unsigned workers, unsigned pin, struct plan **out)
+{
+    if (workers == 0)
+        workers = machine_workers(m);
+    size_t mask_size = CPU_ALLOC_SIZE(m->highest + 1), others = workers - 1;
+    struct plan *plan = calloc(1, sizeof(*plan) + workers * (sizeof(plan->worker[0]) + mask_size + others * 3));
+    struct weft__cpu *place = calloc(workers, sizeof(*place));
+    uint64_t *key = calloc(workers, sizeof(*key));
+    int rc = -ENOMEM;
+    if (plan && place && key) {
+        plan->open.workers = workers;
+        plan->open.pin = decide_pin(m, workers, pin);
+        plan->open.allowed = m->allowed;
+        plan->open.quota = m->quota;
+        plan->open.worker = plan->worker;
+        plan->mask_size = mask_size;
+        plan->here = m->here;
+        char *masks = (char *)(plan->worker + workers);
+        uint16_t *victims = (uint16_t *)(void *)(masks + workers * mask_size);
+        uint8_t *distances = (uint8_t *)(victims + workers * others);
+        for (unsigned i = 0; i < workers; i++) {
+            plan->worker[i].victims = victims + i * others;
+            plan->worker[i].distance = distances + i * others;
+            place[i] = place_worker(plan, m, i, (cpu_set_t *)(void *)(masks + i * mask_size));
+        }
+        for (unsigned i = 0; i < workers; i++)
+            sort_victims(plan, m, place, i, key);
+        rc = 0;
+    }
+    free(key);
+    free(place);
+    if (rc < 0)
+        free(plan);
+    else
+        *out = plan;
+    return rc;
+}
+
+int weft__topology_plan_below(const char *root, unsigned workers, unsigned pin, struct weft__plan **out)
+{
+    if (workers > WEFT_MAX_WORKERS || pin > WEFT_PIN_CORE)
+        return -EINVAL;
+    struct weft__machine m;
+    int rc = weft__machine_read(&m, root);
+    if (rc < 0)
+        return rc;
+    struct plan *plan;
+    rc = plan_make(&m, workers, pin, &plan);
+    weft__machine_free(&m);
+    if (rc == 0)
+        *out = &plan->open;
+    return rc;
+}
+
+int weft__topology_plan(unsigned workers, unsigned pin, struct weft__plan **out)
+{
+    return weft__topology_plan_below("", workers, pin, out);
+}
+
+void weft__topology_plan_free(struct weft__plan *plan)
+{
+    if (plan)
+        free(weft__container_of(plan, struct plan, open));
+}
+
+unsigned weft__topology_default_workers(void)
+{
+    struct weft__machine m;
+    if (weft__machine_read(&m, "") < 0)
+        return 1;
+    unsigned workers = machine_workers(&m);
+    weft__machine_free(&m);
+    return workers;
+}
+
+/* ---- pinning ---- */
+
+/* Does `mask` hold exactly the CPUs that worker w was given? Is it on one of them now? */
+static int check_pin(const struct plan *plan, const struct weft__plan_worker *w, const cpu_set_t *mask, size_t size)
+{
+    if ((unsigned)CPU_COUNT_S(size, mask) != w->cpus)
+        return -EXDEV;
+    for (unsigned cpu = 0; cpu < plan->mask_size * 8; cpu++)
+        if (CPU_ISSET_S(cpu, plan->mask_size, (const cpu_set_t *)w->cpuset) && !CPU_ISSET_S(cpu, size, mask))
+            return -EXDEV;
+    int now = sched_getcpu();
+    return now < 0 ? -errno : CPU_ISSET_S((unsigned)now, plan->mask_size, (const cpu_set_t *)w->cpuset) ? 0 : -EXDEV;
+}
+
+int weft__topology_pin(const struct weft__plan *open, unsigned worker, struct weft_place *place)
+{
+    const struct plan *plan = (const struct plan *)(const void *)open; /* its first field */
+    const struct weft__plan_worker *w = &plan->worker[worker];
+    int rc = 0, read = 0;
+    if (w->cpuset)
+        rc = !plan->here ? -ENODEV : sched_setaffinity(0, plan->mask_size, w->cpuset) == 0 ? 0 : -errno;
+    *place = (struct weft_place){.cpu = -1, .node = w->cpuset && rc < 0 ? -1 : w->node};
+    size_t size = 0;
+    cpu_set_t *mask = weft__machine_own_mask(&size, &read);
+    if (!mask)
+        return rc < 0 ? rc : w->cpuset ? read : 0;
+    place->cpus = (unsigned)CPU_COUNT_S(size, mask);
+    if (w->cpuset && rc == 0) {
+        rc = check_pin(plan, w, mask, size);
+        place->pinned = rc == 0;
+        if (rc == 0)
+            place->cpu = w->cpu;
+        else
+            place->node = -1;
+    }
+    CPU_FREE(mask);
+    return rc;
+}
