@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Structured fork and join: right answers, children that suspend, depth beyond one stack, cancellation at the root. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <weft.h>
+
+#include <cmocka.h>
+
+#include "support/check.h"
+
+static const unsigned worker_counts[] = {1, 2, 3, 8};
+
+static long fib_of(int n)
+{
+    long a = 0, b = 1;
+    while (n-- > 0) {
+        long c = a + b;
+        a = b;
+        b = c;
+    }
+    return a;
+}
+
+/* `pause` of `every` leaves suspend. */
+struct fib {
+    WEFT_FRAME;
+    int n;
+    unsigned every;
+    weft_ns pause;
+    long result;
+};
+static int fib(struct fib *f);
+WEFT_CORO(fib);
+static int fib(struct fib *f)
+{
+    if (f->n < 2) {
+        static _Atomic unsigned leaves;
+        f->result = f->n;
+        if (f->every != 0 && atomic_fetch_add(&leaves, 1) % f->every == 0)
+            return f->pause > 0 ? weft_sleep(f->pause) : weft_yield();
+        return 0;
+    }
+    struct fib a = {.n = f->n - 1, .every = f->every, .pause = f->pause};
+    struct fib b = {.n = f->n - 2, .every = f->every, .pause = f->pause};
+    weft_child child;
+    weft_fork(&child, fib, &a);
+    int rb = fib(&b);
+    int ra = weft_join(&child);
+    f->result = a.result + b.result;
+    return ra < 0 ? ra : rb;
+}
+
+static void run_fib(int n, unsigned every, weft_ns pause)
+{
+    for (size_t i = 0; i < 4; i++) {
+        for (int order = 0; order < 2; order++) {
+            struct fib f = {.frame_ = {&fib_coro_}, .n = n, .every = every, .pause = pause};
+            assert_int_equal(weft_run_(WEFT_OPTIONS(.workers = worker_counts[i],
+                                                    .order = order ? WEFT_ORDER_FIFO : WEFT_ORDER_DEFAULT),
+                                       &f.frame_, sizeof f), 0);
+            assert_int_equal(f.result, fib_of(n));
+        }
+    }
+}
+
+static void test_fib(void **state)
+{
+    (void)state;
+    run_fib(18, 0, 0);
+}
+static void test_fib_with_yields(void **state)
+{
+    (void)state;
+    run_fib(16, 10, 0);
+    run_fib(13, 1, 0);
+}
+static void test_fib_with_sleeps(void **state)
+{
+    (void)state;
+    run_fib(14, 20, WEFT_US(20));
+}
+
+/* Many children at once, joined latest first; each takes its own time. */
+struct leaf {
+    WEFT_FRAME;
+    int value;
+};
+static int leaf(struct leaf *f)
+{
+    int rc = f->value % 3 == 0 ? weft_yield() : f->value % 5 == 0 ? weft_sleep(WEFT_US(f->value)) : 0;
+    return rc < 0 ? rc : f->value;
+}
+WEFT_CORO(leaf);
+struct fan {
+    WEFT_FRAME;
+};
+static int fan(struct fan *f)
+{
+    (void)f;
+    enum { N = 60 };
+    struct leaf leaves[N];
+    weft_child child[N];
+    long sum = 0;
+    for (int i = 0; i < N; i++) {
+        leaves[i] = (struct leaf){.value = i};
+        weft_fork(&child[i], leaf, &leaves[i]);
+    }
+    for (int i = N; i-- > 0;)
+        sum += weft_join(&child[i]);
+    return sum == N * (N - 1) / 2 ? 0 : -EIO;
+}
+WEFT_CORO(fan);
+static void test_fan_out(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        for (int k = 0; k < 20; k++)
+            assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i]), fan), 0);
+    }
+}
+
+/* A linear recursion of forks, deeper than any one stack. */
+struct deep {
+    WEFT_FRAME;
+    int n;
+};
+static int deep(struct deep *f);
+WEFT_CORO(deep);
+static int deep(struct deep *f)
+{
+    if (f->n == 0)
+        return 0;
+    struct deep below = {.n = f->n - 1};
+    weft_child child;
+    weft_fork(&child, deep, &below);
+    return weft_join(&child) + 1;
+}
+static void test_depth(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i]), deep, .n = 30000), 30000);
+}
+
+/* Inside a child the current task is the counted one; errors and values come through. */
+struct who {
+    WEFT_FRAME;
+    weft_task *seen;
+};
+static int who(struct who *f)
+{
+    int rc = weft_yield();
+    f->seen = weft_current_task();
+    return rc < 0 ? rc : -EPROTO;
+}
+WEFT_CORO(who);
+struct identity {
+    WEFT_FRAME;
+};
+static int identity(struct identity *f)
+{
+    (void)f;
+    struct who a = {.seen = NULL}, b = {.seen = NULL};
+    weft_child ca, cb;
+    weft_fork(&ca, who, &a);
+    weft_fork(&cb, who, &b);
+    TASK_CHECK(weft_sleep(WEFT_US(300)) == 0); /* time to be stolen */
+    TASK_CHECK(weft_join(&cb) == -EPROTO);
+    TASK_CHECK(weft_join(&ca) == -EPROTO);
+    TASK_CHECK(a.seen == weft_current_task() && b.seen == weft_current_task());
+    return 0;
+}
+WEFT_CORO(identity);
+static void test_identity(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i]), identity), 0);
+    assert_tasks_ok();
+}
+
+/* A cancel of the root reaches the child that is waited for, wherever it runs; every join still happens. */
+struct tree {
+    WEFT_FRAME;
+    int depth;
+    atomic_int *entered, *left;
+};
+static int tree(struct tree *f);
+WEFT_CORO(tree);
+static int tree(struct tree *f)
+{
+    atomic_fetch_add(f->entered, 1);
+    int rc;
+    if (f->depth == 0) {
+        rc = weft_sleep(WEFT_MS(3));
+    } else {
+        struct tree a = {.depth = f->depth - 1, .entered = f->entered, .left = f->left};
+        struct tree b = a;
+        weft_child child;
+        weft_fork(&child, tree, &a);
+        rc = tree(&b);
+        int ra = weft_join(&child);
+        rc = ra < 0 ? ra : rc;
+    }
+    atomic_fetch_add(f->left, 1);
+    return rc;
+}
+struct cancel_tree {
+    WEFT_FRAME;
+    int after;
+};
+static int cancel_tree(struct cancel_tree *f)
+{
+    static atomic_int entered, left;
+    entered = left = 0;
+    weft_task *t = weft_create_task(tree, .depth = 5, .entered = &entered, .left = &left);
+    for (int i = 0; i < f->after; i++)
+        (void)weft_yield();
+    TASK_CHECK(weft_cancel(t));
+    int rc = weft_await(t);
+    TASK_CHECK(rc == -ECANCELED);
+    TASK_CHECK(entered == left);
+    weft_release(t);
+    return 0;
+}
+WEFT_CORO(cancel_tree);
+static void test_cancel_tree(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        for (int after = 0; after < 20; after++)
+            assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i]), cancel_tree, .after = after), 0);
+    }
+    assert_tasks_ok();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fib),     cmocka_unit_test(test_fib_with_yields), cmocka_unit_test(test_fib_with_sleeps),
+        cmocka_unit_test(test_fan_out), cmocka_unit_test(test_depth),           cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_cancel_tree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

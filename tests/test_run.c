@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runtimes: options, several of them, threads from outside, fork, the account, reports of blocked workers, the end. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <weft.h>
+
+#include <cmocka.h>
+
+#include "support/check.h"
+
+struct add {
+    WEFT_FRAME;
+    int a, b, sum;
+    weft_ns pause;
+};
+static int add(struct add *f)
+{
+    f->sum = f->a + f->b;
+    return f->pause > 0 ? weft_sleep(f->pause) : 0;
+}
+WEFT_CORO(add);
+
+static void test_bad_options(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = WEFT_MAX_WORKERS + 1), add), -EINVAL);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.pin = 77), add), -EINVAL);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.order = 77), add), -EINVAL);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.clock = 77), add), -EINVAL);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.stack_size = WEFT_MAX_STACK + 1), add), -EINVAL);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.slow_task = -1), add), -EINVAL);
+    weft_options wrong = {.size = 3};
+    assert_int_equal(weft_run_with(&wrong, add), -EINVAL);
+    wrong.size = sizeof wrong + 8;
+    assert_int_equal(weft_run_with(&wrong, add), -EINVAL);
+}
+
+/* A10: not inside a task. */
+struct nested {
+    WEFT_FRAME;
+};
+static int nested(struct nested *f)
+{
+    (void)f;
+    return weft_run(add);
+}
+WEFT_CORO(nested);
+static void test_nested_run_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run(nested), -EBUSY);
+}
+
+/* A16: on the virtual clock a program that can never go on is told so. */
+struct never {
+    WEFT_FRAME;
+};
+static int never(struct never *f)
+{
+    (void)f;
+    weft_event e = WEFT_EVENT_INIT;
+    return weft_event_wait(&e);
+}
+WEFT_CORO(never);
+static void test_deadlock_is_reported(void **state)
+{
+    (void)state;
+    for (unsigned w = 1; w <= 3; w++)
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .clock = WEFT_CLOCK_VIRTUAL), never), -EDEADLK);
+}
+
+/* A11: one after the other, and side by side. */
+static void *run_in_thread(void *argument)
+{
+    long n = 0;
+    for (int i = 0; i < 20; i++)
+        n += weft_run_with(WEFT_OPTIONS(.workers = 2), add, .a = 1, .b = 2, .pause = WEFT_US(100)) == 0;
+    *(long *)argument = n;
+    return NULL;
+}
+static void test_several_runtimes(void **state)
+{
+    (void)state;
+    pthread_t thread[3];
+    long done[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, run_in_thread, &done[i]), 0);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(done[i], 20);
+    }
+}
+
+/* W3: foreign threads submit, wait, cancel; a handle outlives its runtime. */
+struct foreign {
+    weft_runtime *rt;
+    long sum;
+    weft_task *kept;
+};
+static void *submit_from_thread(void *argument)
+{
+    struct foreign *f = argument;
+    for (int i = 0; i < 200; i++) {
+        weft_task *t = weft_submit(f->rt, add, .a = i, .b = 1, .pause = i % 10 == 0 ? WEFT_US(50) : 0);
+        if (t == NULL)
+            break;
+        if (weft_block_on(t, WEFT_FOREVER) == 0)
+            f->sum += weft_result(add, t)->sum;
+        weft_release(t);
+    }
+    weft_task *slow = weft_submit(f->rt, add, .pause = WEFT_SEC(3600));
+    TASK_CHECK(weft_block_on(slow, WEFT_MS(1)) == -ETIMEDOUT);
+    TASK_CHECK(weft_cancel(slow));
+    TASK_CHECK(weft_block_on(slow, WEFT_FOREVER) == -ECANCELED);
+    weft_release(slow);
+    f->kept = weft_submit(f->rt, add, .a = 40, .b = 2);
+    TASK_CHECK(weft_block_on(f->kept, WEFT_FOREVER) == 0);
+    return NULL;
+}
+struct host {
+    WEFT_FRAME;
+    struct foreign *foreign;
+};
+static int host(struct host *h)
+{
+    pthread_t thread[4];
+    for (int i = 0; i < 4; i++) {
+        h->foreign[i].rt = weft_runtime_current();
+        TASK_CHECK(pthread_create(&thread[i], NULL, submit_from_thread, &h->foreign[i]) == 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        /* The task must not block its worker: wait for the thread by looking. */
+        while (pthread_tryjoin_np(thread[i], NULL) != 0)
+            TASK_CHECK(weft_sleep(WEFT_MS(1)) == 0);
+    }
+    TASK_CHECK(weft_block_on(weft_current_task(), 0) == -EDEADLK);
+    return 0;
+}
+WEFT_CORO(host);
+static void test_foreign_threads(void **state)
+{
+    (void)state;
+    for (unsigned w = 1; w <= 3; w++) {
+        struct foreign foreign[4];
+        memset(foreign, 0, sizeof foreign);
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w), host, .foreign = foreign), 0);
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(foreign[i].sum, 199 * 200 / 2 + 200);
+            assert_int_equal(weft_result(add, foreign[i].kept)->sum, 42); /* the runtime is gone, the handle is not */
+            weft_release(foreign[i].kept);
+        }
+    }
+    assert_tasks_ok();
+}
+
+/* hold keeps the object; submitting after the end is refused. */
+struct holder {
+    WEFT_FRAME;
+    weft_runtime **out;
+};
+static int holder(struct holder *h)
+{
+    *h->out = weft_runtime_hold(weft_runtime_current());
+    return 0;
+}
+WEFT_CORO(holder);
+static void test_hold(void **state)
+{
+    (void)state;
+    weft_runtime *rt = NULL;
+    assert_int_equal(weft_run(holder, .out = &rt), 0);
+    assert_null(weft_submit(rt, add));
+    assert_true(weft_runtime_workers(rt) >= 1);
+    weft_runtime_drop(rt);
+}
+
+/* fork: the child's copy of a running runtime is inert, and a fresh one works there. */
+struct forker {
+    WEFT_FRAME;
+    int *status;
+};
+static int forker(struct forker *f)
+{
+    weft_runtime *rt = weft_runtime_current();
+    weft_task *t = weft_create_task(add, .a = 1, .b = 2, .pause = WEFT_MS(50));
+    pid_t pid = fork();
+    if (pid == 0) {
+        int ok = weft_runtime_current() == NULL && weft_submit(rt, add) == NULL && !weft_done(t);
+        ok = ok && weft_run_with(WEFT_OPTIONS(.workers = 2), add, .a = 1, .b = 1, .pause = WEFT_MS(1)) == 0;
+        _exit(ok ? 0 : 1);
+    }
+    TASK_CHECK(pid > 0);
+    while (waitpid(pid, f->status, WNOHANG) == 0)
+        TASK_CHECK(weft_sleep(WEFT_MS(1)) == 0);
+    return weft_await_release(t);
+}
+WEFT_CORO(forker);
+static void test_fork(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip();
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    skip(); /* its runtime does not support threads after a fork of a process with threads */
+#endif
+#endif
+    int status = -1;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2), forker, .status = &status), 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_tasks_ok();
+}
+
+/* A task that blocks its worker is reported with its function, once; its timers and others' go on. */
+struct report {
+    char line[256];
+    atomic_int count;
+};
+static void take_report(void *user, const char *line)
+{
+    struct report *r = user;
+    if (atomic_fetch_add(&r->count, 1) == 0)
+        strncpy(r->line, line, sizeof r->line - 1);
+}
+struct blocks_its_worker {
+    WEFT_FRAME;
+};
+static int blocks_its_worker(struct blocks_its_worker *f)
+{
+    (void)f;
+    usleep(200000);
+    return 0;
+}
+WEFT_CORO(blocks_its_worker);
+struct blocked_main {
+    WEFT_FRAME;
+};
+static int blocked_main(struct blocked_main *f)
+{
+    (void)f;
+    weft_task *t = weft_create_task(blocks_its_worker);
+    int rc = weft_sleep(WEFT_MS(1));
+    return rc < 0 ? rc : weft_await_release(t);
+}
+WEFT_CORO(blocked_main);
+static void test_blocked_worker_is_reported(void **state)
+{
+    (void)state;
+    for (unsigned w = 1; w <= 2; w++) {
+        struct report r = {.line = "", .count = 0};
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .slow_task = WEFT_MS(50), .report = take_report,
+                                                    .report_user = &r), blocked_main), 0);
+        assert_int_equal(r.count, 1);
+        assert_non_null(strstr(r.line, "blocks_its_worker"));
+    }
+}
+
+/* A lone task behind a blocked worker is found by the tick while another worker sleeps. */
+struct mark {
+    WEFT_FRAME;
+    weft_ns *when;
+};
+static int mark(struct mark *f)
+{
+    *f->when = weft_now();
+    return 0;
+}
+WEFT_CORO(mark);
+struct lone_main {
+    WEFT_FRAME;
+    weft_ns *waited;
+};
+static int lone_main(struct lone_main *f)
+{
+    TASK_CHECK(weft_sleep(WEFT_MS(20)) == 0); /* the other worker sleeps by now */
+    static weft_ns when;
+    weft_ns start = weft_now();
+    weft_task *t = weft_create_task(mark, .when = &when);
+    usleep(300000); /* a long step, in which only the other worker can run it */
+    int rc = weft_await_release(t);
+    *f->waited = when - start;
+    return rc;
+}
+WEFT_CORO(lone_main);
+static void test_lone_task_behind_a_blocked_worker(void **state)
+{
+    (void)state;
+    weft_ns waited = 0;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2, .slow_task = WEFT_FOREVER), lone_main, .waited = &waited), 0);
+    assert_true(waited < WEFT_MS(250)); /* usually 10 to 20 ms; the bound only tells it from "after the long step" */
+    assert_tasks_ok();
+}
+
+/* The account adds up. */
+struct account {
+    weft_metrics m;
+    int print_rc, dump_rc;
+};
+static void read_account(void *user, weft_runtime *rt)
+{
+    struct account *a = user;
+    a->m.size = sizeof a->m;
+    (void)weft_metrics_read(rt, -1, &a->m);
+    weft_metrics one = {.size = sizeof one};
+    TASK_CHECK(weft_metrics_read(rt, 1, &one) == 0 && weft_metrics_read(rt, 2, &one) == -EINVAL);
+    weft_place place;
+    TASK_CHECK(weft_worker_place(rt, 0, &place) == 0 && weft_worker_place(rt, 2, &place) == -EINVAL);
+    int fds[2];
+    TASK_CHECK(pipe(fds) == 0);
+    a->print_rc = weft_metrics_print(rt, fds[1]);
+    a->dump_rc = weft_dump_tasks(rt, fds[1]);
+    close(fds[0]);
+    close(fds[1]);
+}
+struct hundred {
+    WEFT_FRAME;
+};
+static int hundred(struct hundred *f)
+{
+    (void)f;
+    for (int i = 0; i < 100; i++)
+        TASK_CHECK(weft_await_release(weft_create_task(add, .a = i)) == 0);
+    return 0;
+}
+WEFT_CORO(hundred);
+static void test_account(void **state)
+{
+    (void)state;
+    struct account a;
+    memset(&a, 0, sizeof a);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2, .at_end = read_account, .at_end_user = &a), hundred), 0);
+    assert_true(a.m.tasks_finished >= 101 && a.m.tasks_created >= 101);
+    assert_true(a.m.tasks_inlined > 50 && a.m.switches >= 1);
+    assert_int_equal(a.print_rc, 0);
+    assert_int_equal(a.dump_rc, 0);
+    assert_tasks_ok();
+}
+
+/* Misuse that cannot be an error code ends the program with a sentence that names the call. */
+static void expect_abort(void (*what)(void), const char *text)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], 2);
+        what();
+        _exit(0);
+    }
+    close(fds[1]);
+    char out[4096];
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof out - 1 && (got = read(fds[0], out + n, sizeof out - 1 - n)) > 0)
+        n += (size_t)got;
+    out[n] = '\0';
+    close(fds[0]);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(out, text));
+}
+static void await_outside(void)
+{
+    (void)weft_sleep(1);
+}
+struct wrong_result {
+    WEFT_FRAME;
+};
+static int wrong_result(struct wrong_result *f)
+{
+    (void)f;
+    weft_task *t = weft_create_task(add);
+    (void)weft_await(t);
+    return weft_result(mark, t)->when != NULL;
+}
+WEFT_CORO(wrong_result);
+static void take_wrong_result(void)
+{
+    (void)weft_run(wrong_result);
+}
+static void test_misuse_aborts(void **state)
+{
+    (void)state;
+    expect_abort(await_outside, "weft_sleep");
+    expect_abort(take_wrong_result, "weft_result");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_nested_run_is_refused),
+        cmocka_unit_test(test_deadlock_is_reported),
+        cmocka_unit_test(test_several_runtimes),
+        cmocka_unit_test(test_foreign_threads),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_blocked_worker_is_reported),
+        cmocka_unit_test(test_lone_task_behind_a_blocked_worker),
+        cmocka_unit_test(test_account),
+        cmocka_unit_test(test_misuse_aborts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
