@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What waiting costs: a runtime with nothing to do, and one with a task that sleeps 1 ms in a loop beside a bare
+ * epoll_wait(1 ms) loop of one thread, in turns. The ns_per_op column holds CPU nanoseconds per second (idle) and per
+ * iteration (idle_tick). */
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+struct watch {
+    WEFT_FRAME;
+    weft_ns length, step;
+    double *cpu;
+    long *iterations, *switches;
+};
+static int watch(struct watch *f)
+{
+    int rc = weft_sleep(WEFT_MS(300)); /* start-up is over, everybody is parked */
+    double cpu = process_cpu();
+    long switches = process_switches();
+    weft_ns until = weft_now() + f->length;
+    for (*f->iterations = 0; rc == 0 && weft_now() < until; ++*f->iterations)
+        rc = weft_sleep(f->step);
+    *f->cpu += process_cpu() - cpu;
+    *f->switches = process_switches() - switches;
+    return rc;
+}
+WEFT_CORO(watch);
+
+static void run_idle(long n, unsigned workers, struct outcome *out)
+{
+    double cpu = 0;
+    long iterations, switches;
+    int rc = weft_run_with(WEFT_OPTIONS(.workers = workers), watch, .length = WEFT_SEC(n), .step = WEFT_SEC(n), .cpu = &cpu,
+                           .iterations = &iterations, .switches = &switches);
+    out->wrong = rc < 0;
+    out->elapsed = WEFT_SEC(n);
+    out->operations = (double)n;
+    out->extra_name[0] = "idle_cpu_ns_per_s";
+    out->extra[0] = cpu / (double)n * 1e9;
+    out->extra_name[1] = "idle_switches";
+    out->extra[1] = (double)switches;
+}
+
+static double epoll_loop(weft_ns length)
+{
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event;
+    double cpu = process_cpu();
+    long iterations = 0;
+    for (weft_ns until = weft_now() + length; weft_now() < until; iterations++)
+        (void)epoll_wait(ep, &event, 1, 1);
+    cpu = process_cpu() - cpu;
+    close(ep);
+    return cpu / (double)iterations;
+}
+
+static void run_idle_tick(long n, unsigned workers, struct outcome *out)
+{
+    double weft = 0, bare = 0;
+    long turns = n * 2;
+    for (long i = 0; i < turns; i++) {
+        double cpu = 0;
+        long iterations = 1, switches;
+        bare += epoll_loop(WEFT_MS(500));
+        int rc = weft_run_with(WEFT_OPTIONS(.workers = workers), watch, .length = WEFT_MS(500), .step = WEFT_MS(1), .cpu = &cpu,
+                               .iterations = &iterations, .switches = &switches);
+        out->wrong |= rc < 0;
+        weft += cpu / (double)(iterations > 0 ? iterations : 1);
+    }
+    out->elapsed = (weft_ns)(weft / (double)turns * 1e9);
+    out->operations = 1;
+    out->extra_name[0] = "idle_tick_bare_epoll";
+    out->extra[0] = bare / (double)turns * 1e9;
+    out->extra_name[1] = "idle_tick_ratio";
+    out->extra[1] = weft / bare;
+}
+
+const struct workload idle_workloads[] = {
+    {"idle", "n seconds of a runtime with nothing to do", 10, NULL, run_idle},
+    {"idle_tick", "CPU of one 1 ms sleep in a loop; beside it a bare epoll_wait loop", 5, NULL, run_idle_tick},
+    {NULL, NULL, 0, NULL, NULL},
+};

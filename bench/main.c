@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft-bench: an ordinary client of the library that times its parts.
+ *     weft-bench list
+ *     weft-bench run NAME [--n N] [--workers W] [--repeat R] [--json FILE] [--why]
+ *     weft-bench plan [--workers W] [--pin none|node|core]
+ * A repeat prints one line: name,n,workers,seconds,ns_per_op,ops_per_s,max_rss_kib. A wrong answer prints none and exits 1. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static const struct workload *const groups[] = {fork_join_workloads, task_workloads, sync_workloads, memory_workloads,
+                                                idle_workloads};
+
+double process_bytes(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    double kib = 0;
+    long value;
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "VmRSS: %ld", &value) == 1 || sscanf(line, "VmPTE: %ld", &value) == 1)
+            kib += (double)value;
+    }
+    if (f != NULL)
+        fclose(f);
+    return kib * 1024;
+}
+
+long process_mappings(void)
+{
+    FILE *f = fopen("/proc/self/maps", "r");
+    long n = 0;
+    for (int c; f != NULL && (c = fgetc(f)) != EOF;)
+        n += c == '\n';
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+double process_cpu(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+long process_switches(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return u.ru_nvcsw;
+}
+
+static const struct workload *find(const char *name)
+{
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        for (const struct workload *w = groups[g]; w->name != NULL; w++) {
+            if (strcmp(w->name, name) == 0)
+                return w;
+        }
+    }
+    return NULL;
+}
+
+struct timed {
+    WEFT_FRAME;
+    const struct workload *workload;
+    long n;
+    struct outcome *out;
+};
+static int timed(struct timed *f)
+{
+    f->workload->run(f->n, f->out);
+    return 0;
+}
+WEFT_CORO(timed);
+
+static void print_why(void *user, weft_runtime *rt)
+{
+    (void)user;
+    fflush(stdout);
+    (void)weft_metrics_print(rt, STDERR_FILENO);
+}
+
+static void print_line(FILE *to, bool json, const char *name, long n, unsigned workers, double seconds, double ns_per_op)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    double per_second = ns_per_op > 0 ? 1e9 / ns_per_op : 0;
+    if (json)
+        fprintf(to, "{\"name\":\"%s\",\"n\":%ld,\"workers\":%u,\"seconds\":%.6f,\"ns_per_op\":%.3f,\"ops_per_s\":%.0f,"
+                    "\"max_rss_kib\":%ld}\n", name, n, workers, seconds, ns_per_op, per_second, u.ru_maxrss);
+    else
+        fprintf(to, "%s,%ld,%u,%.6f,%.3f,%.0f,%ld\n", name, n, workers, seconds, ns_per_op, per_second, u.ru_maxrss);
+}
+
+struct settings {
+    long n;
+    unsigned workers, pin;
+    int repeat;
+    const char *json;
+    bool why;
+};
+
+static int run(const char *name, const struct settings *s)
+{
+    const struct workload *w = find(name);
+    if (w == NULL) {
+        fprintf(stderr, "weft-bench: no workload '%s'; see weft-bench list\n", name);
+        return 2;
+    }
+    FILE *json = NULL;
+    if (s->json != NULL && (json = fopen(s->json, "a")) == NULL) {
+        fprintf(stderr, "weft-bench: %s: %s\n", s->json, strerror(errno));
+        return 2;
+    }
+    long n = s->n > 0 ? s->n : w->n;
+    int rc = 0;
+    for (int i = 0; i < s->repeat && rc == 0; i++) {
+        struct outcome out = {.wrong = false};
+        if (w->run_outside != NULL)
+            w->run_outside(n, s->workers, &out);
+        else
+            rc = weft_run_with(WEFT_OPTIONS(.workers = s->workers, .pin = s->pin, .slow_task = WEFT_FOREVER,
+                                            .at_end = s->why ? print_why : NULL), timed, .workload = w, .n = n, .out = &out);
+        if (rc < 0) {
+            fprintf(stderr, "weft-bench: %s: %s\n", name, weft_strerror(rc));
+        } else if (out.wrong) {
+            fprintf(stderr, "weft-bench: %s: wrong answer\n", name);
+            rc = 1;
+        } else {
+            for (int to = 0; to < 1 + (json != NULL); to++) {
+                FILE *file = to == 0 ? stdout : json;
+                print_line(file, to == 1, name, n, s->workers, (double)out.elapsed / 1e9,
+                           out.operations > 0 ? (double)out.elapsed / out.operations : 0);
+                for (int e = 0; e < 3 && out.extra_name[e] != NULL; e++)
+                    print_line(file, to == 1, out.extra_name[e], n, s->workers, (double)out.elapsed / 1e9, out.extra[e]);
+            }
+            fflush(stdout);
+        }
+    }
+    if (json != NULL)
+        fclose(json);
+    return rc != 0;
+}
+
+struct nothing {
+    WEFT_FRAME;
+};
+static int nothing(struct nothing *f)
+{
+    (void)f;
+    return weft_sleep(WEFT_MS(20)); /* every worker is up by then */
+}
+WEFT_CORO(nothing);
+
+static void print_plan(void *user, weft_runtime *rt)
+{
+    (void)user;
+    for (unsigned i = 0; i < weft_runtime_workers(rt); i++) {
+        weft_place p;
+        (void)weft_worker_place(rt, i, &p);
+        if (p.cpu >= 0)
+            printf("worker %u: CPU %d, node %d%s\n", i, p.cpu, p.node, p.pinned ? ", confirmed by the kernel" : "");
+        else
+            printf("worker %u: any of %u CPUs%s, node %d\n", i, p.cpus, p.pinned ? " (confirmed by the kernel)" : "", p.node);
+    }
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: weft-bench list\n"
+                    "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--json FILE] [--why]\n"
+                    "       weft-bench plan [--workers W] [--pin none|node|core]\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"n", required_argument, NULL, 'n'},      {"workers", required_argument, NULL, 'w'},
+                                            {"repeat", required_argument, NULL, 'r'}, {"json", required_argument, NULL, 'j'},
+                                            {"pin", required_argument, NULL, 'p'},    {"why", no_argument, NULL, 'y'},
+                                            {NULL, 0, NULL, 0}};
+    struct settings s = {.repeat = 1, .workers = 1};
+    bool workers_given = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 'n': s.n = strtol(optarg, NULL, 10); break;
+        case 'w': s.workers = (unsigned)strtoul(optarg, NULL, 10); workers_given = true; break;
+        case 'r': s.repeat = (int)strtol(optarg, NULL, 10); break;
+        case 'j': s.json = optarg; break;
+        case 'y': s.why = true; break;
+        case 'p':
+            s.pin = strcmp(optarg, "core") == 0 ? WEFT_PIN_CORE : strcmp(optarg, "node") == 0 ? WEFT_PIN_NODE : WEFT_PIN_NONE;
+            break;
+        default: return usage();
+        }
+    }
+    if (optind >= argc)
+        return usage();
+    const char *command = argv[optind];
+    if (strcmp(command, "list") == 0) {
+        for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+            for (const struct workload *w = groups[g]; w->name != NULL; w++)
+                printf("%-14s n=%-9ld %s\n", w->name, w->n, w->what);
+        }
+        return 0;
+    }
+    if (strcmp(command, "plan") == 0)
+        return weft_run_with(WEFT_OPTIONS(.workers = workers_given ? s.workers : 0, .pin = s.pin, .at_end = print_plan),
+                             nothing) < 0;
+    if (strcmp(command, "run") == 0 && optind + 1 < argc)
+        return run(argv[optind + 1], &s);
+    return usage();
+}
