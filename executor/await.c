@@ -106,7 +106,7 @@ int weft_await(weft_task *t)
     if (weft__unlikely(in_chain(f, t)))
         return -EDEADLK;
     struct weft_runtime *rt = f->rt;
-    if (state == WEFT__NEW && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT && stack_fits(f, t->stack_class) &&
+    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT && stack_fits(f, t->stack_class) &&
         no_request(f)) {
         /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */
         bool entry = weft__deque_pop_newest_if(&f->worker->ready, weft__item_of_task(t));

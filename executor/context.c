@@ -16,7 +16,7 @@ struct weft__cxa_globals {
     unsigned uncaught;
 };
 
-void weft__context_start(void);
+extern const char weft__context_first[]; /* code */
 
 /* The saved registers of a context that did not run yet, as the assembly pops them. */
 #if defined(__x86_64__)
@@ -36,7 +36,7 @@ static void fill_first_frame(struct weft__first_frame *f, void (*entry)(void *),
     f->x87_control = 0x37f;
     f->r12 = (uintptr_t)entry;
     f->r13 = (uintptr_t)argument;
-    f->start = (uintptr_t)weft__context_start;
+    f->start = (uintptr_t)weft__context_first;
 }
 
 #elif defined(__aarch64__)
@@ -53,11 +53,12 @@ static void fill_first_frame(struct weft__first_frame *f, void (*entry)(void *),
 {
     f->x19 = (uintptr_t)entry;
     f->x20 = (uintptr_t)argument;
-    f->x30 = (uintptr_t)weft__context_start;
+    f->x30 = (uintptr_t)weft__context_first;
 }
 
 #else
-#error "weft has no context switch for this architecture: write executor/context_<architecture>.S and its first frame here"
+#error                                                                                                                 \
+    "weft has no context switch for this architecture: write executor/context_<architecture>.S and its first frame here"
 #endif
 
 #if WEFT__FIBER_TOOLS

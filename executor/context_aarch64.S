@@ -104,16 +104,19 @@ weft__switch_saved:
     .cfi_endproc
     .size weft__switch_asm, . - weft__switch_asm
 
-/* Where a new context goes on: calls x19(x20). The outermost frame for unwinders: its return address is undefined.
- * The nop belongs to it because an unwinder looks up the instruction before a return address. */
+/* weft__context_first is where a new context goes on: calls x19(x20). The outermost frame for unwinders: its return address
+ * is undefined. The nop is there because unwinders look up the instruction before a return address. */
     .globl weft__context_start
     .hidden weft__context_start
     .type weft__context_start, %function
     .p2align 4
     .cfi_startproc
     .cfi_undefined x30
-    nop
 weft__context_start:
+    nop
+    .globl weft__context_first
+    .hidden weft__context_first
+weft__context_first:
     mov x0, x20
     blr x19
     brk #1

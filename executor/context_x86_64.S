@@ -85,16 +85,19 @@ weft__switch_saved:
     .cfi_endproc
     .size weft__switch_asm, . - weft__switch_asm
 
-/* The return address of a new context: calls r12(r13). The outermost frame for unwinders: its return address is undefined.
- * The nop belongs to it because an unwinder looks up the instruction before a return address. */
+/* weft__context_first is the return address of a new context: calls r12(r13). The outermost frame for unwinders: its return
+ * address is undefined. The nop is there because unwinders look up the instruction before a return address. */
     .globl weft__context_start
     .hidden weft__context_start
     .type weft__context_start, @function
     .p2align 4
     .cfi_startproc
     .cfi_undefined %rip
-    nop
 weft__context_start:
+    nop
+    .globl weft__context_first
+    .hidden weft__context_first
+weft__context_first:
     movq %r13, %rdi
     callq *%r12
     ud2

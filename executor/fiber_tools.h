@@ -38,14 +38,14 @@
 #define WEFT__UNINSTRUMENTED
 #define WEFT__UNINSTRUMENTED_INLINE static inline
 #elif defined(__clang__)
-#define WEFT__UNINSTRUMENTED \
+#define WEFT__UNINSTRUMENTED                                                                                           \
     __attribute__((noinline, no_sanitize("address", "thread", "undefined"), disable_sanitizer_instrumentation))
-#define WEFT__UNINSTRUMENTED_INLINE \
-    __attribute__((always_inline, no_sanitize("address", "thread", "undefined"), disable_sanitizer_instrumentation)) \
-    static inline
+#define WEFT__UNINSTRUMENTED_INLINE                                                                                    \
+    __attribute__((always_inline, no_sanitize("address", "thread", "undefined"),                                       \
+                   disable_sanitizer_instrumentation)) static inline
 #else
 #define WEFT__UNINSTRUMENTED __attribute__((noinline, no_sanitize("address,thread,undefined")))
-#define WEFT__UNINSTRUMENTED_INLINE \
+#define WEFT__UNINSTRUMENTED_INLINE                                                                                    \
     __attribute__((always_inline, no_sanitize("address,thread,undefined"))) static inline
 #endif
 
@@ -66,10 +66,10 @@
 struct weft__fiber_tools {
     uint64_t magic; /* says that the rest is valid: the memory of a context may hold anything before its first init */
     /* ASan */
-    void *fake_stack;                     /* while the context does not run */
-    const void *bottom;                   /* of a thread's own stack: known from its first switch away */
+    void *fake_stack;   /* while the context does not run */
+    const void *bottom; /* of a thread's own stack: known from its first switch away */
     size_t size;
-    struct weft__fiber_tools *came_from;  /* who switched here last */
+    struct weft__fiber_tools *came_from; /* who switched here last */
     /* TSan */
     void *tsan;
     bool tsan_owned; /* made here, not a thread's own */
@@ -78,6 +78,17 @@ struct weft__fiber_tools {
     void (*entry)(void *);
     void *argument;
 };
+
+#if WEFT__ASAN
+/* Take away the marks of frames that were never left. Only from the lowest one up: writing the whole shadow would give each
+ * stack 32 KiB of it, where looking costs no memory. */
+WEFT__UNINSTRUMENTED_INLINE void weft__tools_unpoison(void *base, size_t size)
+{
+    char *first = (char *)__asan_region_is_poisoned(base, size);
+    if (first != NULL)
+        __asan_unpoison_memory_region(first, size - (size_t)(first - (char *)base));
+}
+#endif
 
 static inline bool weft__tools_valid(const struct weft__fiber_tools *t)
 {
@@ -111,7 +122,7 @@ WEFT__UNINSTRUMENTED_INLINE void weft__tools_init(struct weft__fiber_tools *t, v
 {
 #if WEFT__ASAN
     weft__tools_drop(t);
-    __asan_unpoison_memory_region(base, size); /* frames that were never left, of the last run or of another owner */
+    weft__tools_unpoison(base, size); /* of the last run, or of another owner */
     *t = (struct weft__fiber_tools){.bottom = base, .size = size};
 #elif WEFT__TSAN
     if (weft__tools_valid(t) && t->tsan_owned && t->tsan_uses < WEFT__TSAN_USES) {
@@ -192,11 +203,11 @@ static inline void weft__tools_stack_unregister(uint32_t id)
 #endif
 }
 
-/* The memory will be used for something else: ASan's marks of frames that were never left must not stay. */
+/* The memory will be used for something else. */
 static inline void weft__tools_stack_forget(void *base, size_t size)
 {
 #if WEFT__ASAN
-    __asan_unpoison_memory_region(base, size);
+    weft__tools_unpoison(base, size);
 #else
     (void)base;
     (void)size;

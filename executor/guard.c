@@ -22,7 +22,7 @@ void weft__guard_lock_slow(uint32_t *guard)
         if (__atomic_load_n(guard, __ATOMIC_RELAXED) == 0 && weft__guard_try_lock(guard))
             return;
     }
-    while (__atomic_exchange_n(guard, 2, __ATOMIC_ACQUIRE) != 0) /* pairs: GUARD */
+    while (__atomic_exchange_n(guard, 2, __ATOMIC_ACQUIRE) != 0)         /* pairs: GUARD */
         syscall(SYS_futex, guard, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0); /* any return: try again */
 }
 

@@ -40,13 +40,13 @@
 /* Stacks all begin at the same place of a page, and would fight for the same sets of the first-level cache: the tops are
  * staggered by a line each. 16 lines: a parked task still fits into its first page. */
 #define COLOURS 16
-#define COLOUR_SIZE 64
-#define TRIM_KEEP 2048
+#define COLOUR_SIZE 64     /* so the top page of a stack has at least 3 KiB of it */
 #define SPARE_MAPPINGS 256 /* left to the rest of the program when mprotect guards eat all others */
 
 struct slot {
-    _Atomic(void *) owner; /* NULL: free. relaxed everywhere: the thread whose stack overflows got it after it was set */
-    uint32_t next;         /* free list */
+    _Atomic(void *)
+        owner;     /* NULL: free. relaxed everywhere: the thread whose stack overflows got it after it was set */
+    uint32_t next; /* free list */
 };
 
 struct weft__stack_chunk {
@@ -63,7 +63,8 @@ struct weft__stack_chunk {
     uint32_t first_bare; /* slots whose guard was refused */
     uint32_t virgin;     /* slots from here on were never given out */
     bool on_fresh;
-    _Atomic(uint32_t) by_protect; /* slots whose guard was made by mprotect; relaxed: read when nobody writes any more */
+    _Atomic(uint32_t)
+        by_protect; /* slots whose guard was made by mprotect; relaxed: read when nobody writes any more */
     struct slot slot[];
 };
 
@@ -186,7 +187,9 @@ static struct weft__stack_chunk *chunk_map(uint32_t size_class, unsigned node, b
     madvise(memory, CHUNK_SIZE, MADV_NOHUGEPAGE); /* fails only where there are no huge pages */
 #ifdef SYS_mbind
     if (bind) {
-        enum { PREFERRED = 1 }; /* MPOL_PREFERRED; best effort: without it memory comes from where it is first touched */
+        enum {
+            PREFERRED = 1
+        }; /* MPOL_PREFERRED; best effort: without it memory comes from where it is first touched */
         unsigned long mask = 1UL << node;
         syscall(SYS_mbind, memory, CHUNK_SIZE, PREFERRED, &mask, 8 * sizeof mask + 1, 0);
     }
@@ -222,7 +225,7 @@ void weft__stack_arena_destroy(struct weft__stack_arena *a)
         }
         weft__store_release(&c->base, 0); /* pairs: STACK-BASE; before somebody else's memory can lie there */
         munmap(base, CHUNK_SIZE);
-        uint64_t by_protect = weft__load_relaxed(&c->by_protect);    /* relaxed: see the field */
+        uint64_t by_protect = weft__load_relaxed(&c->by_protect);  /* relaxed: see the field */
         weft__fetch_add_relaxed(&protected_pages, 0 - by_protect); /* relaxed: see the variable */
         header_put(c);
     }
@@ -373,7 +376,7 @@ void weft__stack_put(struct weft__stack_arena *a, struct weft__stack *s)
 
 void weft__stack_trim(struct weft__stack *s)
 {
-    uintptr_t keep = ((uintptr_t)s->base + s->size - TRIM_KEEP) & ~(uintptr_t)(page_size() - 1);
+    uintptr_t keep = ((uintptr_t)s->base + s->size - 1) & ~(uintptr_t)(page_size() - 1);
     madvise(s->base, keep - (uintptr_t)s->base, MADV_DONTNEED);
 }
 

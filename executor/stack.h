@@ -39,8 +39,8 @@ struct weft__stack_list {
 struct weft__stack_arena {
     uint32_t guard;     /* of the lists, and of what they lead to in the chunks */
     bool guard_install; /* the kernel has MADV_GUARD_INSTALL; else mprotect, at most ~32,600 stacks in the process */
-    uint64_t protect_limit; /* so many mprotect guards in the process */
-    bool many_nodes;    /* there are several NUMA nodes */
+    uint64_t protect_limit;           /* so many mprotect guards in the process */
+    bool many_nodes;                  /* there are several NUMA nodes */
     struct weft__stack_chunk *chunks; /* all of this arena */
     struct weft__stack_list lists[WEFT__STACK_CLASSES][WEFT__STACK_NODES];
     _Atomic(uint64_t) live, mapped; /* slots handed out; slots ever touched */
@@ -56,7 +56,7 @@ void weft__stack_arena_destroy(struct weft__stack_arena *a);
 int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, void *owner, struct weft__stack *out);
 /* Any thread. Gives slot and memory back. */
 void weft__stack_put(struct weft__stack_arena *a, struct weft__stack *s);
-/* Any thread. Give the memory of the stack back to the kernel, all but its top page (at least 2 KiB); the slot stays. */
+/* Any thread. Give the memory of the stack back to the kernel, all but its top page (at least 3 KiB); the slot stays. */
 void weft__stack_trim(struct weft__stack *s);
 /* Does the address lie in the guard of a slot in use, of any arena? Then *owner is its owner and *size the bytes above the
  * guard. Async-signal-safe. */

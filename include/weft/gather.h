@@ -27,13 +27,16 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
  * Results stay in the tasks (weft_result), so they are in the order of the arguments whatever the order of completion.
  * 0 when all ended well. The first task to fail ends the wait at once with its error, and the others run on,
  * uncancelled. A task that ends cancelled ends the wait with -ECANCELED in the same way. A task given twice counts once.
- * On cancellation of the caller all unfinished tasks are cancelled, and the caller goes on when all have ended.
+ * On cancellation of the caller all unfinished tasks are cancelled; the caller goes on with the first of them to end
+ * otherwise than with a value, with -ECANCELED or that one's error (the others may still be cleaning up: see
+ * weft_gather_settled), or when all have ended, with -ECANCELED. -EDEADLK: a task that gathers itself.
  * Only inside a task. asyncio: await gather(...). */
 #define weft_gather(...) weft__ON_LIST(weft_gather_n, __VA_ARGS__)
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
 
 /* The same, but errors and cancellations of the tasks are only outcomes to look at (weft_status, weft_cancelled):
- * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled.
+ * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled, also
+ * then only when all have ended.
  * asyncio: await gather(..., return_exceptions=True). */
 #define weft_gather_settled(...) weft__ON_LIST(weft_gather_settled_n, __VA_ARGS__)
 WEFT_API int weft_gather_settled_n(weft_task *const tasks[], size_t n);

@@ -63,7 +63,7 @@ WEFT_API WEFT_NODISCARD int weft_group_start_(weft_group *g, const weft_task_opt
  * asyncio: the end of the `async with TaskGroup()` block. */
 WEFT_API WEFT_NODISCARD int weft_group_join(weft_group *g, int rc);
 
-/* Cancel all tasks of the group; weft_group_join then waits for them as usual. Never suspends. */
+/* Cancel all tasks of the group, and refuse new ones; weft_group_join then waits for them as usual. Never suspends. */
 WEFT_API void weft_group_cancel(weft_group *g);
 
 /* The errors of the group's tasks, in order of completion, before weft_group_join: copies at most n of them to out and
