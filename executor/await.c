@@ -106,6 +106,8 @@ int weft_await(weft_task *t)
     if (weft__unlikely(in_chain(f, t)))
         return -EDEADLK;
     struct weft_runtime *rt = f->rt;
+    if (weft__unlikely(t->rt != rt))
+        return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
     if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT && stack_fits(f, t->stack_class) &&
         no_request(f)) {
         /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */

@@ -2,8 +2,8 @@
 /* executor/blocking.c -- weft_to_thread: blocking functions on helper threads.
  *
  * Jobs are tasks of kind THREAD, first in first out. A helper thread is created when more jobs are queued than helpers
- * sleep, up to the maximum, and ends after IDLE_SECONDS without work. The next one that ends joins it, stop joins the
- * last, so no thread outlives the pool.
+ * are about to look at the queue, up to the maximum, and ends after IDLE_SECONDS without work. The next one that ends
+ * joins it, stop joins the last, so no thread outlives the pool.
  *
  * References of a THREAD task: the creator's handle; the runtime's, which the end of the task gives back (weft_cancel
  * ends it at once, weft__task_finish_race decides against the helper); and the pool's own, from the submission until
@@ -30,17 +30,20 @@
 #include "executor/runtime.h"
 
 #define IDLE_SECONDS 10
+#define JOB_SUBMITTED (UINT64_C(1) << 32)
 
 struct weft__blocking {
     struct weft_runtime *rt;
     unsigned max_threads;
-    _Atomic(uint32_t) busy;    /* jobs. HELPERS-BUSY: its fall, then the clock may move */
+    _Atomic(uint64_t)
+        jobs; /* submissions so far << 32 | busy ones. HELPERS-BUSY: their fall, then the clock may move */
     _Atomic(uint32_t) threads; /* written under the mutex */
     pthread_mutex_t mutex;     /* of all below */
     pthread_cond_t work;       /* a job came, or the end (CLOCK_MONOTONIC) */
     pthread_cond_t quit;       /* threads fell to 0 while stopping */
     struct weft__link *first, *last;
-    unsigned queued, idle;
+    unsigned queued;
+    unsigned available; /* helpers that sleep, start, or have left their function: they look at the queue next */
     bool stopping;
     bool has_ended;  /* `ended` is a thread to be joined */
     pthread_t ended; /* the last helper that ended */
@@ -56,7 +59,7 @@ static void job_done(struct weft__blocking *b, struct weft_task *t)
 {
     struct weft_runtime *rt = b->rt;
     weft_release(t);
-    weft__fetch_sub_seq_cst(&b->busy, 1); /* pairs: HELPERS-BUSY */
+    weft__fetch_sub_seq_cst(&b->jobs, 1); /* pairs: HELPERS-BUSY */
     weft__runtime_work_done(rt);
 }
 
@@ -80,33 +83,41 @@ static struct weft__link *take_all(struct weft__blocking *b)
     return first;
 }
 
+/* The end of a job makes its awaiter ready, and that one often submits the next: so the helper counts as available
+ * before. */
+static void now_available(struct weft__blocking *b)
+{
+    pthread_mutex_lock(&b->mutex);
+    b->available++;
+    pthread_mutex_unlock(&b->mutex);
+}
+
 static void run_job(struct weft__blocking *b, struct weft_task *t)
 {
+    int rc = -ECANCELED;
     int claimed = weft__task_claim(t);
-    if (claimed > 0) {
-        int rc = t->frame->coro->entry(t->frame);
+    if (claimed > 0)
+        rc = t->frame->coro->entry(t->frame);
+    now_available(b);
+    if (claimed != 0)
         weft__task_finish_race(t, rc);
-    } else if (claimed < 0) {
-        weft__task_finish_race(t, -ECANCELED);
-    }
     job_done(b, t);
 }
 
-/* Mutex held. The next job, or NULL when it is time to go. */
+/* Mutex held, by an available helper. The next job, or NULL when it is time to go: either way it is available no more.
+ * */
 static struct weft__link *next_job(struct weft__blocking *b)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += IDLE_SECONDS;
     int rc = 0;
-    while (b->first == NULL) {
-        if (b->stopping || rc == ETIMEDOUT)
-            return NULL;
-        b->idle++;
+    while (b->first == NULL && !b->stopping && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&b->work, &b->mutex, &until);
-        b->idle--;
-    }
+    b->available--;
     struct weft__link *link = b->first;
+    if (link == NULL)
+        return NULL;
     b->first = link->next;
     if (b->first == NULL)
         b->last = NULL;
@@ -159,7 +170,7 @@ static int create_helper(struct weft__blocking *b)
 
 static void submit(struct weft__blocking *b, struct weft_task *t)
 {
-    weft__fetch_add_seq_cst(&b->busy, 1); /* pairs: HELPERS-BUSY */
+    weft__fetch_add_seq_cst(&b->jobs, JOB_SUBMITTED | 1); /* pairs: HELPERS-BUSY */
     t->link.next = NULL;
     pthread_mutex_lock(&b->mutex);
     if (b->stopping) {
@@ -174,11 +185,13 @@ static void submit(struct weft__blocking *b, struct weft_task *t)
     b->last = &t->link;
     b->queued++;
     uint32_t threads = weft__load_relaxed(&b->threads); /* relaxed: under the mutex */
-    bool create = b->queued > b->idle && threads < b->max_threads;
-    if (create)
+    bool create = b->queued > b->available && threads < b->max_threads;
+    if (create) {
+        b->available++;
         weft__store_relaxed(&b->threads, threads + 1); /* relaxed: under the mutex */
-    else
+    } else {
         pthread_cond_signal(&b->work);
+    }
     pthread_mutex_unlock(&b->mutex);
     if (!create)
         return;
@@ -187,6 +200,7 @@ static void submit(struct weft__blocking *b, struct weft_task *t)
         return;
     struct weft__link *orphans = NULL;
     pthread_mutex_lock(&b->mutex);
+    b->available--;
     threads = weft__load_relaxed(&b->threads) - 1; /* relaxed: under the mutex */
     weft__store_relaxed(&b->threads, threads);     /* relaxed: under the mutex */
     if (threads == 0)
@@ -264,9 +278,14 @@ void weft__blocking_destroy(struct weft__blocking *b)
     free(b);
 }
 
+uint64_t weft__blocking_state(const struct weft__blocking *b)
+{
+    return weft__load_seq_cst(&b->jobs); /* pairs: HELPERS-BUSY */
+}
+
 unsigned weft__blocking_busy(const struct weft__blocking *b)
 {
-    return weft__load_seq_cst(&b->busy); /* pairs: HELPERS-BUSY */
+    return (uint32_t)weft__blocking_state(b);
 }
 
 unsigned weft__blocking_threads(const struct weft__blocking *b)

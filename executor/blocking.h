@@ -22,6 +22,9 @@ void weft__blocking_destroy(struct weft__blocking *b);
 /* Jobs queued or running, also those whose task was cancelled meanwhile: the virtual clock stands while there are any.
  * When it falls, weft__runtime_work_done follows. Any thread. */
 unsigned weft__blocking_busy(const struct weft__blocking *b);
+/* Busy jobs in the low half, jobs ever submitted in the high half: who finds it the same twice, with a low half of 0,
+ * knows that no helper did anything in between. Any thread. */
+uint64_t weft__blocking_state(const struct weft__blocking *b);
 /* Helper threads now. Any thread. */
 unsigned weft__blocking_threads(const struct weft__blocking *b);
 

@@ -70,13 +70,18 @@ bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
     if (weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
+    if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
+        return false;
+    /* Counted before it is marked: an uncancel at the same time sees the count, or its clearing comes before the mark. */
+    weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
     for (;;) {
-        if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
+        if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE) {
+            weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
             return false;
+        }
         if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
             break;
     }
-    weft__fetch_add_relaxed(&t->requests, 1); /* relaxed: a count; TASK-C orders what matters */
     bool counted = weft__task_counted(t);
     if (counted && !weft__task_try_ref(t))
         return true; /* it ended and was released meanwhile */
@@ -124,8 +129,17 @@ unsigned weft__uncancel(struct weft_task *t)
         if (requests == 0)
             return 0;
     } while (!weft__cas_acq_rel(&t->requests, &requests, requests - 1)); /* pairs: TASK-C */
-    if (requests == 1)
+    if (requests == 1) {
         weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
+        if (weft__load_acquire(&t->requests) != 0 && weft__task_state(t) != WEFT__DONE) { /* pairs: TASK-C */
+            /* A request came meanwhile, and its mark may be the one just dropped: set it again. */
+            struct weft__cancel_list list;
+            weft__cancel_list_init(&list);
+            weft__fetch_or_acq_rel(&t->word, WEFT__C); /* pairs: TASK-C */
+            deliver(t, &list);
+            weft__cancel_run(&list);
+        }
+    }
     return requests - 1;
 }
 
@@ -133,12 +147,18 @@ bool weft_cancel(weft_task *t)
 {
     if (t == NULL)
         return false;
+    struct weft__worker *w = weft__worker_self();
+    bool foreign = w == NULL || w->rt != t->rt;
+    if (foreign && !weft__runtime_enter(t->rt))
+        return false; /* its runtime has ended, and so has it */
     struct weft__cancel_list list;
     weft__cancel_list_init(&list);
-    if (!weft__cancel_mark(t, &list))
-        return false;
-    weft__cancel_run(&list);
-    return true;
+    bool taken = weft__cancel_mark(t, &list);
+    if (taken)
+        weft__cancel_run(&list);
+    if (foreign)
+        weft__runtime_leave(t->rt);
+    return taken;
 }
 
 unsigned weft_cancelling(const weft_task *t)

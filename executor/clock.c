@@ -31,10 +31,13 @@ weft_ns weft_now(void)
     return rt != NULL ? weft__runtime_now(rt) : weft__monotonic();
 }
 
+/* An instant at which nobody ran: no helper did anything from the first look at the pool to the second, so all that helpers
+ * have made ready was visible, and in between all workers were parked with nothing to take. */
 static bool nothing_runs(struct weft_runtime *rt)
 {
-    return weft__load_seq_cst(&rt->idle.parked) == rt->worker_count && !weft__work_visible(rt, true) && /* pairs: PARK */
-           weft__blocking_busy(rt->blocking) == 0;
+    uint64_t helpers = weft__blocking_state(rt->blocking);
+    return (uint32_t)helpers == 0 && weft__load_seq_cst(&rt->idle.parked) == rt->worker_count && /* pairs: PARK */
+           !weft__work_visible(rt, true) && weft__blocking_state(rt->blocking) == helpers;
 }
 
 static bool advance(struct weft_runtime *rt)

@@ -71,6 +71,7 @@ static void switch_to(struct weft__worker *w, struct weft__context *from, uintpt
             weft__task_finish(t, -ENOMEM);
         } else {
             next->first = t;
+            weft__store_release(&t->fiber, next); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
         }
     }
     weft__count(&w->steps, 1);

@@ -11,6 +11,7 @@
  * Threads: the one that calls weft_run, which sleeps on `done` between; end_guard covers what foreign threads may do at the
  * same time as the end (create, release). */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,6 +315,9 @@ static void end(struct weft_runtime *rt)
     weft__blocking_stop(rt->blocking);
     if (rt->options.at_end != NULL)
         rt->options.at_end(rt->options.at_end_user, rt);
+    weft__store_seq_cst(&rt->closing, 1); /* pairs: VISIT */
+    while (weft__load_seq_cst(&rt->visitors) != 0) /* pairs: VISIT */
+        sched_yield();
     delist(rt);
     if (rt->driver != NULL)
         rt->driver->stop(rt);
@@ -389,7 +393,7 @@ int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size,
     struct root_waiter waiter = {{.next = NULL, .fire = root_ended}, rt};
     rc = -ENOMEM;
     if (t != NULL) {
-        t->flags |= WEFT__TASK_HIDDEN;
+        weft__store_relaxed(&t->flags, weft__load_relaxed(&t->flags) | WEFT__TASK_HIDDEN); /* relaxed: not yet queued */
         uint32_t ticket = weft__parker_ticket(&rt->done);
         weft__task_add_waiter(t, &waiter.waiter);
         weft__task_schedule(t);

@@ -36,6 +36,8 @@ struct weft_runtime {
     _Atomic(uint32_t) begun;      /* the root task is queued: from now on idleness means something (pairs: BEGUN) */
     _Atomic(uint32_t) deadlocked; /* virtual clock: nothing can go on */
     _Atomic(uint32_t) ended;      /* the root task has ended: submissions are refused */
+    _Atomic(uint32_t) visitors;   /* foreign threads inside this runtime right now (pairs: VISIT) */
+    _Atomic(uint32_t) closing;    /* its memory is about to go: no more visitors (pairs: VISIT) */
     struct weft__parker done;     /* the thread in weft_run sleeps here */
     uint32_t end_guard;           /* of the three below, and of frees by foreign threads */
     bool finished;                /* the threads are gone; only handles and holds keep the object */
@@ -52,6 +54,21 @@ void weft__runtime_work_done(struct weft_runtime *rt);
 /* weft_runtime_current() in a helper thread; NULL: leaves. */
 void weft__thread_runtime_enter(struct weft_runtime *rt);
 struct weft_runtime *weft__thread_runtime(void);
+
+/* A thread that is no worker of rt comes to touch its fibers, queues or parkers: the end waits until it has left. False: they
+ * are gone, or going; nothing may be touched (and leave is not called). */
+static inline bool weft__runtime_enter(struct weft_runtime *rt)
+{
+    weft__fetch_add_seq_cst(&rt->visitors, 1); /* pairs: VISIT */
+    if (weft__likely(weft__load_seq_cst(&rt->closing) == 0)) /* pairs: VISIT */
+        return true;
+    weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT */
+    return false;
+}
+static inline void weft__runtime_leave(struct weft_runtime *rt)
+{
+    weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT; the last access */
+}
 
 /* The reactor thread (tick.c). */
 void *weft__reactor_main(void *rt);

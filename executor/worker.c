@@ -65,9 +65,13 @@ void weft__make_ready(struct weft_runtime *rt, uintptr_t item)
             weft__notify(rt, w);
         return;
     }
+    /* A foreign thread. Until the push the item's task cannot have ended, so the runtime is there; after it, the task may run
+     * and be the last of all while this thread still looks for a sleeper: it is a visitor, and the end waits for it. */
+    weft__fetch_add_seq_cst(&rt->visitors, 1); /* pairs: VISIT */
     weft__inbox_push(&rt->injector, weft__link_of_item(item));
     weft__fetch_add_relaxed(&rt->injected, 1); /* relaxed: statistic */
     weft__notify(rt, NULL);
+    weft__runtime_leave(rt);
 }
 
 void weft__batch_begin(struct weft_runtime *rt)

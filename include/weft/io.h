@@ -55,6 +55,8 @@ WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options,
 WEFT_API WEFT_NODISCARD int weft_accept(weft_listener *l, weft_stream **out);
 /* "127.0.0.1:43210": the address bound, with the port the kernel chose. Copied, terminated. 0 or -errno. */
 WEFT_API int weft_listener_address(const weft_listener *l, char *buf, size_t size);
+/* The descriptor, for options; it stays the listener's. */
+WEFT_API int weft_listener_fd(const weft_listener *l);
 /* Stop accepting; connections already accepted are not touched. Any thread that runs a task of the runtime. */
 WEFT_API void weft_listener_close(weft_listener *l);
 

@@ -52,6 +52,7 @@ WEFT_API WEFT_NODISCARD weft_task *weft_create_task_(const weft_task_options *op
  * Does not suspend if it has ended already. An unstarted task may run right here, on the caller's stack.
  * On cancellation of the caller the awaited task is cancelled, and the caller goes on when that one has ended: with
  * -ECANCELED, or with whatever outcome the task chose instead. -EDEADLK: a task awaiting itself. -ENOMEM: t is NULL.
+ * -EXDEV: a task of another runtime.
  * Any number of tasks may await one task. Only inside a task (threads: weft_block_on). asyncio: await task. */
 WEFT_API int weft_await(weft_task *t);
 

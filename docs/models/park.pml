@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* park.pml -- a model of how workers sleep and are woken (executor/idle.c, executor/tick.c), for spin.
+ *
+ * Two workers, the reactor thread, a foreign thread that submits tasks, and the kernel with one epoll instance. Every access
+ * to shared memory is a step of its own; memory is sequentially consistent, as all operations of idle.c that matter are. What
+ * is left out: how queues work inside (a number each), stopping, the virtual clock, distances.
+ *
+ *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all), arm its worker's timer
+ *             (TIMERS), get stuck (STUCK) until everything else has been done, and end. The foreign thread submits SUBMITS;
+ *             EVENTS arrive at descriptors, at any time. A timer is due whenever it likes.
+ *   checked   whenever nothing can go on any more (monitor): every task was run, all workers sleep, one of them in the kernel's
+ *             epoll_wait, nobody is counted as searching, and the reactor thread sleeps without ticks.
+ *             Since a stuck task ends only when all the others have been run, one that nobody rescues shows as a failure, too.
+ *   ticks     a tick that would find nothing to do is left out, so that a system at rest is at rest in the model. Without
+ *             REACTOR the workers must do it all alone (and nothing may be stuck): no wake is ever left to the tick.
+ *   progress  with LIVE: an endless run that never finishes the work is searched for (never claim below).
+ *
+ * Mutations, each of which must be found: see tests/model/run_park.sh.
+ *
+ * Found by this model, and why the code is as it is:
+ *   PHANTOM   A waker that counts the sleeper as searching before it has its bit, and takes that back when the bit was gone,
+ *             shows a searcher where there is none. Who submits in that moment leaves the wake to it; nobody comes. So: first the
+ *             bit, then the count (which may be below 0 for a moment: only > 0 means that somebody searches).
+ *   NOBODY_TELLS  parked is lowered by the waker, after it took the bit. A worker that was leaving anyway (an event, a timer) has
+ *             then looked at `asleep` too early: the reactor thread may still count it as parked and go to sleep for good
+ *             beside a running worker. So: who lowers parked looks at asleep. */
+#ifndef WORKERS
+#define WORKERS 2
+#endif
+#ifndef START
+#define START 1
+#endif
+#ifndef FOREIGNS
+#define FOREIGNS 1
+#endif
+#ifndef SPAWNS
+#define SPAWNS 1
+#endif
+#ifndef SUBMITS
+#define SUBMITS 1
+#endif
+#ifndef EVENTS
+#define EVENTS 1
+#endif
+#ifndef TIMERS
+#define TIMERS 0
+#endif
+#ifndef STUCK
+#define STUCK 0
+#endif
+
+#define REACTOR_ID 2
+#define FREE 3
+#define FOREIGN 4
+
+#ifdef LOOK_AT_COUNT
+#define LEADER_MAY_SLEEP (!posted[_pid])
+#else
+#define LEADER_MAY_SLEEP (idle[_pid])
+#endif
+
+/* idle.h */
+byte collector = FREE;
+bit idle[WORKERS];      /* bits */
+short parked, searching;
+bit asleep;
+bit posted[WORKERS];    /* the event count moved since the ticket was taken */
+bit reactor_posted;
+
+/* the world */
+byte queue[WORKERS], injector = START;
+byte events;            /* ready, not collected */
+bit kicked;             /* the eventfd's edge, not collected */
+bit timer[WORKERS];
+bit stuck[WORKERS];
+byte spawns = SPAWNS, timers = TIMERS, stuck_left = STUCK;
+byte coming = FOREIGNS * SUBMITS + EVENTS; /* not submitted, not arrived */
+byte left = START; /* created or arrived, not done */
+
+/* ---- idle.c ---- */
+
+/* fetch_and of the bit; then the count. ok: it was set. */
+inline take_bit(i)
+{
+    atomic { ok = idle[i]; idle[i] = 0 }
+    if
+    :: ok ->
+        parked--;
+#if defined(REACTOR) && !defined(NOBODY_TELLS)
+        tell_reactor()
+#endif
+    :: else
+    fi
+}
+
+/* A load and an exchange: of several only one posts. */
+inline tell_reactor()
+{
+    if
+    :: atomic { asleep -> asleep = 0 }; reactor_posted = 1
+    :: else
+    fi
+}
+
+inline wake(i)
+{
+    posted[i] = 1;
+#ifndef NO_KICK
+    if
+    :: collector == i -> kicked = 1
+    :: else
+    fi
+#endif
+}
+
+inline wake_searcher(i)
+{
+#ifdef PHANTOM
+    if
+    :: idle[i] ->
+        searching++;
+        take_bit(i);
+        if
+        :: ok -> wake(i)
+        :: else -> searching--
+        fi
+    :: else
+    fi
+#else
+    take_bit(i);
+    if
+    :: ok -> searching++; wake(i)
+    :: else
+    fi
+#endif
+}
+
+/* self: the calling worker, or FOREIGN */
+inline notify(self)
+{
+    if
+    :: parked == 0
+    :: else ->
+        if
+        :: searching > 0
+        :: else ->
+            leader = collector;
+            if
+            :: self != 0 && leader != 0 -> wake_searcher(0)
+            :: else
+            fi;
+#if WORKERS > 1
+            if
+            :: !ok && self != 1 && leader != 1 -> wake_searcher(1)
+            :: else
+            fi;
+#endif
+            if
+            :: !ok && leader < WORKERS && leader != self -> wake_searcher(leader)
+            :: else
+            fi;
+            atomic { ok = 0; leader = 0 }
+        fi
+    fi
+}
+
+/* Several items in a queue, or anything in the injector; with least == 1 a lone item counts, too. */
+inline look(least)
+{
+    seen = injector > 0;
+    seen = seen || queue[0] >= least
+#if WORKERS > 1
+    ;
+    seen = seen || queue[1] >= least
+#endif
+}
+
+/* ---- the workers ---- */
+
+inline search_ended()
+{
+    if
+    :: atomic { searches -> searches = 0; searching-- };
+#ifndef NO_LAST_LOOK
+        if
+        :: parked != 0 ->
+            look(2);
+            if
+            :: seen -> seen = 0; notify(_pid)
+            :: else
+            fi
+        :: else
+        fi
+#endif
+    :: else
+    fi
+}
+
+/* After a push to the own queue. */
+inline pushed()
+{
+    if
+    :: parked != 0 ->
+        if
+        :: queue[_pid] >= 2 -> notify(_pid)
+        :: else
+        fi
+    :: else
+    fi
+}
+
+/* epoll_wait that returns at once, and what it does with the batch */
+inline collect()
+{
+    if
+    :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; events = 0; kicked = 0 }; pushed()
+    :: atomic { events == 0 -> kicked = 0 }
+    fi
+}
+
+active [WORKERS] proctype worker()
+{
+    bit ok, seen, searches;
+    byte leader;
+
+pick:
+    if
+    :: atomic { queue[_pid] > 0 -> queue[_pid]-- }; goto turn
+    :: else
+    fi;
+    if
+    :: atomic { injector > 0 -> queue[_pid] = queue[_pid] + injector; injector = 0 }; goto pick
+    :: else
+    fi;
+    if
+    :: atomic { timer[_pid] -> timer[_pid] = 0; queue[_pid]++ }; goto pick
+    :: true /* none, or not due */
+    fi;
+#if WORKERS > 1
+    if
+    :: atomic { queue[1 - _pid] > 0 -> queue[1 - _pid]-- }; goto turn
+    :: atomic { queue[1 - _pid] == 1 && !stuck[1 - _pid] -> skip } /* a fresh one: its owner's next turn */
+    :: else
+    fi;
+#endif
+    goto park;
+
+turn:
+    search_ended();
+    do
+    :: atomic { spawns > 0 -> spawns--; left++; queue[_pid]++ }; pushed()
+    :: atomic { timers > 0 && !timer[_pid] -> timers--; left++; timer[_pid] = 1 }
+#ifdef LOOKS
+    :: atomic { coming + events > 0 && collector == FREE -> collector = _pid }; /* looks around */
+        collect();
+        collector = FREE;
+        break
+#endif
+    :: atomic { stuck_left > 0 && !stuck[WORKERS - 1 - _pid] -> stuck_left--; stuck[_pid] = 1 };
+        atomic { left == 1 && coming == 0 -> stuck[_pid] = 0 };
+        break
+    :: break
+    od;
+    left--;
+    goto pick;
+
+park:
+    if
+    :: atomic { searches -> searches = 0; searching-- }
+    :: else
+    fi;
+    posted[_pid] = 0; /* the ticket */
+#ifdef LOOK_FIRST
+    look(2); /* too early */
+#endif
+    idle[_pid] = 1;
+    parked++;
+#ifndef LOOK_FIRST
+#ifndef NO_RESCAN
+    look(2);
+#else
+    seen = 0;
+#endif
+#endif
+    if
+    :: seen -> seen = 0; goto leave
+    :: else
+    fi;
+#ifdef CHECK_BEFORE_TOKEN
+    seen = LEADER_MAY_SLEEP;
+#endif
+    if
+    :: atomic { collector == FREE -> collector = _pid };
+#ifdef CHECK_BEFORE_TOKEN
+        if
+        :: seen -> seen = 0;
+#else
+        if
+        :: LEADER_MAY_SLEEP ->
+#endif
+            if
+            :: events > 0 || kicked -> collect()
+            :: timer[_pid]
+            fi
+        :: else
+        fi;
+        collector = FREE
+    :: else ->
+        if
+        :: posted[_pid]
+        :: timer[_pid]
+        fi
+    fi;
+
+leave:
+    take_bit(_pid);
+#ifndef UNPAID
+    if
+    :: ok -> searching++
+    :: else /* a waker took it and counts this worker */
+    fi;
+    searches = 1;
+#else
+    if
+    :: ok -> searching++; searches = 1
+    :: else
+    fi;
+#endif
+#if defined(REACTOR) && defined(NOBODY_TELLS)
+    tell_reactor();
+#endif
+    ok = 0;
+    goto pick
+}
+
+/* ---- the others ---- */
+
+active [FOREIGNS] proctype foreign()
+{
+    bit ok;
+    byte leader, n = SUBMITS;
+    do
+    :: n > 0 ->
+        n--;
+        atomic { left++; injector++; coming-- };
+        notify(FOREIGN)
+    :: else -> break
+    od
+}
+
+active proctype kernel()
+{
+    byte n = EVENTS;
+    do
+    :: n > 0 -> atomic { n--; left++; events++; coming-- }
+    :: else -> break
+    od
+}
+
+#ifdef REACTOR
+/* Has a tick anything to do? Or may the thread go to sleep? */
+#define WORK_FOR_TICK                                                                                                  \
+    ((events > 0 && collector == FREE) || (parked != 0 && injector + queue[0] + queue[1] > 0) ||                        \
+     STUCK_TIMER(0) || STUCK_TIMER(WORKERS - 1) || parked == WORKERS)
+#define STUCK_TIMER(i) (stuck[i] && timer[i])
+
+active proctype reactor()
+{
+    bit ok, seen, led;
+    byte leader;
+
+again:
+    reactor_posted = 0; /* the ticket */
+    if
+    :: parked == WORKERS ->
+        led = collector != FREE;
+#ifndef NO_LEADER_CARE
+        if
+        :: !led -> notify(FOREIGN); goto ticking
+        :: else
+        fi;
+#endif
+        if
+        :: true ->
+            asleep = 1;
+#ifndef NO_ASLEEP_RECHECK
+            led = collector < WORKERS;
+            if
+            :: led && parked == WORKERS -> reactor_posted
+            :: else
+            fi;
+#else
+            reactor_posted;
+#endif
+            asleep = 0;
+            led = 0;
+            goto again
+        :: WORK_FOR_TICK && injector + queue[0] + queue[1] + events > 0 /* something ran a moment ago: one more tick */
+        fi
+    :: else
+    fi;
+
+ticking:
+    led = 0;
+    WORK_FOR_TICK || reactor_posted;
+    if
+    :: atomic { events > 0 && collector == FREE -> collector = REACTOR_ID };
+        if
+        :: atomic { events > 0 -> injector = injector + events; events = 0; kicked = 0 }; notify(FOREIGN)
+        :: else
+        fi;
+        collector = FREE
+    :: true /* somebody collected since the last tick */
+    fi;
+    if
+    :: atomic { stuck[0] && timer[0] -> timer[0] = 0; injector++ }; notify(FOREIGN)
+#if WORKERS > 1
+    :: atomic { stuck[1] && timer[1] -> timer[1] = 0; injector++ }; notify(FOREIGN)
+#endif
+    :: else
+    fi;
+    if
+    :: parked != 0 ->
+        look(1);
+        if
+        :: seen -> seen = 0; notify(FOREIGN)
+        :: else
+        fi
+    :: else
+    fi;
+    goto again
+}
+#endif
+
+#ifndef LIVE
+active proctype monitor()
+{
+    timeout;
+    assert(left == 0 && coming == 0);
+    assert(parked == WORKERS && searching == 0);
+    assert(collector < WORKERS);
+#ifdef REACTOR
+    assert(asleep)
+#endif
+}
+#endif

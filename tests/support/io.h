@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/support/io.h -- what the tests of descriptors, streams, listeners, names and signals share.
+ *
+ * A test is a coroutine that runs with 1, 2, 3 and 8 workers on the real clock, in time limits far above what it needs: a lost
+ * wake-up ends it with an error, not with a hang. It looks at things with CHECK, which only records: the assertion comes when
+ * the run has ended, in the main thread, together with one that no descriptor is left open. */
+#ifndef WEFT_TESTS_SUPPORT_IO_H
+#define WEFT_TESTS_SUPPORT_IO_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <weft.h>
+
+#define LIMIT WEFT_SEC(60) /* of one test with one number of workers */
+
+static _Atomic(const char *) first_failure;
+static unsigned workers; /* of the present run */
+
+static inline void check(bool holds, const char *what)
+{
+    const char *none = NULL;
+    if (!holds)
+        atomic_compare_exchange_strong(&first_failure, &none, what);
+}
+#define CHECK_TEXT(line) #line
+#define CHECK_LINE(line) CHECK_TEXT(line)
+#define CHECK(condition) check((condition), "line " CHECK_LINE(__LINE__) ": " #condition)
+/* For what everything after it needs. */
+#define REQUIRE(condition)                                                                                             \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            check(false, "line " CHECK_LINE(__LINE__) ": " #condition);                                                \
+            return -EIO;                                                                                               \
+        }                                                                                                              \
+    } while (0)
+
+/* Calls fn(argument) in a task of its own. */
+struct call {
+    WEFT_FRAME;
+    int (*fn)(void *argument);
+    void *argument;
+};
+static int call(struct call *c)
+{
+    return c->fn(c->argument);
+}
+WEFT_CORO(call);
+
+static inline weft_task *start(int (*fn)(void *), void *argument)
+{
+    return weft_create_task(call, .fn = fn, .argument = argument);
+}
+
+struct limited {
+    WEFT_FRAME;
+    int (*fn)(void *argument);
+};
+static int limited(struct limited *l)
+{
+    weft_timeout limit;
+    CHECK(weft_timeout_begin(&limit, LIMIT) == 0);
+    return weft_timeout_end(&limit, l->fn(NULL));
+}
+WEFT_CORO(limited);
+
+static inline int open_descriptors(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (d != NULL && readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static inline void run_on_all(int (*fn)(void *argument))
+{
+    static const unsigned numbers[] = {1, 2, 3, 8};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        workers = numbers[i];
+        first_failure = NULL;
+        int before = open_descriptors();
+        int rc = weft_run_with(WEFT_OPTIONS(.workers = workers, .pin = WEFT_PIN_NONE, .slow_task = WEFT_FOREVER),
+                               limited, .fn = fn);
+        const char *failure = first_failure;
+        if (failure != NULL || rc != 0)
+            fail_msg("with %u workers: %s; the run ended with %d (%s)", workers,
+                     failure != NULL ? failure : "no check failed", rc, weft_strerror(rc));
+        if (open_descriptors() != before)
+            fail_msg("with %u workers: %d descriptors before, %d after", workers, before, open_descriptors());
+    }
+}
+
+#define TEST(name)                                                                                                     \
+    static int name##_body(void *unused);                                                                              \
+    static void name(void **state)                                                                                     \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        run_on_all(name##_body);                                                                                       \
+    }                                                                                                                  \
+    static int name##_body(void *unused WEFT_UNUSED)
+
+/* Let `t` come to where it waits: there is no telling from outside, so a few turns and a moment. */
+static inline void settle(void)
+{
+    CHECK(weft_sleep(WEFT_MS(5)) == 0);
+}
+
+/* Two ends of a connection over loopback. */
+static inline int tcp_pair(weft_stream **a, weft_stream **b)
+{
+    weft_listener *l;
+    char address[64];
+    int rc = weft_listen(&l, "127.0.0.1:0");
+    if (rc == 0)
+        rc = weft_listener_address(l, address, sizeof address);
+    if (rc == 0)
+        rc = weft_connect(a, address);
+    if (rc == 0)
+        rc = weft_accept(l, b);
+    weft_close(l);
+    return rc;
+}
+
+static inline int unix_pair(weft_stream **a, weft_stream **b)
+{
+    int fd[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
+        return -errno;
+    int rc = weft_stream_adopt(a, fd[0]);
+    return rc == 0 ? weft_stream_adopt(b, fd[1]) : rc;
+}
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors run out: accept waits without spinning, resumes when one is free, and everything else says -EMFILE. */
+#include "support/io.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+static weft_ns cpu_time(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return WEFT_SEC(t.tv_sec) + t.tv_nsec;
+}
+
+struct take {
+    WEFT_FRAME;
+    weft_listener *l;
+    weft_stream *s; /* result */
+};
+static int take(struct take *t)
+{
+    return weft_accept(t->l, &t->s);
+}
+WEFT_CORO(take);
+
+static struct rlimit limit_before;
+
+/* No more descriptors than are open now. */
+static void close_the_gate(void)
+{
+    getrlimit(RLIMIT_NOFILE, &limit_before);
+    int lowest = dup(0); /* the lowest free number: all below are taken */
+    close(lowest);
+    struct rlimit now = {(rlim_t)lowest, limit_before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &now);
+}
+
+static void open_the_gate(void)
+{
+    setrlimit(RLIMIT_NOFILE, &limit_before);
+}
+
+/* All the numbers below the highest one in use, so that the limit leaves none. */
+static int plug[64];
+static int plugs;
+static void plug_holes(int up_to)
+{
+    plugs = 0;
+    for (int fd; plugs < 64 && (fd = dup(0)) >= 0; plugs++) {
+        if (fd > up_to) {
+            close(fd);
+            break;
+        }
+        plug[plugs] = fd;
+    }
+}
+
+static void unplug(void)
+{
+    while (plugs > 0)
+        close(plug[--plugs]);
+}
+
+TEST(accept_resumes_when_a_stream_closes)
+{
+    weft_listener *l;
+    weft_stream *a, *b, *client;
+    char address[64], c;
+    REQUIRE(tcp_pair(&a, &b) == 0 && weft_listen(&l, "127.0.0.1:0") == 0);
+    REQUIRE(weft_listener_address(l, address, sizeof address) == 0);
+    REQUIRE(weft_connect(&client, address) == 0);
+    plug_holes(weft_stream_fd(client));
+    close_the_gate();
+    weft_task *t = weft_create_task(take, .l = l);
+    settle();
+    weft_ns cpu = cpu_time();
+    CHECK(weft_sleep(WEFT_MS(300)) == 0);
+    cpu = cpu_time() - cpu;
+    CHECK(!weft_done(t));
+    CHECK(cpu < WEFT_MS(100)); /* a spinning acceptor burns all of it */
+    weft_ns before = weft_now();
+    weft_close(a);
+    CHECK(weft_await(t) == 0);
+    CHECK(weft_now() - before < WEFT_SEC(30));
+    weft_stream *s = weft_result(take, t)->s;
+    weft_release(t);
+    open_the_gate();
+    unplug();
+    CHECK(weft_write(client, "x", 1) == 0 && weft_read(s, &c, 1) == 1);
+    weft_close(s);
+    weft_close(b);
+    weft_close(client);
+    weft_close(l);
+    return 0;
+}
+
+/* Somebody else's descriptor was closed: found out after a pause. */
+TEST(accept_resumes_by_itself)
+{
+    weft_listener *l;
+    weft_stream *client;
+    char address[64];
+    REQUIRE(weft_listen(&l, "127.0.0.1:0") == 0);
+    REQUIRE(weft_listener_address(l, address, sizeof address) == 0);
+    REQUIRE(weft_connect(&client, address) == 0);
+    plug_holes(weft_stream_fd(client));
+    close_the_gate();
+    weft_task *t = weft_create_task(take, .l = l);
+    settle();
+    CHECK(!weft_done(t));
+    open_the_gate();
+    CHECK(weft_await(t) == 0);
+    weft_close(weft_result(take, t)->s);
+    weft_release(t);
+    unplug();
+    weft_close(client);
+    weft_close(l);
+    return 0;
+}
+
+TEST(starved_accept_is_cancelled_and_closed)
+{
+    weft_listener *l;
+    weft_stream *client, *s;
+    char address[64];
+    for (int how = 0; how < 2; how++) {
+        REQUIRE(weft_listen(&l, "127.0.0.1:0") == 0);
+        REQUIRE(weft_listener_address(l, address, sizeof address) == 0);
+        REQUIRE(weft_connect(&client, address) == 0);
+        plug_holes(weft_stream_fd(client));
+        close_the_gate();
+        weft_task *t = weft_create_task(take, .l = l);
+        settle();
+        CHECK(!weft_done(t));
+        if (how == 0) {
+            CHECK(weft_cancel(t));
+            CHECK(weft_await_release(t) == -ECANCELED);
+            weft_close(l);
+        } else {
+            weft_close(l);
+            CHECK(weft_await_release(t) == -EBADF);
+        }
+        weft_stream_close(client);
+        open_the_gate();
+        unplug();
+    }
+    CHECK(weft_connect(&s, address) == -ECONNREFUSED);
+    return 0;
+}
+
+TEST(others_say_so)
+{
+    weft_listener *l, *second;
+    weft_stream *s;
+    char address[64];
+    REQUIRE(weft_listen(&l, "127.0.0.1:0") == 0);
+    REQUIRE(weft_listener_address(l, address, sizeof address) == 0);
+    REQUIRE(weft_connect(&s, address) == 0);
+    plug_holes(weft_stream_fd(s));
+    close_the_gate();
+    weft_stream *none;
+    CHECK(weft_connect(&none, address) == -EMFILE);
+    CHECK(weft_listen(&second, "127.0.0.1:0") == -EMFILE);
+    open_the_gate();
+    unplug();
+    weft_close(s);
+    weft_close(l);
+    return 0;
+}
+
+/* A runtime that cannot open its own descriptors does not start. */
+struct nothing {
+    WEFT_FRAME;
+};
+static int nothing(struct nothing *n)
+{
+    (void)n;
+    return 0;
+}
+WEFT_CORO(nothing);
+
+static void runtime_does_not_start(void **state)
+{
+    (void)state;
+    int before = open_descriptors();
+    for (int spare = 0; spare < 2; spare++) {
+        plug_holes(40);
+        if (spare)
+            close(plug[--plugs]);
+        close_the_gate();
+        if (spare) {
+            struct rlimit now;
+            getrlimit(RLIMIT_NOFILE, &now);
+            now.rlim_cur++;
+            setrlimit(RLIMIT_NOFILE, &now);
+        }
+        int rc = weft_run(nothing);
+        open_the_gate();
+        unplug();
+        assert_int_equal(rc, -EMFILE);
+    }
+    assert_int_equal(open_descriptors(), before);
+    assert_int_equal(weft_run(nothing), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accept_resumes_when_a_stream_closes),
+        cmocka_unit_test(accept_resumes_by_itself),
+        cmocka_unit_test(starved_accept_is_cancelled_and_closed),
+        cmocka_unit_test(others_say_so),
+        cmocka_unit_test(runtime_does_not_start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
