@@ -4,8 +4,9 @@
  *     weft-raw KIND --port PORT --threads THREADS
  * Port 0 picks one; it prints "listening on HOST:PORT".
  *
- * http looks for the end of a head, and into it no further than bare servers do (the path, Connection, Content-Length); it
- * answers GET /plaintext and GET / with a fixed text. It checks nothing: weft-http is the server to use. */
+ * http looks for the end of a head, and into it no further than bare servers do (the path, Connection,
+ * Content-Length); it answers GET /plaintext and GET / with a fixed text. It checks nothing: weft-http is the server
+ * to use. */
 #define _GNU_SOURCE /* memmem */
 #include <errno.h>
 #include <stdio.h>
@@ -17,8 +18,8 @@
 
 enum { ANSWER_MAX = 256, BATCH = 4096, HEAD_MAX = 8192 };
 
-/* The answer with its date, made once a second in each thread. It never suspends and is never inlined, so the address of a
- * thread's own variable cannot live on in a task that went on in another thread. */
+/* The answer with its date, made once a second in each thread. It never suspends and is never inlined, so the
+ * address of a thread's own variable cannot live on in a task that went on in another thread. */
 static __attribute__((noinline)) size_t answer(char *to)
 {
     static _Thread_local char text[ANSWER_MAX];
@@ -76,8 +77,8 @@ static bool scan(const char *data, size_t n, struct request *r)
     return n <= HEAD_MAX;
 }
 
-/* Answer all requests in data[0..n): the bytes used, or a negative errno (-EPIPE: close). Not inlined: its frame must not be
- * on the stack of a client that waits. */
+/* Answer all requests in data[0..n): the bytes used, or a negative errno (-EPIPE: close). Not inlined: its frame
+ * must not be on the stack of a client that waits. */
 static __attribute__((noinline)) ssize_t http_batch(weft_stream *s, const char *data, size_t n)
 {
     static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -168,8 +169,7 @@ static int serve(struct serve *f)
     fflush(stdout);
     weft_stream *stream;
     while ((rc = weft_accept(listener, &stream)) == 0) {
-        weft_task *task =
-            f->http ? weft_create_task(http, .stream = stream) : weft_create_task(echo, .stream = stream);
+        weft_task *task = f->http ? weft_create_task(http, .stream = stream) : weft_create_task(echo, .stream = stream);
         if (task == NULL) {
             weft_close(stream);
         }

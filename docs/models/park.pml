@@ -59,6 +59,13 @@
 #define LEADER_MAY_SLEEP (idle[_pid])
 #endif
 
+#ifdef COARSE
+#define KICK atomic
+#else
+#define KICK
+#endif
+#define SEEN(least) (injector > 0 || queue[0] >= least || queue[WORKERS - 1] >= least)
+
 /* idle.h */
 byte collector = FREE;
 bit idle[WORKERS];      /* bits */
@@ -107,7 +114,7 @@ inline wake(i)
     posted[i] = 1;
 #ifndef NO_KICK
     if
-    :: collector == i -> kicked = 1
+    :: KICK { collector == i -> kicked = 1 }
     :: else
     fi
 #endif
@@ -167,11 +174,15 @@ inline notify(self)
 /* Several items in a queue, or anything in the injector; with least == 1 a lone item counts, too. */
 inline look(least)
 {
+#ifdef COARSE
+    seen = SEEN(least)
+#else
     seen = injector > 0;
     seen = seen || queue[0] >= least
 #if WORKERS > 1
     ;
     seen = seen || queue[1] >= least
+#endif
 #endif
 }
 

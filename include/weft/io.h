@@ -29,7 +29,8 @@ enum { WEFT_READABLE = 1, WEFT_WRITABLE = 2 };
 /* Wait until fd is readable and / or writable (WEFT_READABLE | WEFT_WRITABLE), or `timeout` has passed (WEFT_FOREVER: no
  * limit). Level-triggered: returns at once what holds already. Returns the conditions that hold (an error or hang-up
  * counts as both), -ETIMEDOUT, -ECANCELED, -EBADF, -EPERM for a file that cannot be polled, -EBUSY when fd is being
- * waited for in the same direction already. The descriptor stays the caller's. asyncio: add_reader, add_writer. */
+ * waited for in the same direction already, or belongs to a stream or listener. The descriptor stays the caller's; to close it
+ * while a task waits is a mistake. asyncio: add_reader, add_writer. */
 WEFT_API WEFT_NODISCARD int weft_fd_wait(int fd, int interest, weft_ns timeout);
 
 /* ---- listening ---- */
@@ -38,7 +39,7 @@ typedef struct weft_listen_options {
     size_t size;
     int backlog;     /* 0: 1024 */
     bool reuse_port; /* SO_REUSEPORT */
-    bool keep_path;  /* unix: do not remove a stale socket file first */
+    bool keep_path;  /* unix: do not remove a stale socket file first, nor the own one at the end */
 } weft_listen_options;
 #ifdef __cplusplus
 #define WEFT_LISTEN_OPTIONS(...)                                                                                      \
@@ -64,10 +65,12 @@ WEFT_API void weft_listener_close(weft_listener *l);
 
 /* Connect. 0 and *out, or a negative errno; all addresses of a name are tried in turn. asyncio: open_connection. */
 WEFT_API WEFT_NODISCARD int weft_connect(weft_stream **out, const char *address);
-/* Make a stream of a connected socket or pipe end; the stream owns fd from now on (also on error it is not closed). */
+/* Make a stream of a connected socket, pipe end or terminal; the stream owns fd from now on and sets O_NONBLOCK on it. On
+ * error fd is as before and the caller's. */
 WEFT_API WEFT_NODISCARD int weft_stream_adopt(weft_stream **out, int fd);
 
-/* Read what there is, 1..n bytes; waits if there is nothing. 0 only at the end of the stream. asyncio: read(n). */
+/* Read what there is, 1..n bytes; waits if there is nothing. 0 only at the end of the stream; -EINVAL for n == 0.
+ * asyncio: read(n). */
 WEFT_API WEFT_NODISCARD ssize_t weft_read(weft_stream *s, void *buf, size_t n);
 /* Read exactly n bytes. n; or, when the stream ended first, -EPIPE: what came stays readable. asyncio: readexactly. */
 WEFT_API WEFT_NODISCARD ssize_t weft_read_exactly(weft_stream *s, void *buf, size_t n);

@@ -145,4 +145,24 @@ static inline int unix_pair(weft_stream **a, weft_stream **b)
     return rc == 0 ? weft_stream_adopt(b, fd[1]) : rc;
 }
 
+typedef int pair_fn(weft_stream **a, weft_stream **b);
+static pair_fn *const pairs[] = {tcp_pair, unix_pair};
+#define PAIRS (sizeof pairs / sizeof pairs[0])
+
+/* Task bodies for a stream: wait for one byte, for the end of a write that nobody reads. */
+static inline int read_one(void *stream)
+{
+    char c;
+    return (int)weft_read(stream, &c, 1);
+}
+
+static inline int write_much(void *stream)
+{
+    static const char zeros[64 * 1024];
+    int rc = 0;
+    while (rc == 0)
+        rc = weft_write(stream, zeros, sizeof zeros);
+    return rc;
+}
+
 #endif

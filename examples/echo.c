@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft-echo: a TCP server that sends back what it gets. `weft-echo --help` tells its options. */
+#include "support/server.h"
+
+/* One client: a task of its own, written as if it were alone. */
+struct echo {
+    WEFT_FRAME;
+    struct client client;
+};
+static int echo(struct echo *f)
+{
+    struct client *c = client_enter(&f->client);
+    const char *bytes;
+    ssize_t n;
+    while ((n = client_peek(c, 0, &bytes, WEFT_FOREVER)) > 0) {
+        int rc = client_write(c, bytes, (size_t)n); /* waits while the client does not read: memory stays bounded */
+        if (rc < 0) {
+            n = rc;
+            break;
+        }
+        weft_consume(c->stream, (size_t)n);
+    }
+    return client_leave(c, n);
+}
+WEFT_CORO(echo);
+
+static int start(struct server *s, weft_group *clients, weft_stream *stream)
+{
+    return weft_group_start(clients, echo, .client = {.server = s, .stream = stream});
+}
+
+int main(int argc, char **argv)
+{
+    return server_main(argc, argv, &(struct server_kind){.name = "weft-echo", .port = "7007", .start = start});
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* support/server.c -- the program around a server: arguments, accepting, the idle limit, draining. See server.h. */
+#include "support/server.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* What the command line says. */
+static const char *host = "127.0.0.1", *port;
+static long workers, account, drain_ms = 30000;
+
+static const struct server_option common[] = {
+    {"workers", &workers, "worker threads; 0: one per CPU that may be used"},
+    {"drain-ms", &drain_ms, "longest time from SIGTERM to the end"},
+    {NULL, NULL, NULL},
+};
+
+/* ---- clients that do nothing ---- */
+
+/* Tell a client's task that something has changed. Under the guard, which keeps c alive and the count right. */
+static void tell(struct client *c)
+{
+    c->asked++;
+    weft_cancel(c->task);
+}
+
+/* Looks at all clients now and then. Cheaper than a timer for each: a client only notes the tick when bytes move. */
+struct watch {
+    WEFT_FRAME;
+    struct server *server;
+};
+static int watch(struct watch *w)
+{
+    struct server *s = w->server;
+    for (;;) {
+        int rc = weft_sleep(WEFT_MS(*s->kind->idle_ms) / 8);
+        if (rc < 0) {
+            return rc;
+        }
+        unsigned now = atomic_fetch_add_explicit(&s->tick, 1, memory_order_relaxed) + 1;
+        pthread_mutex_lock(&s->guard);
+        for (struct client *c = s->clients; c != NULL; c = c->next) {
+            /* Once at the limit; then again each full limit, for a task that was busy with something else. */
+            unsigned quiet = now - atomic_load_explicit(&c->active, memory_order_relaxed);
+            if (quiet != 0 && quiet % 8 == 0) {
+                tell(c);
+            }
+        }
+        pthread_mutex_unlock(&s->guard);
+    }
+}
+WEFT_CORO(watch);
+
+/* ---- the main task ---- */
+
+static int accept_clients(struct server *s, weft_listener *listener, weft_group *clients)
+{
+    for (;;) {
+        weft_stream *stream;
+        int rc = weft_accept(listener, &stream);
+        if (rc < 0) {
+            return rc;
+        }
+        if (s->kind->start(s, clients, stream) < 0) {
+            weft_close(stream); /* memory is short: this client has to come again */
+        }
+    }
+}
+
+struct reception {
+    WEFT_FRAME;
+    struct server *server;
+    weft_listener *listener;
+    weft_group *clients;
+};
+static int reception(struct reception *r)
+{
+    return accept_clients(r->server, r->listener, r->clients);
+}
+WEFT_CORO(reception);
+
+static int wait_for_signal(weft_ns limit)
+{
+    weft_timeout timeout;
+    weft_timeout_begin(&timeout, limit);
+    int rc = weft_signal_wait((const int[]){SIGTERM, SIGINT}, 2);
+    return weft_timeout_end(&timeout, rc);
+}
+
+/* Accept for a while; with no time at all, those who are in the queue. -ETIMEDOUT, or what went wrong. */
+static int accept_for(struct server *s, weft_listener *listener, weft_group *clients, weft_ns time)
+{
+    weft_timeout limit;
+    weft_timeout_begin(&limit, time);
+    return weft_timeout_end(&limit, accept_clients(s, listener, clients));
+}
+
+/* Let nobody knock any more, while those who did are still let in: the kernel drops the first packet of new
+ * connections (the client repeats it in a second, and is then refused or reaches a successor on the same port).
+ * Closing a listener resets what is in its queue, so without this a connection that comes at that very moment would
+ * be lost. */
+static void refuse_newcomers(weft_listener *listener)
+{
+    enum { FLAGS = 13, SYN = 0x02, ACK = 0x10 }; /* of the TCP header, with which the filter's packet begins */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
+    if (setsockopt(weft_listener_fd(listener), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) {
+        fprintf(
+            stderr,
+            "draining without a filter for newcomers\n"); /* a kernel without it: the queue is served all the same */
+    }
+}
+
+/* Steps 1 to 3 of draining (server.h). */
+static void drain(struct server *s, weft_listener *listener, weft_group *clients)
+{
+    atomic_store_explicit(&s->draining, true, memory_order_relaxed); /* the guard, taken below, orders it for all */
+    refuse_newcomers(listener);
+    int rc = accept_for(s, listener, clients, WEFT_MS(20)); /* connections that were half made when the filter came */
+    if (rc == -ETIMEDOUT) {
+        rc = accept_for(s, listener, clients, 0); /* those that came while this task waited for its turn */
+    }
+    weft_close(listener);
+    if (rc != -ETIMEDOUT) {
+        fprintf(stderr, "%s: draining: %s\n", s->kind->name, weft_strerror(rc));
+    }
+    pthread_mutex_lock(&s->guard);
+    for (struct client *c = s->clients; c != NULL; c = c->next) {
+        tell(c);
+    }
+    pthread_mutex_unlock(&s->guard);
+}
+
+struct serve {
+    WEFT_FRAME;
+    struct server *server;
+};
+static int serve(struct serve *f)
+{
+    struct server *s = f->server;
+    s->started = true;
+    char address[300];
+    weft_listener *listener;
+    bool colon = strchr(host, ':') != NULL && host[0] != '[';
+    snprintf(address, sizeof address, colon ? "[%s]:%s" : "%s:%s", host, port);
+    int rc = s->kind->prepare != NULL ? s->kind->prepare(s) : 0;
+    if (rc < 0 || (rc = weft_listen_with(WEFT_LISTEN_OPTIONS(.backlog = 4096), &listener, address)) < 0) {
+        fprintf(stderr, "%s: %s: %s\n", s->kind->name, address, weft_strerror(rc));
+        return rc;
+    }
+    /* The first wait arms the signals: one that comes after the line below finds us, whenever it comes. */
+    int stop = wait_for_signal(0);
+    weft_listener_address(listener, address, sizeof address);
+    printf("listening on %s\n", address);
+    fflush(stdout);
+
+    if (s->kind->idle_ms != NULL && *s->kind->idle_ms > 0) {
+        weft_release(weft_create_task(watch, .server = s));
+    }
+    weft_group clients;
+    weft_group_begin(&clients);
+    weft_task *accepting;
+    rc =
+        weft_group_create_task(&clients, &accepting, reception, .server = s, .listener = listener, .clients = &clients);
+    if (rc == 0 && stop == -ETIMEDOUT) {
+        rc = wait_for_signal(WEFT_FOREVER);
+    }
+    weft_cancel(accepting);
+    weft_await_release(accepting);
+    drain(s, listener, &clients);
+    weft_timeout limit;
+    weft_timeout_begin(&limit, WEFT_MS(drain_ms));
+    rc = weft_group_join(&clients, rc < 0 ? rc : 0);
+    rc = weft_timeout_end(&limit, rc);
+    if (rc < 0) {
+        fprintf(stderr, "%s: ended with clients still connected: %s\n", s->kind->name, weft_strerror(rc));
+    }
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+WEFT_CORO(serve);
+
+/* ---- the command line ---- */
+
+static void usage(const struct server_kind *kind, FILE *to)
+{
+    fprintf(to, "usage: %s [--host HOST] [--port PORT] [--account]", kind->name);
+    const struct server_option *lists[] = {common, kind->options};
+    for (size_t i = 0; i < 2; i++) {
+        for (const struct server_option *o = lists[i]; o != NULL && o->name != NULL; o++) {
+            fprintf(to, " [--%s N]", o->name);
+        }
+    }
+    fprintf(to, "\n  --host      address to listen on (%s)\n  --port      port or service; 0 picks one (%s)\n", host,
+            kind->port);
+    fprintf(to, "  --account   print the runtime's account at the end\n");
+    for (size_t i = 0; i < 2; i++) {
+        for (const struct server_option *o = lists[i]; o != NULL && o->name != NULL; o++) {
+            fprintf(to, "  --%s N: %s (%ld)\n", o->name, o->help, *o->value);
+        }
+    }
+}
+
+static bool number(const struct server_option *options, const char *name, const char *text)
+{
+    for (const struct server_option *o = options; o != NULL && o->name != NULL; o++) {
+        if (strcmp(o->name, name) == 0) {
+            char *end;
+            errno = 0;
+            *o->value = strtol(text, &end, 10);
+            return errno == 0 && end != text && *end == '\0' && *o->value >= 0;
+        }
+    }
+    return false;
+}
+
+static bool arguments(int argc, char **argv, const struct server_kind *kind)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i];
+        if (strncmp(name, "--", 2) != 0) {
+            return false;
+        }
+        name += 2;
+        if (strcmp(name, "account") == 0) {
+            account = 1;
+            continue;
+        }
+        if (++i == argc) {
+            return false;
+        }
+        if (strcmp(name, "host") == 0) {
+            host = argv[i];
+        } else if (strcmp(name, "port") == 0) {
+            port = argv[i];
+        } else if (!number(common, name, argv[i]) && !number(kind->options, name, argv[i])) {
+            return false;
+        }
+    }
+    return workers <= WEFT_MAX_WORKERS;
+}
+
+static void print_account(void *user, weft_runtime *rt)
+{
+    (void)user;
+    fflush(stdout);
+    weft_metrics_print(rt, 1);
+}
+
+int server_main(int argc, char **argv, const struct server_kind *kind)
+{
+    port = kind->port;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        usage(kind, stdout);
+        return 0;
+    }
+    if (!arguments(argc, argv, kind)) {
+        usage(kind, stderr);
+        return 2;
+    }
+    static struct server server = {.guard = PTHREAD_MUTEX_INITIALIZER};
+    server.kind = kind;
+    const weft_options *options =
+        WEFT_OPTIONS(.workers = (unsigned)workers, .at_end = account != 0 ? print_account : NULL);
+    int rc = weft_run_with(options, serve, .server = &server);
+    if (rc < 0 && !server.started) {
+        fprintf(stderr, "%s: %s\n", kind->name, weft_strerror(rc));
+    }
+    return rc < 0 ? 1 : 0;
+}

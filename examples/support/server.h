@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* support/server.h -- what the example servers share: arguments, accepting, and leaving in good order.
+ *
+ * A server is one task that accepts and one task for each client. On SIGTERM or SIGINT it drains:
+ *   1. `draining` becomes true: a protocol that can say "this is the last answer" says so from now on.
+ *   2. New connections are held off, those in the kernel's queue are accepted, then the listener is closed.
+ *   3. Every client's task is told, by a cancellation that the client_ functions below take note of and go on: what was
+ *      received is answered, a client that is between two requests has a moment left to send one more.
+ *   4. When all clients have left, or at the drain limit, the program ends with status 0.
+ *
+ * The client_ functions are for the client's own task. `struct client` lives in that task's frame. */
+#ifndef EXAMPLES_SUPPORT_SERVER_H
+#define EXAMPLES_SUPPORT_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+#include <weft.h>
+
+struct server;
+
+/* A command line option with a number: its name, the number (the default before, the value after), and a line of
+ * help. */
+struct server_option {
+    const char *name;
+    long *value;
+    const char *help;
+};
+
+/* One program. */
+struct server_kind {
+    const char *name, *port;                                                  /* the program's name, the default port */
+    int (*start)(struct server *s, weft_group *clients, weft_stream *stream); /* starts a client's task: 0 or -errno */
+    int (*prepare)(struct server *s);    /* NULL, or called in the main task before the listener opens: 0 or -errno */
+    const struct server_option *options; /* NULL, or more options; the last one has no name */
+    const long *idle_ms;                 /* NULL, or: clients that do nothing for this long are closed; 0: never */
+};
+
+struct client {
+    struct server *server;
+    weft_stream *stream;
+    weft_task *task;
+    struct client *next, **link; /* the server's list; under its guard */
+    unsigned asked;              /* cancellations by the server that were not yet met; under its guard */
+    bool leaving;                /* the server drains and this task knows */
+    weft_ns leave_by;            /* then: the instant up to which it waits for a new request */
+    bool deaf;                   /* it took nothing for the idle limit, so it will not take a polite end either */
+    atomic_uint active;          /* the server's tick when bytes last moved; written by this task */
+};
+
+struct server {
+    const struct server_kind *kind;
+    atomic_bool draining;
+    atomic_uint tick;      /* counts eighths of the idle limit */
+    pthread_mutex_t guard; /* the list. Nothing suspends under it, so a plain mutex is right: it is held for a moment */
+    struct client *clients;
+    size_t connected;
+    bool started; /* the main task ran: it has said what went wrong */
+};
+
+/* The whole program: returns its exit status. */
+int server_main(int argc, char **argv, const struct server_kind *kind);
+
+/* Is the server draining? (Then an answer should say that it is the last.) */
+static inline bool server_draining(struct server *s)
+{
+    return atomic_load_explicit(&s->draining, memory_order_relaxed);
+}
+
+/* First and last in a client's task. `server` and `stream` are set by whoever starts the task. client_leave takes
+ * the result of the last call: on 0 (the peer has closed) or an error of the connection it closes at once; otherwise
+ * it ends its own side, and waits a little for the peer's end, so that no reset destroys an answer on its way. A
+ * client that did not take its answers is reset. Returns 0. */
+struct client *client_enter(struct client *c);
+int client_leave(struct client *c, ssize_t last);
+
+/* As weft_peek, until `deadline` (an instant, or WEFT_FOREVER: between two requests). Besides its errors: -ETIMEDOUT
+ * when the deadline, the idle limit, or (between two requests) the moment left by a drain has passed; -ECANCELED:
+ * end at once. */
+ssize_t client_peek(struct client *c, size_t have, const char **data, weft_ns deadline);
+/* As weft_write and weft_writev (at most 4 parts); -ETIMEDOUT when the client takes nothing for the idle limit. */
+int client_write(struct client *c, const void *bytes, size_t n);
+int client_writev(struct client *c, const struct iovec *parts, int n);
+/* As weft_sleep; neither a drain nor the idle limit ends it. */
+int client_sleep(struct client *c, weft_ns duration);
+/* For a wait of another kind that ended with -ECANCELED. True: it was only the server's word, wait again; false:
+ * end. */
+bool client_told(struct client *c);
+
+#endif

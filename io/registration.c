@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* io/registration.c -- a descriptor is registered once, edge-triggered, for both directions; from then on one word a
+ * direction carries what the kernel told and who wants to know.
+ *
+ * | word of a direction      | event             | user: consume | user: wait           | user: withdraw | close            |
+ * | -                        | READY             | -             | WAITING, turn + 1    | -              | CLOSED + READY   |
+ * | READY                    | READY             | -             | refused: try again   | -              | CLOSED + READY   |
+ * | WAITING                  | READY, wake       | no            | no                   | -              | CLOSED + READY, wake |
+ * | CLOSED + READY           | same              | CLOSED        | refused              | same           | no               |
+ * | CLOSED                   | CLOSED + READY    | same          | refused              | same           | no               |
+ * HANGUP comes with an event and stays. "User" is the one call inside for that direction (READER or WRITER of `users`).
+ *
+ * Reading. consume, then recv: whatever arrives after the consume sets READY again, so a recv that says EAGAIN, or that
+ * gives less than asked on a TCP socket, proves that nothing is left but what a new event will tell. The next read then waits
+ * without asking the kernel. HANGUP is the exception: the end of a stream may have been told by the same event as its last
+ * bytes. Writing. send first; on EAGAIN consume and send again; only the second EAGAIN is believed.
+ *
+ * Waking. A waker reads fiber and ticket, then takes WAITING away by CAS on the whole word. The turn in the word makes that
+ * CAS fail if the user withdrew and waits anew meanwhile, so the pair that was read belongs to the wait that was ended. A user
+ * that was cancelled or timed out takes WAITING away itself, and if the waker was faster, the wake with the old ticket is
+ * refused by the fiber. READY stays in the word in every case: nothing needs to be passed on.
+ *
+ * Closing. CLOSED is set in both words (and wakes), `users` gets GONE. Only the last call to leave closes the descriptor:
+ * nobody can be between loading its number and the system call. Then the record leaves epoll and retires.
+ *
+ * Stale events. An event carries the record's address and generation. (1) A record taken out of epoll while a collect is
+ * open is not used again before that collect has ended, so that an event in its batch finds the record closed or as it was.
+ * (2) The generation stops events that still come afterwards, for a descriptor that lives on elsewhere (dup, fork) and was
+ * closed behind our back. (3) A wrong READY, if it got through all the same, costs one system call: every user tries again.
+ *
+ * Threads: events from the holder of the collector token; everything else from any thread. */
+#include "io/registration.h"
+
+#include <errno.h>
+
+#include "executor/guard.h"
+
+/* Retired records wait for the end of a collect; a long one is ended when so many do. */
+#define RETIRED_KICK 1024u
+
+/* A pointer of user space has 48 significant bits on both architectures. */
+static uint64_t event_data(const struct weft__registration *reg)
+{
+    uint64_t generation = weft__load_relaxed(&reg->generation); /* relaxed: changed by its owner only */
+    return ((uint64_t)(uintptr_t)reg & 0xffffffffffffu) | generation << 48;
+}
+
+#define ALL_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+
+int weft__registration_open(struct weft__io *io, int fd, struct weft__registration **out)
+{
+    struct weft__registration *reg = weft__slab_get(&io->records, NULL);
+    if (reg == NULL)
+        return -ENOMEM;
+    reg->next = NULL;
+    reg->io = io;
+    reg->home = NULL;
+    reg->dispose = NULL;
+    reg->owner = NULL;
+    reg->fd = fd;
+    reg->alive = true;
+    weft__store_relaxed(&reg->users, 0); /* relaxed: nobody knows the record yet */
+    for (int d = 0; d < 2; d++) {
+        _Atomic(uint64_t) *word = &reg->interest[d].word;
+        uint64_t turn =
+            weft__load_relaxed(word) & ~(uint64_t)(WEFT__TURN - 1); /* relaxed: nobody knows the record yet */
+        weft__store_relaxed(word, turn | WEFT__READY);              /* relaxed: nobody knows the record yet */
+    }
+    struct epoll_event e = {.events = ALL_EVENTS, .data.u64 = event_data(reg)};
+    weft__fetch_add_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
+    if (epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e) != 0) {
+        int error = errno;
+        weft__fetch_sub_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
+        reg->alive = false;
+        weft__slab_put(&io->records, NULL, reg);
+        return -error;
+    }
+    *out = reg;
+    return 0;
+}
+
+int weft__registration_again(struct weft__registration *reg)
+{
+    struct epoll_event e = {.events = ALL_EVENTS, .data.u64 = event_data(reg)};
+    if (epoll_ctl(reg->io->epoll, EPOLL_CTL_MOD, reg->fd, &e) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    return epoll_ctl(reg->io->epoll, EPOLL_CTL_ADD, reg->fd, &e) == 0 ? 0 : -errno;
+}
+
+void weft__registration_retire(struct weft__registration *reg)
+{
+    struct weft__io *io = reg->io;
+    struct epoll_event unused = {0};
+    (void)epoll_ctl(io->epoll, EPOLL_CTL_DEL, reg->fd, &unused); /* gone already if the owner closed fd: as good */
+    uint32_t generation = weft__load_relaxed(&reg->generation);  /* relaxed: changed here only */
+    /* relaxed: a collector that reads the old value meets a record that is not used again before its collect has ended */
+    weft__store_relaxed(&reg->generation, (generation + 1) & 0xffffu);
+    reg->alive = false;
+    weft__fetch_sub_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
+    bool kick = false;
+    weft__guard_lock(&io->guard);
+    if ((weft__load_acquire(&io->sequence) & 1) == 0) { /* pairs: COLLECT-SEQUENCE */
+        weft__guard_unlock(&io->guard);
+        weft__slab_put(&io->records, NULL, reg);
+        return;
+    }
+    reg->next = weft__load_relaxed(&io->retired); /* relaxed: under the guard */
+    weft__store_relaxed(&io->retired, reg);       /* relaxed: under the guard */
+    kick = ++io->retired_count % RETIRED_KICK == 0;
+    weft__guard_unlock(&io->guard);
+    if (kick)
+        weft__io_kick(io);
+}
+
+int weft__registration_enter(struct weft__registration *reg, uint32_t user)
+{
+    uint32_t old;
+    if (user == WEFT__GUEST) {
+        old = weft__fetch_add_acq_rel(&reg->users, user); /* pairs: USERS */
+    } else {
+        old = weft__fetch_or_acq_rel(&reg->users, user); /* pairs: USERS */
+        if ((old & user) != 0)
+            return -EBUSY;
+    }
+    if (weft__likely((old & WEFT__GONE) == 0))
+        return 0;
+    weft__registration_leave(reg, user);
+    return -EBADF;
+}
+
+void weft__registration_leave(struct weft__registration *reg, uint32_t user)
+{
+    uint32_t old = weft__fetch_sub_acq_rel(&reg->users, user); /* pairs: USERS */
+    if (weft__unlikely(old - user == WEFT__GONE))
+        reg->dispose(reg);
+}
+
+void weft__registration_close(struct weft__registration *reg, const char *call)
+{
+    uint32_t old = weft__fetch_or_acq_rel(&reg->users, WEFT__GONE | WEFT__CLOSER); /* pairs: USERS */
+    if ((old & WEFT__GONE) != 0)
+        weft__misuse(call, "the object is closed already");
+    if (old != 0)
+        for (int d = 0; d < 2; d++)
+            (void)weft__interest_notify(&reg->interest[d], WEFT__CLOSED | WEFT__READY);
+    weft__registration_leave(reg, WEFT__CLOSER);
+}
+
+bool weft__interest_notify(struct weft__interest *i, uint64_t flags)
+{
+    uint64_t old = weft__load_acquire(&i->word); /* pairs: INTEREST */
+    struct weft__fiber *fiber;
+    uint32_t ticket;
+    /* Told already, and nobody waits: whoever clears READY does so after this look, and asks the kernel after that. */
+    if ((old & (flags | WEFT__WAITING)) == flags)
+        return false;
+    do {
+        fiber = weft__load_relaxed(&i->fiber);   /* relaxed: the CAS proves that it is this wait's */
+        ticket = weft__load_relaxed(&i->ticket); /* relaxed: the CAS proves that it is this wait's */
+    } while (!weft__cas_acq_rel(&i->word, &old, (old | flags) & ~(uint64_t)WEFT__WAITING)); /* pairs: INTEREST */
+    return (old & WEFT__WAITING) != 0 && weft__wake(fiber, ticket, WEFT__WOKEN);
+}
+
+unsigned weft__registration_event(struct weft__registration *reg, uint32_t events)
+{
+    unsigned wakes = 0;
+    if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        uint64_t hangup = (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 ? WEFT__HANGUP : 0;
+        wakes += weft__interest_notify(&reg->interest[WEFT__READ], WEFT__READY | hangup);
+    }
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
+        wakes += weft__interest_notify(&reg->interest[WEFT__WRITE], WEFT__READY);
+    return wakes;
+}
+
+/* Announce the wait in one direction. False: READY or closed. */
+static bool announce(struct weft__interest *i, struct weft__fiber *f, uint32_t ticket)
+{
+    uint64_t old = weft__load_acquire(&i->word); /* pairs: INTEREST */
+    if ((old & (WEFT__READY | WEFT__CLOSED)) != 0)
+        return false;
+    weft__store_relaxed(&i->fiber, f);       /* relaxed: published by the CAS */
+    weft__store_relaxed(&i->ticket, ticket); /* relaxed: published by the CAS */
+    do {
+        if ((old & (WEFT__READY | WEFT__CLOSED)) != 0)
+            return false;
+    } while (!weft__cas_acq_rel(&i->word, &old, (old + WEFT__TURN) | WEFT__WAITING)); /* pairs: INTEREST */
+    return true;
+}
+
+static void withdraw(struct weft__registration *reg, unsigned directions)
+{
+    for (unsigned d = 0; d < 2; d++)
+        if ((directions & 1u << d) != 0 && (weft__interest_look(reg, d) & WEFT__WAITING) != 0)
+            weft__fetch_and_acq_rel(&reg->interest[d].word, ~(uint64_t)WEFT__WAITING); /* pairs: INTEREST */
+}
+
+int weft__registration_wait(struct weft__registration *reg, struct weft__fiber *f, unsigned directions,
+                            const struct weft__wait_kind *kind, weft_ns deadline)
+{
+    uint32_t ticket = weft__wait_begin(f, kind, reg);
+    for (unsigned d = 0; d < 2; d++) {
+        if ((directions & 1u << d) != 0 && !announce(&reg->interest[d], f, ticket)) {
+            withdraw(reg, directions & ((1u << d) - 1));
+            (void)weft__wait_abandon(f);
+            return 0;
+        }
+    }
+    weft__io_wait_enter(reg->io);
+    enum weft__wake how = weft__wait_commit(f, deadline);
+    weft__io_wait_leave(reg->io);
+    withdraw(reg, directions);
+    if (how == WEFT__CANCELLED)
+        return -ECANCELED;
+    return how == WEFT__TIMED_OUT ? -ETIMEDOUT : 0;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* io/stream_read.c -- the reading half of a stream.
+ *
+ * Two ways in: weft_read without buffered bytes receives straight into the caller's memory; everything that has to look
+ * before it takes (peek, read_until, read_exactly) fills the stream's buffer first. The buffer is there only while it may hold
+ * bytes: it is taken when epoll told of something, and given back before the stream waits with nothing in it.
+ *
+ * A call that fails (cancelled, end of stream, error) leaves all bytes with the stream. For a large weft_read_exactly, which
+ * receives into the caller's memory, the room to put them back is reserved before the first byte is received.
+ *
+ * A pending cancellation met at the yield that fairness asks for is returned before anything is received.
+ *
+ * Threads: the stream's one reader (READER of `users`), a task on any worker. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io/stream.h"
+
+static const struct weft__wait_kind read_wait = {"a stream (read)", NULL};
+
+/* recv gives at most INT_MAX less a page; a larger request would look like a short read. */
+#define MOST_AT_ONCE ((size_t)1 << 30)
+
+void weft__stream_drop_buffer(struct weft_stream *s)
+{
+    char *buffer = s->buffer;
+    if (buffer == NULL)
+        return;
+    bool ours = s->capacity == WEFT_STREAM_BUFFER;
+    s->buffer = NULL;
+    s->start = s->end = s->capacity = 0;
+    if (ours && s->reg != NULL)
+        weft__buffer_put(s->reg->io, buffer);
+    else
+        free(buffer);
+}
+
+static size_t available(const struct weft_stream *s)
+{
+    return s->end - s->start;
+}
+
+static void drop_if_empty(struct weft_stream *s)
+{
+    if (available(s) == 0)
+        weft__stream_drop_buffer(s);
+}
+
+/* Room for at least one byte behind `end`; the buffer grows to at most `limit` bytes (WEFT_STREAM_BUFFER or more). The
+ * caller made sure that fewer than `limit` bytes are in it. */
+static int make_room(struct weft_stream *s, size_t limit)
+{
+    if (s->buffer == NULL) {
+        s->buffer = weft__buffer_get(s->reg->io);
+        if (s->buffer == NULL)
+            return -ENOMEM;
+        s->capacity = WEFT_STREAM_BUFFER;
+    }
+    if (s->start == s->end) {
+        s->start = s->end = 0;
+    } else if (s->end == s->capacity && s->start > 0) {
+        memmove(s->buffer, s->buffer + s->start, available(s));
+        s->end -= s->start;
+        s->start = 0;
+    }
+    if (s->end < s->capacity)
+        return 0;
+    size_t capacity = s->capacity < limit / 2 ? s->capacity * 2 : limit;
+    char *larger = malloc(capacity);
+    if (larger == NULL)
+        return -ENOMEM;
+    size_t n = available(s);
+    memcpy(larger, s->buffer + s->start, n);
+    weft__stream_drop_buffer(s);
+    s->buffer = larger;
+    s->capacity = capacity;
+    s->end = n;
+    return 0;
+}
+
+/* One system call, if epoll's word does not say that it is useless. > 0: bytes; 0: the end; -EAGAIN: wait; else an error. */
+static ssize_t receive(struct weft_stream *s, void *to, size_t n)
+{
+    struct weft__registration *reg = s->reg;
+    uint64_t told = weft__interest_consume(reg, WEFT__READ);
+    if ((told & WEFT__CLOSED) != 0)
+        return -EBADF;
+    if ((told & (WEFT__READY | WEFT__HANGUP)) == 0)
+        return -EAGAIN;
+    ssize_t got;
+    int error = 0;
+    do {
+        got = s->socket ? recv(s->fd, to, n, 0) : read(s->fd, to, n);
+        error = got < 0 ? errno : 0;
+    } while (error == EINTR);
+    if (error == EAGAIN || error == EWOULDBLOCK)
+        return -EAGAIN;
+    /* There may be more, or the next call shall learn the same: only a short read from TCP is the last of it. */
+    if (got <= 0 || !s->exact || (size_t)got == n)
+        weft__interest_more(reg, WEFT__READ);
+    if (error != 0)
+        return weft__stream_broken(s, error);
+    if (got == 0)
+        return -weft__load_relaxed(&s->error); /* relaxed: see weft__stream_broken */
+    return got;
+}
+
+static int wait_readable(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline)
+{
+    return weft__registration_wait(s->reg, f, 1u << WEFT__READ, &read_wait, deadline);
+}
+
+/* Would a system call be worth a buffer? */
+static bool promising(const struct weft_stream *s)
+{
+    return (weft__interest_look(s->reg, WEFT__READ) & (WEFT__READY | WEFT__HANGUP | WEFT__CLOSED)) != 0;
+}
+
+/* Receive at least one byte more into the buffer, which may grow to `limit`. > 0; 0: the end; an error. */
+static ssize_t fill(struct weft_stream *s, struct weft__fiber *f, size_t limit, weft_ns deadline)
+{
+    for (;;) {
+        if (promising(s)) {
+            int rc = make_room(s, limit);
+            ssize_t got = rc < 0 ? rc : receive(s, s->buffer + s->end, s->capacity - s->end);
+            if (got > 0) {
+                s->end += (size_t)got;
+                return got;
+            }
+            drop_if_empty(s);
+            if (got != -EAGAIN)
+                return got;
+        }
+        drop_if_empty(s);
+        int rc = wait_readable(s, f, deadline);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+static size_t take(struct weft_stream *s, void *to, size_t n)
+{
+    size_t taken = n < available(s) ? n : available(s);
+    memcpy(to, s->buffer + s->start, taken);
+    s->start += taken;
+    drop_if_empty(s);
+    return taken;
+}
+
+static ssize_t read_some(struct weft_stream *s, struct weft__fiber *f, void *buf, size_t n)
+{
+    if (available(s) > 0)
+        return (ssize_t)take(s, buf, n);
+    weft__stream_drop_buffer(s);
+    for (;;) {
+        ssize_t got = receive(s, buf, n < MOST_AT_ONCE ? n : MOST_AT_ONCE);
+        if (got != -EAGAIN)
+            return got;
+        int rc = wait_readable(s, f, WEFT_FOREVER);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Small: everything into the buffer, then out of it. */
+static ssize_t exactly_buffered(struct weft_stream *s, struct weft__fiber *f, void *buf, size_t n)
+{
+    while (available(s) < n) {
+        ssize_t got = fill(s, f, WEFT_STREAM_BUFFER, WEFT_FOREVER);
+        if (got <= 0)
+            return got == 0 ? -EPIPE : got;
+    }
+    return (ssize_t)take(s, buf, n);
+}
+
+/* Large: straight into the caller's memory behind what is buffered. `room` (n bytes) becomes the buffer on failure. */
+static ssize_t exactly_direct(struct weft_stream *s, struct weft__fiber *f, char *buf, size_t n)
+{
+    char *room = malloc(n);
+    if (room == NULL)
+        return -ENOMEM;
+    size_t had = available(s), have = had;
+    ssize_t rc = 0;
+    while (have < n) {
+        size_t rest = n - have;
+        ssize_t got = receive(s, buf + have, rest < MOST_AT_ONCE ? rest : MOST_AT_ONCE);
+        if (got > 0) {
+            have += (size_t)got;
+            rc = weft__budget_spent(f) ? weft__yield(f) : 0;
+        } else if (got == -EAGAIN) {
+            rc = wait_readable(s, f, WEFT_FOREVER);
+        } else {
+            rc = got == 0 ? -EPIPE : got;
+        }
+        if (rc < 0)
+            break;
+    }
+    if (had > 0)
+        memcpy(rc < 0 ? room : buf, s->buffer + s->start, had);
+    weft__stream_drop_buffer(s);
+    if (rc == 0 || have == 0) {
+        free(room);
+        return rc < 0 ? rc : (ssize_t)n;
+    }
+    memcpy(room + had, buf + had, have - had);
+    s->buffer = room;
+    s->capacity = n;
+    s->end = have;
+    return rc;
+}
+
+static ssize_t read_until(struct weft_stream *s, struct weft__fiber *f, char end, void *buf, size_t n)
+{
+    size_t searched = 0;
+    for (;;) {
+        size_t in_reach = available(s) < n ? available(s) : n;
+        if (in_reach > searched) {
+            const char *found = memchr(s->buffer + s->start + searched, end, in_reach - searched);
+            if (found != NULL)
+                return (ssize_t)take(s, buf, (size_t)(found - (s->buffer + s->start)) + 1);
+            searched = in_reach;
+        }
+        if (searched == n)
+            return -ENOBUFS;
+        ssize_t got = fill(s, f, n > WEFT_STREAM_BUFFER ? n : WEFT_STREAM_BUFFER, WEFT_FOREVER);
+        if (got > 0)
+            got = weft__budget_spent(f) ? weft__yield(f) : 1;
+        else if (got == 0)
+            got = -EPIPE;
+        if (got < 0)
+            return got;
+    }
+}
+
+static ssize_t peek(struct weft_stream *s, struct weft__fiber *f, size_t have, const char **data)
+{
+    ssize_t got = 1;
+    while (got > 0 && available(s) <= have && available(s) < WEFT_STREAM_BUFFER)
+        got = fill(s, f, WEFT_STREAM_BUFFER, WEFT_FOREVER);
+    *data = s->buffer != NULL ? s->buffer + s->start : "";
+    if (got <= 0)
+        return got;
+    return available(s) > have ? (ssize_t)available(s) : -ENOBUFS;
+}
+
+static int drain(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline)
+{
+    for (;;) {
+        s->start = s->end;
+        ssize_t got = fill(s, f, WEFT_STREAM_BUFFER, deadline);
+        if (got <= 0)
+            return (int)got;
+        s->start = s->end;
+        /* A peer that never stops sending never lets fill wait. */
+        if (weft__runtime_now(s->reg->io->rt) >= deadline) {
+            weft__stream_drop_buffer(s);
+            return -ETIMEDOUT;
+        }
+        int rc = weft__budget_spent(f) ? weft__yield(f) : 0;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Common beginning: the calling fiber, its turn for others if it had its share, the place as the stream's reader. */
+static int begin(struct weft_stream *s, const char *call, struct weft__fiber **f)
+{
+    *f = weft__fiber_require(call);
+    int rc = weft__stream_enter(s, WEFT__READER);
+    if (rc < 0 || !weft__budget_spent(*f))
+        return rc;
+    rc = weft__yield(*f);
+    if (rc < 0)
+        weft__stream_leave(s, WEFT__READER);
+    return rc;
+}
+
+ssize_t weft_read(weft_stream *s, void *buf, size_t n)
+{
+    struct weft__fiber *f;
+    ssize_t rc = n == 0 ? -EINVAL : begin(s, "weft_read", &f);
+    if (rc < 0)
+        return rc;
+    rc = read_some(s, f, buf, n);
+    weft__stream_leave(s, WEFT__READER);
+    return rc;
+}
+
+ssize_t weft_read_exactly(weft_stream *s, void *buf, size_t n)
+{
+    struct weft__fiber *f;
+    ssize_t rc = n > SSIZE_MAX ? -EINVAL : begin(s, "weft_read_exactly", &f);
+    if (rc < 0)
+        return rc;
+    if (n > 0)
+        rc = n <= available(s) || n <= WEFT_STREAM_BUFFER ? exactly_buffered(s, f, buf, n)
+                                                          : exactly_direct(s, f, buf, n);
+    weft__stream_leave(s, WEFT__READER);
+    return rc;
+}
+
+ssize_t weft_read_until(weft_stream *s, char end, void *buf, size_t n)
+{
+    struct weft__fiber *f;
+    ssize_t rc = n == 0 || n > SSIZE_MAX ? -EINVAL : begin(s, "weft_read_until", &f);
+    if (rc < 0)
+        return rc;
+    rc = read_until(s, f, end, buf, n);
+    weft__stream_leave(s, WEFT__READER);
+    return rc;
+}
+
+ssize_t weft_peek(weft_stream *s, size_t have, const char **data)
+{
+    struct weft__fiber *f;
+    ssize_t rc = begin(s, "weft_peek", &f);
+    if (rc < 0)
+        return rc;
+    rc = peek(s, f, have, data);
+    weft__stream_leave(s, WEFT__READER);
+    return rc;
+}
+
+void weft_consume(weft_stream *s, size_t n)
+{
+    if (n > available(s))
+        weft__misuse("weft_consume", "more than weft_peek returned");
+    s->start += n; /* the buffer stays: the bytes may be looked at until the next read call */
+}
+
+int weft_drain_until_end(weft_stream *s, weft_ns timeout)
+{
+    struct weft__fiber *f;
+    int rc = begin(s, "weft_drain_until_end", &f);
+    if (rc < 0)
+        return rc;
+    rc = drain(s, f, weft__deadline_after(s->reg->io->rt, timeout));
+    weft__stream_leave(s, WEFT__READER);
+    return rc;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stress/support.c -- rounds, failures, and the watchdog of a child process that does one stressor's rounds.
+ *
+ * Between two rounds the process must be as it was: no descriptor and no thread more. `live` lists the runtimes that
+ * run, so that a failure can show them; a runtime is in it from the first step of its main task to its end. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+#define HANG_SECONDS 20
+#define LIVE 64
+
+struct account *stress_account;
+const char *stress_name;
+unsigned stress_workers;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of `live`, and for one failure report */
+static weft_runtime *live[LIVE];
+
+void *stress_alloc(size_t count, size_t size)
+{
+    void *p = calloc(count, size);
+    if (p == NULL) {
+        fprintf(stderr, "weft-stress: no memory for %zu * %zu bytes\n", count, size);
+        abort();
+    }
+    return p;
+}
+
+void stress_progress(uint64_t n)
+{
+    atomic_fetch_add_explicit(&stress_account->operations, n, memory_order_relaxed);
+}
+
+bool stress_failed(void)
+{
+    return atomic_load(&stress_account->failed) != 0;
+}
+
+int stress_pause(struct rng *r, uint32_t at_most_us)
+{
+    switch (rng_below(r, 3)) {
+    case 0:
+        return 0;
+    case 1:
+        return weft_yield();
+    default:
+        return weft_sleep(WEFT_US(rng_below(r, at_most_us + 1)));
+    }
+}
+
+void stress_replay(char *buf, size_t size)
+{
+    snprintf(buf, size, "weft-stress run %s --seconds 5 --seed %" PRIu64 " --workers %u", stress_name,
+             (uint64_t)atomic_load(&stress_account->seed), (unsigned)atomic_load(&stress_account->workers));
+}
+
+void stress_fail(const char *file, int line, const char *invariant, const char *format, ...)
+{
+    if (atomic_exchange(&stress_account->failed, 1) != 0)
+        return;
+    char text[512], replay[256];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    const char *base = strrchr(file, '/');
+    stress_replay(replay, sizeof replay);
+    pthread_mutex_lock(&mutex);
+    dprintf(STDERR_FILENO, "weft-stress: %s FAILED, round %" PRIu64 "\n  %s:%d: this must hold: %s\n  %s\n", stress_name,
+            (uint64_t)atomic_load(&stress_account->rounds), base != NULL ? base + 1 : file, line, invariant, text);
+    for (int i = 0; i < LIVE; i++) {
+        if (live[i] == NULL)
+            continue;
+        dprintf(STDERR_FILENO, "  --- tasks of runtime %d\n", i);
+        (void)weft_dump_tasks(live[i], STDERR_FILENO);
+        dprintf(STDERR_FILENO, "  --- account of runtime %d\n", i);
+        (void)weft_metrics_print(live[i], STDERR_FILENO);
+    }
+    dprintf(STDERR_FILENO, "  replay: %s\n", replay);
+    pthread_mutex_unlock(&mutex);
+}
+
+/* ---- runtimes ---------------------------------------------------------------------------------------------------- */
+
+static void runtime_begins(weft_runtime *rt)
+{
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < LIVE; i++) {
+        if (live[i] == NULL) {
+            live[i] = rt;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static void runtime_ends(weft_runtime *rt)
+{
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < LIVE; i++) {
+        if (live[i] == rt)
+            live[i] = NULL;
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static void at_end(void *user, weft_runtime *rt)
+{
+    (void)user;
+    weft_metrics m = {.size = sizeof m};
+    int rc = weft_metrics_read(rt, -1, &m);
+    CHECK(rc == 0, "weft_metrics_read: %d", rc);
+    CHECK(m.tasks_created == m.tasks_finished, "%" PRIu64 " created, %" PRIu64 " finished", m.tasks_created,
+          m.tasks_finished);
+    CHECK(m.stacks_live == 0, "%" PRIu64 " stacks still in use", m.stacks_live);
+    CHECK(m.helper_threads == 0, "%" PRIu64 " helper threads", m.helper_threads);
+    atomic_fetch_add(&stress_account->late_wakes, m.late_wakes);
+    runtime_ends(rt);
+}
+
+/* What a run reports is no business of ours: tasks do run long on a loaded machine. */
+static void ignore_report(void *user, const char *line)
+{
+    (void)user;
+    (void)line;
+}
+
+struct stress_main {
+    WEFT_FRAME;
+    int (*body)(void *arg);
+    void *arg;
+};
+static int stress_main(struct stress_main *f)
+{
+    runtime_begins(weft_runtime_current());
+    return f->body(f->arg);
+}
+WEFT_CORO(stress_main);
+
+int stress_run_with(struct round *r, const weft_options *base, int (*body)(void *arg), void *arg)
+{
+    weft_options o = *base;
+    if (o.workers == 0)
+        o.workers = r->workers;
+    o.pin = rng_chance(&r->rng, 30) ? (unsigned)WEFT_PIN_NONE : o.pin;
+    o.no_inline = rng_chance(&r->rng, 20);
+    o.order = rng_chance(&r->rng, 10) ? (unsigned)WEFT_ORDER_FIFO : (unsigned)WEFT_ORDER_DEFAULT;
+    o.seed = rng_next(&r->rng) | 1;
+    o.slow_task = WEFT_FOREVER;
+    o.report = ignore_report;
+    o.at_end = at_end;
+    return weft_run_with(&o, stress_main, .body = body, .arg = arg);
+}
+
+int stress_run(struct round *r, int (*body)(void *arg), void *arg)
+{
+    return stress_run_with(r, WEFT_OPTIONS(), body, arg);
+}
+
+/* ---- rounds ------------------------------------------------------------------------------------------------------ */
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int entries(const char *folder)
+{
+    DIR *d = opendir(folder);
+    int n = 0;
+    while (d != NULL && readdir(d) != NULL)
+        n++;
+    if (d != NULL)
+        closedir(d);
+    return n;
+}
+
+/* A joined thread, or a socket closed at the other end of the process, may take the kernel a moment. */
+static void check_entries(const char *folder, int before)
+{
+    int now = entries(folder);
+    for (int i = 0; i < 2000 && now > before; i++) {
+        usleep(1000);
+        now = entries(folder);
+    }
+    CHECK(now <= before, "%s: %d entries before the round, %d after", folder, before, now);
+}
+
+static void *watchdog(void *unused)
+{
+    (void)unused;
+    uint64_t last = 0;
+    double since = seconds_now();
+    for (;;) {
+        usleep(200 * 1000);
+        uint64_t now = atomic_load(&stress_account->operations);
+        if (now != last) {
+            last = now;
+            since = seconds_now();
+        } else if (seconds_now() - since > HANG_SECONDS) {
+            bool first = !stress_failed();
+            stress_fail(__FILE__, __LINE__, "something goes on", "nothing moved for %d seconds%s", HANG_SECONDS, "");
+            if (!first)
+                dprintf(STDERR_FILENO, "weft-stress: %s hangs after its failure\n", stress_name);
+            _exit(1);
+        }
+    }
+    return NULL;
+}
+
+void stress_do(const struct stressor *s, uint64_t seed, double seconds)
+{
+    static const unsigned choice[] = {1, 2, 3, 8};
+    pthread_t dog;
+    if (pthread_create(&dog, NULL, watchdog, NULL) != 0)
+        abort();
+    double end = seconds_now() + seconds;
+    do {
+        struct round r = {.seed = seed, .rng = rng_make(seed, 0)};
+        unsigned drawn = choice[rng_below(&r.rng, 4)];
+        r.workers = stress_workers != 0 ? stress_workers : drawn;
+        atomic_store(&stress_account->seed, seed);
+        atomic_store(&stress_account->workers, r.workers);
+        int fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
+        s->round(&r);
+        stress_progress(1);
+        check_entries("/proc/self/fd", fds);
+        check_entries("/proc/self/task", threads);
+        atomic_fetch_add(&stress_account->rounds, 1);
+        struct rng next = rng_make(seed, 1);
+        seed = rng_next(&next) >> 1; /* shell-friendly: fits a signed 64-bit number */
+    } while (!stress_failed() && seconds_now() < end);
+}
