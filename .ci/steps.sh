@@ -9,7 +9,8 @@ passed=0
 failed=0
 started=$SECONDS
 
-# step NAME SECONDS COMMAND...: the command may take that long.
+# step NAME SECONDS COMMAND...: the command may take that long. Fails when the command does, so that what needs it can be
+# left out: step 'build' ... && step 'test' ...
 step() {
     local name=$1 limit=$2 status=0 begun=$SECONDS
     shift 2
@@ -23,7 +24,8 @@ step() {
     else
         failed=$((failed + 1))
         printf 'FAILED  %4d s  %s (exit code %d, %s)\n' $((SECONDS - begun)) "$name" "$status" "$log"
-        tail -n 40 "$log" | sed 's/^/        | /'
+        tail -n 30 "$log" | sed 's/^/        | /'
+        return 1
     fi
 }
 

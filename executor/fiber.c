@@ -156,10 +156,6 @@ static struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_cla
         return NULL;
     }
     weft__context_init(&f->context, f->stack.base, f->stack.size, fiber_main, f);
-    weft__guard_lock(&rt->fiber_guard);
-    f->all = rt->all_fibers;
-    rt->all_fibers = f;
-    weft__guard_unlock(&rt->fiber_guard);
     return f;
 }
 
@@ -168,14 +164,24 @@ static inline uint32_t count_of(const struct weft__fiber_cache *c)
     return weft__load_relaxed(&c->count); /* relaxed: own, or under the guard, or a hint */
 }
 
+static inline struct weft__fiber *next_cached(struct weft__fiber *f)
+{
+    return f->link.next != NULL ? weft__container_of(f->link.next, struct weft__fiber, link) : NULL;
+}
+
+static inline void set_next_cached(struct weft__fiber *f, struct weft__fiber *next)
+{
+    f->link.next = next != NULL ? &next->link : NULL;
+}
+
 /* Move up to `n` fibers from the shared cache to the worker's, or back. */
 static void move(struct weft__fiber_cache *from, struct weft__fiber_cache *to, uint32_t n)
 {
     while (n-- != 0 && from->first != NULL) {
         struct weft__fiber *f = from->first;
-        from->first = f->cached;
+        from->first = next_cached(f);
         weft__count(&from->count, (uint32_t)-1);
-        f->cached = to->first;
+        set_next_cached(f, to->first);
         to->first = f;
         weft__count(&to->count, 1);
     }
@@ -195,7 +201,7 @@ struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class
             return make_fiber(w, stack_class);
     }
     struct weft__fiber *f = cache->first;
-    cache->first = f->cached;
+    cache->first = next_cached(f);
     weft__count(&cache->count, (uint32_t)-1);
     if (count_of(cache) < cache->low)
         cache->low = count_of(cache);
@@ -205,7 +211,7 @@ struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class
 void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f)
 {
     struct weft__fiber_cache *cache = &w->stacks[f->stack.size_class];
-    f->cached = cache->first;
+    set_next_cached(f, cache->first);
     cache->first = f;
     weft__count(&cache->count, 1);
     if (weft__unlikely(count_of(cache) > WEFT__STACK_CACHE)) {
@@ -230,8 +236,8 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
         cache->low = count_of(cache);
         struct weft__fiber *f = cache->first;
         for (uint32_t skip = count_of(cache) - unused; skip != 0 && f != NULL; skip--)
-            f = f->cached;
-        for (; f != NULL; f = f->cached)
+            f = next_cached(f);
+        for (; f != NULL; f = next_cached(f))
             weft__stack_trim(&f->stack);
     }
     for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
@@ -244,27 +250,36 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
         shared->low = count_of(shared);
         weft__guard_unlock(&w->rt->fiber_guard);
         /* The fibers stay (their memory is type-stable); their pages go. They come back at the end of the list. */
-        for (struct weft__fiber *f = old.first; f != NULL; f = f->cached)
+        for (struct weft__fiber *f = old.first; f != NULL; f = next_cached(f))
             weft__stack_trim(&f->stack);
         if (old.first != NULL) {
             weft__guard_lock(&w->rt->fiber_guard);
-            struct weft__fiber **end = &shared->first;
-            while (*end != NULL)
-                end = &(*end)->cached;
-            *end = old.first;
+            struct weft__fiber *last = shared->first;
+            while (last != NULL && next_cached(last) != NULL)
+                last = next_cached(last);
+            if (last != NULL)
+                set_next_cached(last, old.first);
+            else
+                shared->first = old.first;
             weft__count(&shared->count, count_of(&old));
             weft__guard_unlock(&w->rt->fiber_guard);
         }
     }
 }
 
+static void destroy(void *runtime, void *object)
+{
+    struct weft_runtime *rt = runtime;
+    struct weft__fiber *f = object;
+    if (f->stack.chunk == NULL)
+        return; /* never got one */
+    weft__context_destroy(&f->context);
+    weft__stack_put(&rt->arena, &f->stack);
+}
+
 void weft__fiber_destroy_all(struct weft_runtime *rt)
 {
-    for (struct weft__fiber *f = rt->all_fibers; f != NULL; f = f->all) {
-        weft__context_destroy(&f->context);
-        weft__stack_put(&rt->arena, &f->stack);
-    }
-    rt->all_fibers = NULL;
+    weft__slab_each(&rt->fibers, destroy, rt);
 }
 
 /* ---- who am I ---------------------------------------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ struct weft__await {
 };
 
 struct weft__fiber {
-    struct weft__link link; /* in an inbox; first, with kind, as in struct weft_task */
+    struct weft__link link; /* in an inbox, or in a cache; first, with kind, as in struct weft_task */
     uint32_t kind;          /* WEFT__KIND_FIBER */
     uint32_t ticket;        /* of the last wait; owner only */
     _Atomic(uint64_t) word; /* see the head; pairs: FIBER-WORD */
@@ -59,12 +59,12 @@ struct weft__fiber {
     uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
     uint32_t budget;
     struct weft_task *first; /* to start when switched to */
-    struct weft__await await;
-    struct weft__wait_node node;
+    union { /* a fiber waits for one thing at a time */
+        struct weft__await await;
+        struct weft__wait_node node;
+    };
     struct weft__timer timer;
     struct weft__stack stack;
-    struct weft__fiber *cached;  /* next in a cache */
-    struct weft__fiber *all;     /* next of all the runtime's fibers */
 };
 
 /* A fiber ready to run a task: from the worker's cache or new. NULL: no stack to be had. */

@@ -49,11 +49,13 @@ struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt)
 
 weft_task *weft_submit_(weft_runtime *rt, const weft_frame *frame)
 {
-    if (weft__load_seq_cst(&rt->ended) != 0) /* pairs: ENDED */
-        return NULL;
-    struct weft_task *t = weft__task_create(rt, WEFT__KIND_TASK, frame, NULL);
+    struct weft_task *t = NULL;
+    weft__fetch_add_seq_cst(&rt->submitters, 1); /* pairs: SHUT */
+    if (weft__load_seq_cst(&rt->shut) == 0 && weft__load_seq_cst(&rt->ended) == 0) /* pairs: SHUT, ENDED */
+        t = weft__task_create(rt, WEFT__KIND_TASK, frame, NULL);
     if (t != NULL)
         weft__task_schedule(t);
+    weft__fetch_sub_seq_cst(&rt->submitters, 1); /* pairs: SHUT */
     return t;
 }
 

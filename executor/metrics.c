@@ -73,6 +73,8 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
     } else {
         for (unsigned i = 0; i < rt->worker_count; i++)
             add_worker(&m, &rt->workers[i]);
+        m.tasks_created += READ(rt->created_outside);
+        m.tasks_finished += READ(rt->finished_outside);
         m.injected = READ(rt->injected);
         m.reactor_batches += READ(rt->tick_batches);
         m.reactor_events += READ(rt->tick_events);

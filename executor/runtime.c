@@ -4,7 +4,7 @@
  * start: 1 plan the workers  2 memory  3 driver  4 workers  5 reactor thread  6 root task into the injector.
  * The root task (hidden) runs the user's main coroutine as a task, and when that has ended cancels every other task once, in
  * order of creation, and waits until all have ended; tasks born meanwhile get the same, until there is none.
- * end:   1 root done: submissions are refused  2 workers and reactor thread leave their loops, joined  3 helper threads joined
+ * end:   1 no task left: submissions are refused, root done  2 workers and reactor thread leave their loops, joined  3 helper threads joined
  *        4 at_end callback  5 driver  6 stacks and queues  7 descriptors, unless somebody still holds a handle (or the object):
  *        then the last release frees them.
  *
@@ -51,6 +51,7 @@ static int root(struct root *r)
     int rc = outlast(main_task);
     memcpy(r->copy_back, main_task->frame, r->frame_size);
     weft__task_unref(main_task);
+    bool shut = false;
     for (;;) {
         struct weft_task **left;
         long n = weft__all_tasks(r->rt, &left);
@@ -65,8 +66,15 @@ static int root(struct root *r)
             weft__task_unref(left[i]);
         }
         free(left);
-        if (n == 0)
+        if (n == 0 && shut)
             return rc;
+        if (n == 0) {
+            /* Look once more: who submits now is either refused, or waited for here and then seen. */
+            shut = true;
+            weft__store_seq_cst(&r->rt->shut, 1); /* pairs: SHUT */
+            while (weft__load_seq_cst(&r->rt->submitters) != 0) /* pairs: SHUT */
+                sched_yield();
+        }
     }
 }
 WEFT_CORO(root);

@@ -22,7 +22,6 @@ struct weft_runtime {
     struct weft__slab tasks, fibers;
     struct weft__stack_arena arena;
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
-    struct weft__fiber *all_fibers;                              /* under fiber_guard */
     uint32_t fiber_guard;
     pthread_t reactor_thread;
     struct weft__idle idle;
@@ -31,11 +30,14 @@ struct weft_runtime {
     _Atomic(int64_t) virtual_now;
     uint32_t virtual_guard;
     _Atomic(uint64_t) injected, wakes, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
+    _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
     /* ---- the end ---- */
     _Atomic(uint32_t) stopping;   /* workers leave their loop (pairs: STOPPING) */
     _Atomic(uint32_t) begun;      /* the root task is queued: from now on idleness means something (pairs: BEGUN) */
     _Atomic(uint32_t) deadlocked; /* virtual clock: nothing can go on */
-    _Atomic(uint32_t) ended;      /* the root task has ended: submissions are refused */
+    _Atomic(uint32_t) shut;       /* no task was left: submissions are refused (pairs: SHUT) */
+    _Atomic(uint32_t) submitters; /* threads inside weft_submit right now (pairs: SHUT) */
+    _Atomic(uint32_t) ended;      /* the root task has ended */
     _Atomic(uint32_t) visitors;   /* foreign threads inside this runtime right now (pairs: VISIT) */
     _Atomic(uint32_t) closing;    /* its memory is about to go: no more visitors (pairs: VISIT) */
     struct weft__parker done;     /* the thread in weft_run sleeps here */

@@ -77,7 +77,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     if (w != NULL)
         weft__count(&w->counters.created, 1);
     else
-        weft__fetch_add_relaxed(&rt->injected, 1); /* relaxed: statistic */
+        weft__fetch_add_relaxed(&rt->created_outside, 1); /* relaxed: statistic */
     if (options != NULL && options->name != NULL && weft_task_set_name(t, options->name) < 0) {
         weft__store_relaxed(&t->refs, 0); /* relaxed: nobody else knows it */
         weft__task_free(t);
@@ -120,7 +120,9 @@ static void wait_for_lock(unsigned *turns)
 static bool finish(struct weft_task *t, int rc, bool race)
 {
     unsigned turns = 0;
-    struct weft__worker *w = weft__task_counted(t) ? own_worker(t->rt) : NULL; /* before a CHILD's memory is gone */
+    bool counted = weft__task_counted(t); /* before a CHILD's memory is gone, like the next two */
+    struct weft_runtime *rt = counted ? t->rt : NULL;
+    struct weft__worker *w = counted ? own_worker(rt) : NULL;
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-C */
     if (race) {
         /* THREAD: the canceller and the helper may both end it; LOCK decides who writes rc. */
@@ -150,6 +152,8 @@ static bool finish(struct weft_task *t, int rc, bool race)
     }
     if (w != NULL)
         weft__count(&w->counters.finished, 1);
+    else if (counted)
+        weft__fetch_add_relaxed(&rt->finished_outside, 1); /* relaxed: statistic */
     /* Newest first in the word; told in the order added. */
     struct weft__waiter *waiter = (struct weft__waiter *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS), *first = NULL;
     while (waiter != NULL) {

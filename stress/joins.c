@@ -39,6 +39,9 @@ static uint64_t expected(uint64_t seed, int depth)
     return sum;
 }
 
+static int branch(struct branch *f);
+WEFT_CORO(branch);
+
 static int branch(struct branch *f)
 {
     atomic_fetch_add(&f->begun, 1);
@@ -69,7 +72,6 @@ static int branch(struct branch *f)
     atomic_fetch_add(&f->ended, 1);
     return rc;
 }
-WEFT_CORO(branch);
 
 static int forest_body(void *arg)
 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "stress.h"
 
@@ -25,7 +26,7 @@ struct traffic {
     unsigned producers, consumers, items;
     bool disturb, foreign; /* the last producer is a thread */
     _Atomic(uint8_t) seen[MOST][MOST_ITEMS];
-    _Atomic(uint32_t) got;
+    _Atomic(uint32_t) begun, got;
 };
 
 static int compare_items(const void *a, const void *b)
@@ -51,6 +52,7 @@ static int produce(struct produce *f)
 {
     struct traffic *t = f->traffic;
     struct rng r = rng_make(t->seed, 100 + f->number);
+    atomic_fetch_add(&t->begun, 1);
     for (uint32_t i = 0; i < t->items;) {
         struct item item = {f->number, i};
         weft_timeout limit;
@@ -88,6 +90,8 @@ static void *produce_outside(void *arg)
         int rc = weft_queue_put_nowait(t->queue, &item);
         CHECK(rc == 0 || rc == -EAGAIN, "put_nowait: %d", rc);
         i += rc == 0;
+        if (rc != 0)
+            usleep(20);
     }
     return NULL;
 }
@@ -157,7 +161,7 @@ static int traffic_body(void *arg)
         tasks[i] = weft_create_task(produce, .traffic = t, .number = i);
     /* Let them begin: one that is cancelled before its first step puts nothing. */
     uint32_t all = t->producers * t->items;
-    while (t->disturb && atomic_load(&t->got) < all / 2)
+    while (t->disturb && atomic_load(&t->begun) < makers)
         (void)weft_sleep(WEFT_US(50));
     while (t->disturb && atomic_load(&t->got) < all) {
         (void)weft_sleep(WEFT_US(rng_below(&r, 200)));

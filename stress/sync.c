@@ -19,7 +19,7 @@ struct game {
     unsigned players, turns;
     void *state;
     int (*play)(struct game *g, struct rng *r, unsigned player);
-    _Atomic(uint32_t) out; /* players that have finished */
+    _Atomic(uint32_t) in, out; /* players that have begun, finished */
 };
 
 struct player {
@@ -30,6 +30,7 @@ struct player {
 static int player(struct player *f)
 {
     struct rng r = rng_make(f->game->seed, 100 + f->number);
+    atomic_fetch_add(&f->game->in, 1);
     int rc = f->game->play(f->game, &r, f->number);
     atomic_fetch_add(&f->game->out, 1);
     return rc;
@@ -43,7 +44,9 @@ static int play_all(struct game *g)
     weft_task *t[MOST];
     for (unsigned i = 0; i < g->players; i++)
         t[i] = weft_create_task(player, .game = g, .number = i);
-    (void)weft_yield();
+    /* One that is cancelled before its first step would not play. */
+    while (g->disturb && atomic_load(&g->in) < g->players)
+        (void)weft_sleep(WEFT_US(50));
     while (g->disturb && atomic_load(&g->out) < g->players) {
         (void)weft_sleep(WEFT_US(rng_below(&r, 200)));
         unsigned victim = rng_below(&r, g->players);
@@ -410,11 +413,13 @@ static int play_barrier(struct game *g, struct rng *r, unsigned number)
     if (m->exact)
         return play_exact(g, r, number);
     while (atomic_load(&m->through) < m->target) {
-        if (rng_chance(r, 2))
+        if (rng_chance(r, 2)) {
             weft_barrier_reset(&m->barrier);
+            if (atomic_load(&m->through) >= m->target)
+                break; /* somebody may have broken it off just before the reset */
+        }
         int rc = limited(r, wait_barrier, &m->barrier);
         CHECK(rc == -EPIPE || interrupted(rc) || (rc >= 0 && rc < (int)g->players), "barrier_wait: %d", rc);
-        /* Who breaks it off last must let nobody wait for ever. */
         if (rc >= 0 && atomic_fetch_add(&m->through, 1) + 1 >= m->target)
             break;
         stress_progress(1);

@@ -244,5 +244,8 @@ int main(void)
         cmocka_unit_test(several_runtimes),
         cmocka_unit_test(forked_child),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pthread_cancel(receiver);
+    pthread_join(receiver, NULL);
+    return failed;
 }

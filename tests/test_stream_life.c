@@ -185,7 +185,7 @@ static _Atomic(bool) stop_flood;
 
 static int flood(void *stream)
 {
-    char c[512];
+    char c[512] = {0};
     int rc = 0;
     while (rc >= 0 && !stop_flood) {
         rc = weft_write(stream, c, sizeof c);

@@ -59,10 +59,20 @@
 #define LEADER_MAY_SLEEP (idle[_pid])
 #endif
 
+#ifdef COUNT_PARKED
+#define ALL_PARKED (parked == WORKERS)
+#else
+#define ALL_PARKED (idle[0] && idle[WORKERS - 1])
+#endif
+
 #ifdef COARSE
 #define KICK atomic
+#define TOGETHER atomic
+#define NOTIFY(self) atomic { notify(self) }
 #else
 #define KICK
+#define TOGETHER
+#define NOTIFY(self) notify(self)
 #endif
 #define SEEN(least) (injector > 0 || queue[0] >= least || queue[WORKERS - 1] >= least)
 
@@ -92,10 +102,7 @@ inline take_bit(i)
     atomic { ok = idle[i]; idle[i] = 0 }
     if
     :: ok ->
-        parked--;
-#if defined(REACTOR) && !defined(NOBODY_TELLS)
-        tell_reactor()
-#endif
+        parked--
     :: else
     fi
 }
@@ -197,7 +204,7 @@ inline search_ended()
         :: parked != 0 ->
             look(2);
             if
-            :: seen -> seen = 0; notify(_pid)
+            :: seen -> seen = 0; NOTIFY(_pid)
             :: else
             fi
         :: else
@@ -213,7 +220,7 @@ inline pushed()
     if
     :: parked != 0 ->
         if
-        :: queue[_pid] >= 2 -> notify(_pid)
+        :: queue[_pid] >= 2 -> NOTIFY(_pid)
         :: else
         fi
     :: else
@@ -284,8 +291,7 @@ park:
 #ifdef LOOK_FIRST
     look(2); /* too early */
 #endif
-    idle[_pid] = 1;
-    parked++;
+    TOGETHER { idle[_pid] = 1; parked++ };
 #ifndef LOOK_FIRST
 #ifndef NO_RESCAN
     look(2);
@@ -324,20 +330,19 @@ park:
     fi;
 
 leave:
-    take_bit(_pid);
-#ifndef UNPAID
-    if
-    :: ok -> searching++
-    :: else /* a waker took it and counts this worker */
-    fi;
-    searches = 1;
+    TOGETHER {
+        take_bit(_pid);
+#ifdef UNPAID
+        searches = ok;
 #else
-    if
-    :: ok -> searching++; searches = 1
-    :: else
-    fi;
+        searches = 1;
 #endif
-#if defined(REACTOR) && defined(NOBODY_TELLS)
+        if
+        :: ok -> searching++
+        :: else /* a waker took it and counts this worker */
+        fi
+    };
+#if defined(REACTOR) && !defined(NO_ASLEEP_LOOK)
     tell_reactor();
 #endif
     ok = 0;
@@ -372,7 +377,7 @@ active proctype kernel()
 /* Has a tick anything to do? Or may the thread go to sleep? */
 #define WORK_FOR_TICK                                                                                                  \
     ((events > 0 && collector == FREE) || (parked != 0 && injector + queue[0] + queue[1] > 0) ||                        \
-     STUCK_TIMER(0) || STUCK_TIMER(WORKERS - 1) || parked == WORKERS)
+     STUCK_TIMER(0) || STUCK_TIMER(WORKERS - 1) || ALL_PARKED)
 #define STUCK_TIMER(i) (stuck[i] && timer[i])
 
 active proctype reactor()
@@ -383,11 +388,11 @@ active proctype reactor()
 again:
     reactor_posted = 0; /* the ticket */
     if
-    :: parked == WORKERS ->
+    :: ALL_PARKED ->
         led = collector != FREE;
 #ifndef NO_LEADER_CARE
         if
-        :: !led -> notify(FOREIGN); goto ticking
+        :: !led -> NOTIFY(FOREIGN); goto ticking
         :: else
         fi;
 #endif
@@ -397,7 +402,7 @@ again:
 #ifndef NO_ASLEEP_RECHECK
             led = collector < WORKERS;
             if
-            :: led && parked == WORKERS -> reactor_posted
+            :: led && ALL_PARKED -> reactor_posted
             :: else
             fi;
 #else
@@ -417,16 +422,16 @@ ticking:
     if
     :: atomic { events > 0 && collector == FREE -> collector = REACTOR_ID };
         if
-        :: atomic { events > 0 -> injector = injector + events; events = 0; kicked = 0 }; notify(FOREIGN)
+        :: atomic { events > 0 -> injector = injector + events; events = 0; kicked = 0 }; NOTIFY(FOREIGN)
         :: else
         fi;
         collector = FREE
     :: true /* somebody collected since the last tick */
     fi;
     if
-    :: atomic { stuck[0] && timer[0] -> timer[0] = 0; injector++ }; notify(FOREIGN)
+    :: atomic { stuck[0] && timer[0] -> timer[0] = 0; injector++ }; NOTIFY(FOREIGN)
 #if WORKERS > 1
-    :: atomic { stuck[1] && timer[1] -> timer[1] = 0; injector++ }; notify(FOREIGN)
+    :: atomic { stuck[1] && timer[1] -> timer[1] = 0; injector++ }; NOTIFY(FOREIGN)
 #endif
     :: else
     fi;
@@ -434,7 +439,7 @@ ticking:
     :: parked != 0 ->
         look(1);
         if
-        :: seen -> seen = 0; notify(FOREIGN)
+        :: seen -> seen = 0; NOTIFY(FOREIGN)
         :: else
         fi
     :: else

@@ -174,8 +174,10 @@ static int serve(struct serve *f)
     if (rc == 0 && stop == -ETIMEDOUT) {
         rc = wait_for_signal(WEFT_FOREVER);
     }
-    weft_cancel(accepting);
-    weft_await_release(accepting);
+    if (accepting != NULL) {
+        weft_cancel(accepting);
+        weft_await_release(accepting);
+    }
     drain(s, listener, &clients);
     weft_timeout limit;
     weft_timeout_begin(&limit, WEFT_MS(drain_ms));

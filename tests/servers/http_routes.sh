@@ -59,4 +59,16 @@ created=$(sed -n 's/^weft_tasks_created_total //p' <<<"$metrics")
 [ "$created" -gt 20 ] || fail "/metrics: only $created tasks"
 expect "/metrics: lines that are neither comment nor sample" \
     "$(grep -Evc '^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9]+)$' <<<"$metrics")" 0
+
+# A second server on the same port, and a command line that makes no sense.
+"$WEFT_BIN/weft-http" --port "$PORT" >"$SCRATCH/second" 2>&1
+expect "port taken: status" $? 1
+matches "port taken: said so" "$(cat "$SCRATCH/second")" "weft-http: 127.0.0.1:$PORT: *"
+for bad in --nonsense '--port' '--workers x' '--workers -1' stray; do
+    # shellcheck disable=SC2086 # two words, on purpose
+    "$WEFT_BIN/weft-http" $bad >"$SCRATCH/second" 2>&1
+    expect "$bad: status" $? 2
+    matches "$bad: usage" "$(cat "$SCRATCH/second")" "usage: weft-http *"
+done
+matches "--help" "$("$WEFT_BIN/weft-http" --help)" "usage: weft-http *--header-ms*"
 done_testing
