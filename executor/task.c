@@ -134,10 +134,10 @@ static bool finish(struct weft_task *t, int rc, bool race)
             wait_for_lock(&turns);
             word = weft__load_acquire(&t->word); /* pairs: TASK-C */
         }
-        t->rc = rc;
         word |= WEFT__LOCK;
-        while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)) /* pairs: TASK-DONE; C may have come */
-            ;
+        do
+            t->rc = (word & WEFT__C) && rc >= 0 ? -ECANCELED : rc;
+        while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)); /* pairs: TASK-DONE; C may have come */
     } else {
         for (;;) {
             if (word & WEFT__LOCK) {

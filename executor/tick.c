@@ -15,8 +15,13 @@
  *   otherwise                           tick
  *
  * Threads: the reactor thread. It is not pinned: the workers have the CPUs, it must get a turn beside them. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "executor/runtime.h"
 
@@ -27,9 +32,35 @@
 
 struct watch { /* of one worker */
     uint64_t steps;
-    weft_ns since;
+    weft_ns since, cpu; /* when this step was first seen, and the thread's CPU time then */
     bool reported;
 };
+
+static weft_ns cpu_time(struct weft__worker *w)
+{
+    clockid_t clock;
+    struct timespec now;
+    if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &now) != 0)
+        return 0;
+    return now.tv_sec * WEFT_SEC(1) + now.tv_nsec;
+}
+
+/* Is it the task's own doing that the step is long? Not when the kernel let the thread wait for a CPU. */
+static bool own_doing(struct weft__worker *w, const struct watch *seen, weft_ns limit)
+{
+    if (cpu_time(w) - seen->cpu >= limit / 2)
+        return true; /* it computes */
+    char path[64], stat[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", weft__load_relaxed(&w->tid)); /* relaxed: a hint */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    ssize_t n = read(fd, stat, sizeof stat - 1);
+    close(fd);
+    stat[n > 0 ? n : 0] = '\0';
+    const char *state = strrchr(stat, ')');
+    return state == NULL || state[1] == '\0' || state[2] != 'R'; /* it sleeps in a call that blocks */
+}
 
 /* All steps of all workers: has anything run? */
 static uint64_t activity(struct weft_runtime *rt)
@@ -48,6 +79,8 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
         seen->steps = steps;
         seen->since = now;
         seen->reported = false;
+        if (running != NULL && rt->options.slow_task != WEFT_FOREVER)
+            seen->cpu = cpu_time(w);
         return false;
     }
     weft__store_relaxed(&w->hurry, 1); /* relaxed: a hint */
@@ -55,7 +88,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
     if (!rt->is_virtual && weft__timers_earliest(&w->timers) <= now)
         late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
     if (!seen->reported && rt->options.slow_task != WEFT_FOREVER && !rt->is_virtual &&
-        now - seen->since >= rt->options.slow_task) {
+        now - seen->since >= rt->options.slow_task && own_doing(w, seen, rt->options.slow_task)) {
         seen->reported = true;
         weft__fetch_add_relaxed(&rt->slow_tasks, 1); /* relaxed: statistic */
         weft__report(rt,

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "executor/runtime.h"
 
@@ -210,6 +211,7 @@ void *weft__worker_main(void *worker)
     struct weft__worker *w = worker;
     struct weft_runtime *rt = w->rt;
     weft__worker_set_self(w);
+    weft__store_relaxed(&w->tid, gettid()); /* relaxed: a hint for reports */
     char name[16];
     snprintf(name, sizeof name, "weft-%u", w->index);
     prctl(PR_SET_NAME, name);

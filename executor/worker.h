@@ -41,6 +41,7 @@ struct weft__worker {
     struct weft__slab_cache tasks, fibers;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
     pthread_t thread;
+    _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
     struct weft_place place;
     int pin_error;
     /* ---- written by the worker, read by the reactor's tick ---- */
