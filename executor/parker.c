@@ -37,13 +37,9 @@
 #endif
 #ifdef PARKER_TSAN
 #include <sanitizer/tsan_interface.h>
-#include <sanitizer/tsan_interface_atomic.h>
 #define PARKER_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t) & (p)->count)
 #define PARKER_RELEASE(p) __tsan_release(&(p)->count)
-/* A signal that came during the futex call: its handler is put off to the thread's next call that thread sanitizer knows. */
-#define PARKER_SIGNALS() __tsan_atomic_thread_fence(__tsan_memory_order_acquire)
 #else
-#define PARKER_SIGNALS() ((void)0)
 #define PARKER_ACQUIRE(p) ((void)0)
 #define PARKER_RELEASE(p) ((void)0)
 #endif
@@ -63,7 +59,6 @@ static void parker_sleep(const struct ck_ec_wait_state *state, const uint32_t *w
     (void)portion;
     const struct timespec *deadline = state->data; /* NULL: none */
     (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
-    PARKER_SIGNALS();
 }
 
 static void parker_wake(const struct ck_ec_ops *ops, const uint32_t *word)

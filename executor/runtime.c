@@ -112,6 +112,9 @@ static void after_fork_in_parent(void)
  * refused, and weft_run starts a fresh runtime. */
 static void after_fork_in_child(void)
 {
+    struct weft__worker *w = weft__worker_self();
+    if (w != NULL) /* a worker's thread blocks signals, which the new process must not */
+        pthread_sigmask(SIG_SETMASK, &w->rt->caller_mask, NULL);
     for (struct weft_runtime *rt = all_runtimes; rt != NULL; rt = rt->next) {
         if (rt->driver != NULL)
             rt->driver->forked(rt);
@@ -212,6 +215,7 @@ static void stop_workers(struct weft_runtime *rt, unsigned started)
 
 static int start(struct weft_runtime *rt, const weft_options *options, const struct weft__driver *driver)
 {
+    pthread_sigmask(SIG_SETMASK, NULL, &rt->caller_mask);
     int rc = take_options(rt, options);
     if (rc < 0)
         goto err_runtime;

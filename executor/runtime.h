@@ -3,6 +3,8 @@
 #ifndef WEFT_EXECUTOR_RUNTIME_H
 #define WEFT_EXECUTOR_RUNTIME_H
 
+#include <signal.h>
+
 #include "executor/driver.h"
 #include "executor/idle.h"
 #include "executor/worker.h"
@@ -24,6 +26,7 @@ struct weft_runtime {
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;
     pthread_t reactor_thread;
+    sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
     _Atomic(uint64_t) ids;

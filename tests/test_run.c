@@ -192,7 +192,10 @@ static int forker(struct forker *f)
     weft_task *t = weft_create_task(add, .a = 1, .b = 2, .pause = WEFT_MS(50));
     pid_t pid = fork();
     if (pid == 0) {
-        int ok = weft_runtime_current() == NULL && weft_submit(rt, add) == NULL && !weft_done(t);
+        sigset_t mask;
+        sigemptyset(&mask);
+        int ok = pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0 && !sigismember(&mask, SIGTERM);
+        ok = ok && weft_runtime_current() == NULL && weft_submit(rt, add) == NULL && !weft_done(t);
         ok = ok && weft_run_with(WEFT_OPTIONS(.workers = 2), add, .a = 1, .b = 1, .pause = WEFT_MS(1)) == 0;
         _exit(ok ? 0 : 1);
     }
