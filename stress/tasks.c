@@ -181,7 +181,7 @@ static void drive(struct life *life, struct rng *r, weft_task **slot)
         swap_handles(life, r, slot);
         break;
     case 6:
-        rc = weft_wait_for(t, WEFT_US(rng_below(r, 150)));
+        rc = weft_wait_for(t, WEFT_US(1 + rng_below(r, 150)));
         CHECK(rc != 0 || weft_status(t) == 0, "wait_for 0, status %d", weft_status(t));
         check_ended(life, t);
         break;

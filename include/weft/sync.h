@@ -24,7 +24,9 @@ typedef struct weft_lock {
     weft__waitlist waiters_;
     bool locked_;
 } weft_lock;
+/* clang-format off */
 #define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, false}
+/* clang-format on */
 WEFT_API void weft_lock_init(weft_lock *l);
 /* 0 with the lock held; -ECANCELED without it. Does not suspend when it is free and nobody waits. */
 WEFT_API WEFT_NODISCARD int weft_lock_acquire(weft_lock *l);
@@ -39,7 +41,9 @@ typedef struct weft_event {
     weft__waitlist waiters_;
     bool set_;
 } weft_event;
+/* clang-format off */
 #define WEFT_EVENT_INIT {{NULL, NULL, 0, 0}, false}
+/* clang-format on */
 WEFT_API void weft_event_init(weft_event *e);
 /* 0 once the event is set (at once if it is); -ECANCELED. */
 WEFT_API WEFT_NODISCARD int weft_event_wait(weft_event *e);
@@ -54,7 +58,9 @@ typedef struct weft_condition {
     weft__waitlist waiters_;
     weft_lock *lock_;
 } weft_condition;
+/* clang-format off */
 #define WEFT_CONDITION_INIT(lock) {{NULL, NULL, 0, 0}, (lock)}
+/* clang-format on */
 WEFT_API void weft_condition_init(weft_condition *c, weft_lock *lock);
 /* Release the lock, wait to be notified, take the lock again. 0 or -ECANCELED, in both cases with the lock held;
  * -EPERM if the lock is not held. A cancelled waiter that had been notified hands that on. It may return 0 without a
@@ -70,8 +76,10 @@ typedef struct weft_semaphore {
     weft__waitlist waiters_;
     int64_t value_, bound_;
 } weft_semaphore;
+/* clang-format off */
 #define WEFT_SEMAPHORE_INIT(value) {{NULL, NULL, 0, 0}, (value), INT64_MAX}
 #define WEFT_BOUNDED_SEMAPHORE_INIT(value) {{NULL, NULL, 0, 0}, (value), (value)}
+/* clang-format on */
 /* 0; -EINVAL for a negative value. */
 WEFT_API int weft_semaphore_init(weft_semaphore *s, int64_t value);
 WEFT_API int weft_bounded_semaphore_init(weft_semaphore *s, int64_t value);
