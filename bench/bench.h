@@ -17,18 +17,19 @@ struct outcome {
 
 struct workload {
     const char *name;
-    const char *what;                                /* one operation */
-    long n;                                          /* default size */
-    void (*run)(long n, struct outcome *out);        /* inside a task */
+    const char *what;                                                   /* one operation */
+    long n;                                                             /* default size */
+    void (*run)(long n, struct outcome *out);                           /* inside a task */
     void (*run_outside)(long n, unsigned workers, struct outcome *out); /* or outside any runtime */
 };
 
-extern const struct workload fork_join_workloads[], task_workloads[], sync_workloads[], memory_workloads[], idle_workloads[];
+extern const struct workload fork_join_workloads[], task_workloads[], sync_workloads[], memory_workloads[],
+    idle_workloads[];
 
 /* Resident bytes of the process, with page tables; its number of mappings. */
 double process_bytes(void);
 long process_mappings(void);
-double process_cpu(void); /* seconds of user and system time */
+double process_cpu(void);    /* seconds of user and system time */
 long process_switches(void); /* voluntary context switches */
 
 #endif

@@ -98,8 +98,8 @@ static void run_idle_tick(long n, unsigned workers, struct outcome *out)
         double cpu = 0;
         long iterations = 1, switches;
         bare += epoll_loop(WEFT_MS(500));
-        int rc = weft_run_with(WEFT_OPTIONS(.workers = workers), watch, .length = WEFT_MS(500), .step = WEFT_MS(1), .cpu = &cpu,
-                               .iterations = &iterations, .switches = &switches);
+        int rc = weft_run_with(WEFT_OPTIONS(.workers = workers), watch, .length = WEFT_MS(500), .step = WEFT_MS(1),
+                               .cpu = &cpu, .iterations = &iterations, .switches = &switches);
         out->wrong |= rc < 0;
         weft += cpu / (double)(iterations > 0 ? iterations : 1);
     }

@@ -88,14 +88,17 @@ static void print_why(void *user, weft_runtime *rt)
     (void)weft_metrics_print(rt, STDERR_FILENO);
 }
 
-static void print_line(FILE *to, bool json, const char *name, long n, unsigned workers, double seconds, double ns_per_op)
+static void print_line(FILE *to, bool json, const char *name, long n, unsigned workers, double seconds,
+                       double ns_per_op)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
     double per_second = ns_per_op > 0 ? 1e9 / ns_per_op : 0;
     if (json)
-        fprintf(to, "{\"name\":\"%s\",\"n\":%ld,\"workers\":%u,\"seconds\":%.6f,\"ns_per_op\":%.3f,\"ops_per_s\":%.0f,"
-                    "\"max_rss_kib\":%ld}\n", name, n, workers, seconds, ns_per_op, per_second, u.ru_maxrss);
+        fprintf(to,
+                "{\"name\":\"%s\",\"n\":%ld,\"workers\":%u,\"seconds\":%.6f,\"ns_per_op\":%.3f,\"ops_per_s\":%.0f,"
+                "\"max_rss_kib\":%ld}\n",
+                name, n, workers, seconds, ns_per_op, per_second, u.ru_maxrss);
     else
         fprintf(to, "%s,%ld,%u,%.6f,%.3f,%.0f,%ld\n", name, n, workers, seconds, ns_per_op, per_second, u.ru_maxrss);
 }
@@ -128,7 +131,8 @@ static int run(const char *name, const struct settings *s)
             w->run_outside(n, s->workers, &out);
         else
             rc = weft_run_with(WEFT_OPTIONS(.workers = s->workers, .pin = s->pin, .slow_task = WEFT_FOREVER,
-                                            .at_end = s->why ? print_why : NULL), timed, .workload = w, .n = n, .out = &out);
+                                            .at_end = s->why ? print_why : NULL),
+                               timed, .workload = w, .n = n, .out = &out);
         if (rc < 0) {
             fprintf(stderr, "weft-bench: %s: %s\n", name, weft_strerror(rc));
         } else if (out.wrong) {
@@ -140,7 +144,8 @@ static int run(const char *name, const struct settings *s)
                 print_line(file, to == 1, name, n, s->workers, (double)out.elapsed / 1e9,
                            out.operations > 0 ? (double)out.elapsed / out.operations : 0);
                 for (int e = 0; e < 3 && out.extra_name[e] != NULL; e++)
-                    print_line(file, to == 1, out.extra_name[e], n, s->workers, (double)out.elapsed / 1e9, out.extra[e]);
+                    print_line(file, to == 1, out.extra_name[e], n, s->workers, (double)out.elapsed / 1e9,
+                               out.extra[e]);
             }
             fflush(stdout);
         }
@@ -169,37 +174,57 @@ static void print_plan(void *user, weft_runtime *rt)
         if (p.cpu >= 0)
             printf("worker %u: CPU %d, node %d%s\n", i, p.cpu, p.node, p.pinned ? ", confirmed by the kernel" : "");
         else
-            printf("worker %u: any of %u CPUs%s, node %d\n", i, p.cpus, p.pinned ? " (confirmed by the kernel)" : "", p.node);
+            printf("worker %u: any of %u CPUs%s, node %d\n", i, p.cpus, p.pinned ? " (confirmed by the kernel)" : "",
+                   p.node);
     }
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: weft-bench list\n"
-                    "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--json FILE] [--why]\n"
-                    "       weft-bench plan [--workers W] [--pin none|node|core]\n");
+    fprintf(
+        stderr,
+        "usage: weft-bench list\n"
+        "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--json FILE] [--why]\n"
+        "       weft-bench plan [--workers W] [--pin none|node|core]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"n", required_argument, NULL, 'n'},      {"workers", required_argument, NULL, 'w'},
-                                            {"repeat", required_argument, NULL, 'r'}, {"json", required_argument, NULL, 'j'},
-                                            {"pin", required_argument, NULL, 'p'},    {"why", no_argument, NULL, 'y'},
+    static const struct option options[] = {{"n", required_argument, NULL, 'n'},
+                                            {"workers", required_argument, NULL, 'w'},
+                                            {"repeat", required_argument, NULL, 'r'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"pin", required_argument, NULL, 'p'},
+                                            {"why", no_argument, NULL, 'y'},
                                             {NULL, 0, NULL, 0}};
     struct settings s = {.repeat = 1, .workers = 1};
     bool workers_given = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 'n': s.n = strtol(optarg, NULL, 10); break;
-        case 'w': s.workers = (unsigned)strtoul(optarg, NULL, 10); workers_given = true; break;
-        case 'r': s.repeat = (int)strtol(optarg, NULL, 10); break;
-        case 'j': s.json = optarg; break;
-        case 'y': s.why = true; break;
-        case 'p':
-            s.pin = strcmp(optarg, "core") == 0 ? WEFT_PIN_CORE : strcmp(optarg, "node") == 0 ? WEFT_PIN_NODE : WEFT_PIN_NONE;
+        case 'n':
+            s.n = strtol(optarg, NULL, 10);
             break;
-        default: return usage();
+        case 'w':
+            s.workers = (unsigned)strtoul(optarg, NULL, 10);
+            workers_given = true;
+            break;
+        case 'r':
+            s.repeat = (int)strtol(optarg, NULL, 10);
+            break;
+        case 'j':
+            s.json = optarg;
+            break;
+        case 'y':
+            s.why = true;
+            break;
+        case 'p':
+            s.pin = strcmp(optarg, "core") == 0   ? WEFT_PIN_CORE
+                    : strcmp(optarg, "node") == 0 ? WEFT_PIN_NODE
+                                                  : WEFT_PIN_NONE;
+            break;
+        default:
+            return usage();
         }
     }
     if (optind >= argc)

@@ -66,6 +66,7 @@ static void run_sleep_mem(long n, struct outcome *out)
 }
 
 const struct workload memory_workloads[] = {
-    {"sleep_mem", "create one of n sleeping tasks; lines for bytes each and ns each to wake", 100000, run_sleep_mem, NULL},
+    {"sleep_mem", "create one of n sleeping tasks; lines for bytes each and ns each to wake", 100000, run_sleep_mem,
+     NULL},
     {NULL, NULL, 0, NULL, NULL},
 };

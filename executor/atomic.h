@@ -27,14 +27,14 @@ void weft__seam(void);
 #define weft__exchange_acq_rel(p, v) (WEFT__SEAM(), atomic_exchange_explicit((p), (v), memory_order_acq_rel))
 #define weft__exchange_seq_cst(p, v) (WEFT__SEAM(), atomic_exchange_explicit((p), (v), memory_order_seq_cst))
 /* Strong compare-and-swap: *expected is updated on failure. */
-#define weft__cas_acq_rel(p, expected, v)                                                                             \
-    (WEFT__SEAM(),                                                                                                    \
+#define weft__cas_acq_rel(p, expected, v)                                                                              \
+    (WEFT__SEAM(),                                                                                                     \
      atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire))
-#define weft__cas_seq_cst(p, expected, v)                                                                             \
-    (WEFT__SEAM(),                                                                                                    \
+#define weft__cas_seq_cst(p, expected, v)                                                                              \
+    (WEFT__SEAM(),                                                                                                     \
      atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst))
-#define weft__cas_release(p, expected, v)                                                                             \
-    (WEFT__SEAM(),                                                                                                    \
+#define weft__cas_release(p, expected, v)                                                                              \
+    (WEFT__SEAM(),                                                                                                     \
      atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release, memory_order_relaxed))
 #define weft__fetch_add_relaxed(p, v) (WEFT__SEAM(), atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
 #define weft__fetch_add_acq_rel(p, v) (WEFT__SEAM(), atomic_fetch_add_explicit((p), (v), memory_order_acq_rel))

@@ -108,13 +108,14 @@ int weft_await(weft_task *t)
     struct weft_runtime *rt = f->rt;
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
-    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT && stack_fits(f, t->stack_class) &&
-        no_request(f)) {
+    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT &&
+        stack_fits(f, t->stack_class) && no_request(f)) {
         /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */
         bool entry = weft__deque_pop_newest_if(&f->worker->ready, weft__item_of_task(t));
         int claimed = weft__task_claim(t);
         if (claimed != 0) {
-            weft__fetch_add_relaxed(&t->refs, entry ? 1 : 2); /* relaxed: held already; one for the run, one to read rc by */
+            weft__fetch_add_relaxed(&t->refs,
+                                    entry ? 1 : 2); /* relaxed: held already; one for the run, one to read rc by */
             if (claimed < 0)
                 weft__task_finish(t, -ECANCELED);
             else
@@ -166,7 +167,8 @@ void weft_fork_(weft_child *child, weft_frame *frame)
         weft__make_ready(w->rt, weft__item_of_task(t)); /* asyncio's order; or no memory to grow */
         return;
     }
-    if (weft__unlikely(weft__load_seq_cst(&w->rt->idle.parked) != 0) && weft__deque_size(&w->joins) >= 2) /* pairs: PARK */
+    if (weft__unlikely(weft__load_seq_cst(&w->rt->idle.parked) != 0) &&
+        weft__deque_size(&w->joins) >= 2) /* pairs: PARK */
         weft__notify(w->rt, w);
 }
 
@@ -181,7 +183,8 @@ int weft_join(weft_child *child)
                 return -ECANCELED;
             /* Nobody else can know the child: no waiter to tell, no state to publish. */
             int rc = weft__fiber_run(f, t);
-            if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
+            if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) &&
+                rc >= 0) /* relaxed: marked on this chain only */
                 rc = -ECANCELED;
             return rc;
         }

@@ -25,10 +25,10 @@ _Noreturn WEFT__COLD void weft__bug(const char *file, int line, const char *what
 /* A mistake of the program that cannot be an error code: `call` is the public function's name. Aborts. */
 _Noreturn WEFT__COLD void weft__misuse(const char *call, const char *what);
 
-#define WEFT__BUG_ON(condition)                                                                                       \
-    do {                                                                                                              \
-        if (weft__unlikely(condition))                                                                                \
-            weft__bug(__FILE__, __LINE__, #condition);                                                                \
+#define WEFT__BUG_ON(condition)                                                                                        \
+    do {                                                                                                               \
+        if (weft__unlikely(condition))                                                                                 \
+            weft__bug(__FILE__, __LINE__, #condition);                                                                 \
     } while (0)
 /* Checked in debug and sanitizer builds only. */
 #ifdef WEFT_DEBUG

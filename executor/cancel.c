@@ -67,7 +67,7 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
 
 bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
 {
-    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+    uint64_t word = weft__load_acquire(&t->word);         /* pairs: TASK-DONE */
     if (weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
     if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
@@ -130,7 +130,7 @@ unsigned weft__uncancel(struct weft_task *t)
             return 0;
     } while (!weft__cas_acq_rel(&t->requests, &requests, requests - 1)); /* pairs: TASK-C */
     if (requests == 1) {
-        weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
+        weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C);                            /* pairs: TASK-C */
         if (weft__load_acquire(&t->requests) != 0 && weft__task_state(t) != WEFT__DONE) { /* pairs: TASK-C */
             /* A request came meanwhile, and its mark may be the one just dropped: set it again. */
             struct weft__cancel_list list;

@@ -42,7 +42,8 @@ static bool nothing_runs(struct weft_runtime *rt)
 
 static bool advance(struct weft_runtime *rt)
 {
-    if (weft__load_seq_cst(&rt->begun) == 0 || weft__load_seq_cst(&rt->ended) != 0 || !nothing_runs(rt)) /* pairs: BEGUN, ENDED */
+    if (weft__load_seq_cst(&rt->begun) == 0 || weft__load_seq_cst(&rt->ended) != 0 ||
+        !nothing_runs(rt)) /* pairs: BEGUN, ENDED */
         return false;
     bool io = rt->driver != NULL && rt->driver->waiting(rt);
     if (io && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
@@ -55,8 +56,8 @@ static bool advance(struct weft_runtime *rt)
     }
     if (next == WEFT_FOREVER) {
         if (!io && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            weft__store_release(&rt->deadlocked, 1);        /* pairs: ENDED */
-            weft__store_seq_cst(&rt->ended, 1);             /* pairs: ENDED */
+            weft__store_release(&rt->deadlocked, 1);         /* pairs: ENDED */
+            weft__store_seq_cst(&rt->ended, 1);              /* pairs: ENDED */
             weft__parker_post(&rt->done);
         }
         return false;

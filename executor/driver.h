@@ -11,12 +11,12 @@
 #include <weft/run.h>
 
 struct weft__driver {
-    int (*start)(struct weft_runtime *rt);                             /* before the workers start; 0 or -errno */
-    void (*stop)(struct weft_runtime *rt);                             /* after the workers have ended: frees everything */
+    int (*start)(struct weft_runtime *rt); /* before the workers start; 0 or -errno */
+    void (*stop)(struct weft_runtime *rt); /* after the workers have ended: frees everything */
     unsigned (*collect)(struct weft_runtime *rt, weft_ns timeout);
-    void (*kick)(struct weft_runtime *rt);                             /* any thread: a blocked collect returns soon */
-    bool (*waiting)(struct weft_runtime *rt);                          /* does any task wait for a descriptor? */
-    void (*forked)(struct weft_runtime *rt);                           /* in the child after fork: close descriptors only */
+    void (*kick)(struct weft_runtime *rt);    /* any thread: a blocked collect returns soon */
+    bool (*waiting)(struct weft_runtime *rt); /* does any task wait for a descriptor? */
+    void (*forked)(struct weft_runtime *rt);  /* in the child after fork: close descriptors only */
 };
 
 /* The driver's own state, kept by the runtime for it. */

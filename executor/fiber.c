@@ -315,10 +315,10 @@ void weft__fiber_describe(void *fiber, char *buf, size_t size)
             number[digits++] = (char)('0' + id % 10);
     }
     size_t at = 0;
-#define PUT(c)                                                                                                        \
-    do {                                                                                                              \
-        if (at + 1 < size)                                                                                            \
-            buf[at++] = (c);                                                                                          \
+#define PUT(c)                                                                                                         \
+    do {                                                                                                               \
+        if (at + 1 < size)                                                                                             \
+            buf[at++] = (c);                                                                                           \
     } while (0)
     PUT('"');
     for (const char *p = name != NULL ? name : "Task-"; *p != '\0'; p++)

@@ -46,11 +46,11 @@ struct weft__await {
 };
 
 struct weft__fiber {
-    struct weft__link link; /* in an inbox, or in a cache; first, with kind, as in struct weft_task */
-    uint32_t kind;          /* WEFT__KIND_FIBER */
-    uint32_t ticket;        /* of the last wait; owner only */
-    _Atomic(uint64_t) word; /* see the head; pairs: FIBER-WORD */
-    struct weft_task *task; /* innermost */
+    struct weft__link link;      /* in an inbox, or in a cache; first, with kind, as in struct weft_task */
+    uint32_t kind;               /* WEFT__KIND_FIBER */
+    uint32_t ticket;             /* of the last wait; owner only */
+    _Atomic(uint64_t) word;      /* see the head; pairs: FIBER-WORD */
+    struct weft_task *task;      /* innermost */
     struct weft__worker *worker; /* that runs it; written by whoever switches to it */
     struct weft__context context;
     _Atomic(const struct weft__wait_kind *) wait_kind; /* the waits-on link; the owner writes, dumps read */
@@ -59,7 +59,7 @@ struct weft__fiber {
     uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
     uint32_t budget;
     struct weft_task *first; /* to start when switched to */
-    union { /* a fiber waits for one thing at a time */
+    union {                  /* a fiber waits for one thing at a time */
         struct weft__await await;
         struct weft__wait_node node;
     };

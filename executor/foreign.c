@@ -50,7 +50,7 @@ struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt)
 weft_task *weft_submit_(weft_runtime *rt, const weft_frame *frame)
 {
     struct weft_task *t = NULL;
-    weft__fetch_add_seq_cst(&rt->submitters, 1); /* pairs: SHUT */
+    weft__fetch_add_seq_cst(&rt->submitters, 1);                                   /* pairs: SHUT */
     if (weft__load_seq_cst(&rt->shut) == 0 && weft__load_seq_cst(&rt->ended) == 0) /* pairs: SHUT, ENDED */
         t = weft__task_create(rt, WEFT__KIND_TASK, frame, NULL);
     if (t != NULL)
@@ -62,7 +62,8 @@ weft_task *weft_submit_(weft_runtime *rt, const weft_frame *frame)
 struct thread_waiter {
     struct weft__waiter waiter;
     struct weft__parker parker;
-    _Atomic(uint32_t) done; /* the last thing fire touches is the parker, so the waiter is heap memory shared by count */
+    _Atomic(uint32_t)
+        done; /* the last thing fire touches is the parker, so the waiter is heap memory shared by count */
     _Atomic(uint32_t) refs;
 };
 

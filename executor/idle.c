@@ -25,12 +25,12 @@
 
 void weft__idle_init(struct weft__idle *idle)
 {
-    weft__store_relaxed(&idle->parked, 0);                          /* relaxed: before the threads start */
-    weft__store_relaxed(&idle->searching, 0);                       /* relaxed: before the threads start */
-    weft__store_relaxed(&idle->collector, WEFT__COLLECTOR_FREE);    /* relaxed: before the threads start */
-    weft__store_relaxed(&idle->asleep, 0);                          /* relaxed: before the threads start */
-    weft__store_relaxed(&idle->collects, 0);                        /* relaxed: before the threads start */
-    weft__store_relaxed(&idle->last_collect, 0);                    /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->parked, 0);                       /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->searching, 0);                    /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->collector, WEFT__COLLECTOR_FREE); /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->asleep, 0);                       /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->collects, 0);                     /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->last_collect, 0);                 /* relaxed: before the threads start */
     for (unsigned i = 0; i < 16; i++)
         weft__store_relaxed(&idle->bits[i], 0); /* relaxed: before the threads start */
     weft__parker_init(&idle->reactor);
@@ -118,7 +118,7 @@ void weft__search_ended(struct weft__worker *w)
     if (!w->searching)
         return;
     w->searching = false;
-    weft__fetch_sub_seq_cst(&w->rt->idle.searching, 1); /* pairs: PARK */
+    weft__fetch_sub_seq_cst(&w->rt->idle.searching, 1);                                   /* pairs: PARK */
     if (weft__load_seq_cst(&w->rt->idle.parked) != 0 && weft__work_visible(w->rt, false)) /* pairs: PARK */
         weft__notify(w->rt, w);
 }
@@ -130,7 +130,8 @@ bool weft__work_visible(struct weft_runtime *rt, bool lone)
     int64_t least = lone ? 1 : 2;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *v = &rt->workers[i];
-        if (weft__deque_size(&v->ready) >= least || weft__deque_size(&v->joins) >= least || !weft__inbox_empty(&v->inbox))
+        if (weft__deque_size(&v->ready) >= least || weft__deque_size(&v->joins) >= least ||
+            !weft__inbox_empty(&v->inbox))
             return true;
     }
     return false;
@@ -153,8 +154,8 @@ static void give_token(struct weft_runtime *rt)
 static unsigned collect(struct weft_runtime *rt, weft_ns timeout)
 {
     unsigned woken = rt->driver->collect(rt, timeout);
-    weft__fetch_add_relaxed(&rt->idle.collects, 1);                      /* relaxed: a hint for the tick */
-    weft__store_relaxed(&rt->idle.last_collect, weft__monotonic());      /* relaxed: a hint */
+    weft__fetch_add_relaxed(&rt->idle.collects, 1);                 /* relaxed: a hint for the tick */
+    weft__store_relaxed(&rt->idle.last_collect, weft__monotonic()); /* relaxed: a hint */
     return woken;
 }
 
@@ -191,8 +192,8 @@ void weft__park(struct weft__worker *w)
     }
     uint32_t ticket = weft__parker_ticket(&w->parker);
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
-    weft__fetch_add_seq_cst(&idle->parked, 1);                                         /* pairs: PARK */
-    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, false)) {     /* pairs: PARK */
+    weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, false)) {      /* pairs: PARK */
         unpark(w);
         return;
     }

@@ -137,7 +137,8 @@ static int write_stream(FILE *stream, char **text, size_t *size, int fd)
 
 int weft_metrics_print(weft_runtime *rt, int fd)
 {
-    static const char *const distances[WEFT_DISTANCES] = {"same core", "same cache", "same node", "same package", "far"};
+    static const char *const distances[WEFT_DISTANCES] = {"same core", "same cache", "same node", "same package",
+                                                          "far"};
     static const char *const pins[] = {"default", "none", "node", "core"};
     char *text;
     size_t size;

@@ -71,7 +71,7 @@ static int root(struct root *r)
         if (n == 0) {
             /* Look once more: who submits now is either refused, or waited for here and then seen. */
             shut = true;
-            weft__store_seq_cst(&r->rt->shut, 1); /* pairs: SHUT */
+            weft__store_seq_cst(&r->rt->shut, 1);               /* pairs: SHUT */
             while (weft__load_seq_cst(&r->rt->submitters) != 0) /* pairs: SHUT */
                 sched_yield();
         }
@@ -327,7 +327,7 @@ static void end(struct weft_runtime *rt)
     weft__blocking_stop(rt->blocking);
     if (rt->options.at_end != NULL)
         rt->options.at_end(rt->options.at_end_user, rt);
-    weft__store_seq_cst(&rt->closing, 1); /* pairs: VISIT */
+    weft__store_seq_cst(&rt->closing, 1);          /* pairs: VISIT */
     while (weft__load_seq_cst(&rt->visitors) != 0) /* pairs: VISIT */
         sched_yield();
     delist(rt);
@@ -393,14 +393,16 @@ int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size,
 {
     if (weft__worker_self() != NULL)
         return -EBUSY;
-    struct weft_runtime *rt = aligned_alloc(WEFT__CACHELINE, (sizeof *rt + WEFT__CACHELINE - 1) & ~(size_t)(WEFT__CACHELINE - 1));
+    struct weft_runtime *rt =
+        aligned_alloc(WEFT__CACHELINE, (sizeof *rt + WEFT__CACHELINE - 1) & ~(size_t)(WEFT__CACHELINE - 1));
     if (rt == NULL)
         return -ENOMEM;
     memset(rt, 0, sizeof *rt);
     int rc = start(rt, options, driver);
     if (rc < 0)
         return rc;
-    struct root r = {.frame_ = {&root_coro_}, .rt = rt, .main_frame = frame, .copy_back = frame, .frame_size = frame_size};
+    struct root r = {
+        .frame_ = {&root_coro_}, .rt = rt, .main_frame = frame, .copy_back = frame, .frame_size = frame_size};
     struct weft_task *t = weft__task_create(rt, WEFT__KIND_TASK, &r.frame_, NULL);
     struct root_waiter waiter = {{.next = NULL, .fire = root_ended}, rt};
     rc = -ENOMEM;

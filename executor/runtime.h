@@ -64,7 +64,7 @@ struct weft_runtime *weft__thread_runtime(void);
  * are gone, or going; nothing may be touched (and leave is not called). */
 static inline bool weft__runtime_enter(struct weft_runtime *rt)
 {
-    weft__fetch_add_seq_cst(&rt->visitors, 1); /* pairs: VISIT */
+    weft__fetch_add_seq_cst(&rt->visitors, 1);               /* pairs: VISIT */
     if (weft__likely(weft__load_seq_cst(&rt->closing) == 0)) /* pairs: VISIT */
         return true;
     weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT */

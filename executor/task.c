@@ -66,13 +66,13 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     memcpy(t->frame, frame, size);
     weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
-    weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->requests, 0);                                     /* relaxed: TASK-NEW publishes */
     weft__store_relaxed(&t->flags, heap != NULL ? WEFT__TASK_HEAP_FRAME : 0); /* relaxed: TASK-NEW publishes */
     t->stack_class = stack_class;
     t->rt = rt;
     weft__store_relaxed(&t->name, NULL); /* relaxed: TASK-NEW publishes */
     t->id = next_id(rt, w);
-    weft__store_release(&t->refs, 2);        /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
+    weft__store_release(&t->refs, 2);         /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
     weft__store_release(&t->word, WEFT__NEW); /* pairs: TASK-NEW */
     if (w != NULL)
         weft__count(&w->counters.created, 1);

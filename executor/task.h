@@ -49,13 +49,13 @@ enum { WEFT__TASK_HIDDEN = 1, WEFT__TASK_ROOT = 2, WEFT__TASK_HEAP_FRAME = 4, WE
 struct weft_task {
     struct weft__link link; /* in an inbox; first, with kind: see weft__ready_kind */
     uint32_t kind;
-    int32_t rc;                            /* the outcome; written before DONE (pairs: TASK-DONE) */
-    _Atomic(uint64_t) word;                /* state and newest waiter */
+    int32_t rc;             /* the outcome; written before DONE (pairs: TASK-DONE) */
+    _Atomic(uint64_t) word; /* state and newest waiter */
     weft_frame *frame;
-    _Atomic(struct weft__fiber *) fiber;   /* set just after the claim (pairs: TASK-FIBER) */
-    struct weft_task *below;               /* who awaits it on the same stack; private to the fiber */
-    _Atomic(uint32_t) requests;            /* weft_cancelling */
-    _Atomic(uint32_t) flags;               /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
+    _Atomic(struct weft__fiber *) fiber; /* set just after the claim (pairs: TASK-FIBER) */
+    struct weft_task *below;             /* who awaits it on the same stack; private to the fiber */
+    _Atomic(uint32_t) requests;          /* weft_cancelling */
+    _Atomic(uint32_t) flags;             /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
     union {
         struct weft_task *parent; /* CHILD: the task that forked it, and here a CHILD ends */
         struct {

@@ -66,7 +66,8 @@ size_t weft_task_name(const weft_task *t, char *buf, size_t size)
     if (t == NULL)
         return (size_t)snprintf(buf, size, "(none)");
     const char *name = weft__load_acquire(&((weft_task *)t)->name); /* pairs: TASK-NAME */
-    int n = name != NULL ? snprintf(buf, size, "%s", name) : snprintf(buf, size, "Task-%llu", (unsigned long long)t->id);
+    int n =
+        name != NULL ? snprintf(buf, size, "%s", name) : snprintf(buf, size, "Task-%llu", (unsigned long long)t->id);
     return n > 0 ? (size_t)n : 0;
 }
 

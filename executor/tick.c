@@ -73,8 +73,8 @@ static uint64_t activity(struct weft_runtime *rt)
 
 static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct watch *seen, weft_ns now)
 {
-    uint64_t steps = weft__load_relaxed(&w->steps);              /* relaxed: a hint */
-    const weft_coro *running = weft__load_relaxed(&w->running);  /* relaxed: static data, a hint */
+    uint64_t steps = weft__load_relaxed(&w->steps);             /* relaxed: a hint */
+    const weft_coro *running = weft__load_relaxed(&w->running); /* relaxed: static data, a hint */
     if (steps != seen->steps || running == NULL) {
         seen->steps = steps;
         seen->since = now;
@@ -91,10 +91,11 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
         now - seen->since >= rt->options.slow_task && own_doing(w, seen, rt->options.slow_task)) {
         seen->reported = true;
         weft__fetch_add_relaxed(&rt->slow_tasks, 1); /* relaxed: statistic */
-        weft__report(rt,
-                     "worker %u is blocked: a task in %s() has run for %lld ms without suspending; long or blocking work "
-                     "belongs into weft_to_thread",
-                     w->index, running->name, (long long)((now - seen->since) / 1000000));
+        weft__report(
+            rt,
+            "worker %u is blocked: a task in %s() has run for %lld ms without suspending; long or blocking work "
+            "belongs into weft_to_thread",
+            w->index, running->name, (long long)((now - seen->since) / 1000000));
     }
     return late;
 }
@@ -112,7 +113,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, uint64_t *collect
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], now);
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, true)) { /* pairs: PARK */
-        weft__fetch_add_relaxed(&rt->late_wakes, 1); /* relaxed: statistic */
+        weft__fetch_add_relaxed(&rt->late_wakes, 1);                                 /* relaxed: statistic */
         weft__notify(rt, NULL);
         late = true;
     }
@@ -127,7 +128,7 @@ static bool all_parked(struct weft_runtime *rt)
 static void sleep_until_work(struct weft_runtime *rt, uint32_t ticket)
 {
     struct weft__idle *idle = &rt->idle;
-    weft__store_seq_cst(&idle->asleep, 1); /* pairs: ASLEEP */
+    weft__store_seq_cst(&idle->asleep, 1);                                      /* pairs: ASLEEP */
     bool led = rt->driver == NULL || weft__load_seq_cst(&idle->collector) >= 0; /* pairs: ASLEEP */
     if (all_parked(rt) && led && weft__load_seq_cst(&rt->stopping) == 0)        /* pairs: STOPPING */
         weft__parker_wait(&idle->reactor, ticket, WEFT_FOREVER);
@@ -149,7 +150,8 @@ void *weft__reactor_main(void *runtime)
         uint32_t ticket = weft__parker_ticket(&idle->reactor);
         uint64_t running = activity(rt);
         if (all_parked(rt)) {
-            bool led = rt->driver == NULL || weft__load_seq_cst(&idle->collector) != WEFT__COLLECTOR_FREE; /* pairs: LEADER */
+            bool led =
+                rt->driver == NULL || weft__load_seq_cst(&idle->collector) != WEFT__COLLECTOR_FREE; /* pairs: LEADER */
             if (!led)
                 weft__notify(rt, NULL); /* the one woken finds nothing, parks again, and leads */
             else if (running == ran) {

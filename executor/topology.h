@@ -9,19 +9,19 @@
 #include "executor/base.h"
 
 struct weft__plan_worker {
-    int cpu;             /* the CPU it is to be pinned to, -1: not to one CPU */
-    int node;            /* home NUMA node of its memory, -1: unknown */
-    void *cpuset;        /* the CPUs it may run on, for weft__topology_pin (opaque); NULL: not pinned */
-    unsigned cpus;       /* their number */
-    uint16_t *victims;   /* the other workers, nearest first; the order within a distance is the thief's to shuffle */
-    uint8_t *distance;   /* of each victim: enum weft_distance */
+    int cpu;           /* the CPU it is to be pinned to, -1: not to one CPU */
+    int node;          /* home NUMA node of its memory, -1: unknown */
+    void *cpuset;      /* the CPUs it may run on, for weft__topology_pin (opaque); NULL: not pinned */
+    unsigned cpus;     /* their number */
+    uint16_t *victims; /* the other workers, nearest first; the order within a distance is the thief's to shuffle */
+    uint8_t *distance; /* of each victim: enum weft_distance */
 };
 
 struct weft__plan {
     unsigned workers;
-    unsigned pin;      /* WEFT_PIN_NONE, _NODE or _CORE as decided */
-    unsigned allowed;  /* CPUs in the affinity mask and cpuset */
-    double quota;      /* CPUs' worth of cgroup quota over all visible ancestors; 0: none */
+    unsigned pin;     /* WEFT_PIN_NONE, _NODE or _CORE as decided */
+    unsigned allowed; /* CPUs in the affinity mask and cpuset */
+    double quota;     /* CPUs' worth of cgroup quota over all visible ancestors; 0: none */
     struct weft__plan_worker *worker;
 };
 

@@ -70,15 +70,15 @@ static void deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list)
     if (!gather_marks(f))
         return;
     struct weft_task *innermost = f->task;
-    weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
+    weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C);          /* pairs: TASK-C */
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
     if (kind->cancel != NULL && kind->cancel(f, f->wait_object, list))
         return;
     if (weft__wake(f, f->ticket, WEFT__CANCELLED))
         return;
     /* It has been woken otherwise: the request meets it when it resumes. */
-    weft__fetch_or_acq_rel(&innermost->word, WEFT__C);         /* pairs: TASK-C */
-    weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST);     /* pairs: FIBER-WORD */
+    weft__fetch_or_acq_rel(&innermost->word, WEFT__C);     /* pairs: TASK-C */
+    weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
 }
 
 /* The holder of LOCKED works off requests, then unlocks. */

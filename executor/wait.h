@@ -31,7 +31,7 @@ struct weft__fiber;
 struct weft__cancel_list;
 
 enum weft__wake {
-    WEFT__WOKEN = 1,     /* reasons from WEFT__WOKEN up to 63 are the waker's own */
+    WEFT__WOKEN = 1, /* reasons from WEFT__WOKEN up to 63 are the waker's own */
     WEFT__TIMED_OUT = 64,
     WEFT__CANCELLED = 65,
 };
@@ -82,7 +82,7 @@ struct weft__wait_node {
     struct weft__wait_node *next, *previous;
     struct weft__fiber *fiber;
     uint32_t ticket;
-    bool woken;   /* a wake was given to it (weft__waitlist_wake_first) and it has not left the list yet */
+    bool woken; /* a wake was given to it (weft__waitlist_wake_first) and it has not left the list yet */
     bool listed;
     uint64_t value; /* the object's own */
 };

@@ -24,7 +24,7 @@ static inline bool weft__waitlist_empty(const weft__waitlist *l)
 
 /* weft__wait_begin for the calling fiber, and its node at the end of the list. Returns the node. */
 static inline struct weft__wait_node *weft__waitlist_join(weft__waitlist *l, struct weft__fiber *f,
-                                                         const struct weft__wait_kind *kind, void *object)
+                                                          const struct weft__wait_kind *kind, void *object)
 {
     struct weft__wait_node *node = weft__fiber_node(f);
     node->fiber = f;

@@ -13,7 +13,8 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished, inlined, forks, switches, steals[WEFT_DISTANCES], stolen, misses, parks, injected;
+    _Atomic(uint64_t) created, finished, inlined, forks, switches, steals[WEFT_DISTANCES], stolen, misses, parks,
+        injected;
     _Atomic(uint64_t) batches, events;
 };
 
@@ -29,14 +30,14 @@ struct weft__worker {
     /* ---- the worker's own thread only ---- */
     struct weft_runtime *rt;
     unsigned index;
-    struct weft__fiber *current; /* NULL in the idle loop */
+    struct weft__fiber *current;                  /* NULL in the idle loop */
     void (*after)(struct weft__worker *, void *); /* to run on the context switched to */
     void *after_argument;
     struct weft__context context; /* the idle loop, on the thread's own stack */
     uint64_t picks, random, next_id, last_id;
-    int64_t round_left;           /* order=fifo: entries left in this round */
+    int64_t round_left; /* order=fifo: entries left in this round */
     bool batching;
-    bool searching;               /* counted in idle.searching */
+    bool searching; /* counted in idle.searching */
     weft_ns last_trim;
     struct weft__slab_cache tasks, fibers;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
@@ -45,12 +46,12 @@ struct weft__worker {
     struct weft_place place;
     int pin_error;
     /* ---- written by the worker, read by the reactor's tick ---- */
-    alignas(WEFT__CACHELINE) _Atomic(uint64_t) steps;     /* grows at each switch */
-    _Atomic(const weft_coro *) running;                   /* what this step runs, NULL in the idle loop */
+    alignas(WEFT__CACHELINE) _Atomic(uint64_t) steps; /* grows at each switch */
+    _Atomic(const weft_coro *) running;               /* what this step runs, NULL in the idle loop */
     struct weft__counters counters;
     /* ---- written by others ---- */
-    alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry;     /* set by the tick: look at timers and I/O at the next pick */
-    _Atomic(uint64_t) wakes;                              /* times woken (statistic) */
+    alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
+    _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
     struct weft__deque ready; /* fibers and unstarted tasks, first in first out */
     struct weft__deque joins; /* forked children, youngest first for the owner, oldest for thieves */

@@ -148,7 +148,7 @@ int weft_listen_with(const weft_listen_options *given, weft_listener **out, cons
     rc = -EADDRNOTAVAIL;
     for (unsigned i = 0; i < list.count && l->fd < 0; i++)
         rc = open_socket(l, &list.item[i], &options);
-    if (rc == 0)
+    if (l->fd >= 0)
         rc = weft__registration_open(io, l->fd, &l->reg);
     if (rc < 0) {
         weft__listener_free(l);

@@ -24,8 +24,8 @@
 /* The child's own watchdog comes first; this one is for when even that is stuck. */
 #define STUCK_SECONDS 60
 
-static const struct stressor *const groups[] = {task_stressors,  wait_stressors,   join_stressors,    sync_stressors,
-                                                queue_stressors, time_stressors,   thread_stressors,  runtime_stressors,
+static const struct stressor *const groups[] = {task_stressors,   wait_stressors,  join_stressors,   sync_stressors,
+                                                queue_stressors,  time_stressors,  thread_stressors, runtime_stressors,
                                                 socket_stressors, signal_stressors};
 #define GROUPS (sizeof groups / sizeof groups[0])
 #define MOST 64

@@ -114,7 +114,8 @@ static void signals(struct round *r)
     int rc = stress_run(r, post_body, &p);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     CHECK(rc == 0, "the run: %d", rc);
-    CHECK(sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_IGN, "SIGUSR1 did not get its %s back", "action");
+    CHECK(sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_IGN, "SIGUSR1 did not get its %s back",
+          "action");
 }
 
 /* ---- interrupts -------------------------------------------------------------------------------------------------- */
@@ -157,7 +158,8 @@ static void *interrupt(void *arg)
 
 static void interrupts(struct round *r)
 {
-    static const struct stressor *const groups[] = {time_stressors, queue_stressors, thread_stressors, socket_stressors};
+    static const struct stressor *const groups[] = {time_stressors, queue_stressors, thread_stressors,
+                                                    socket_stressors};
     const struct stressor *others[8];
     uint32_t n = 0;
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {

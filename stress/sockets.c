@@ -70,7 +70,8 @@ static int write_all(weft_stream *s, struct rng *r, const unsigned char *buf, si
         int rc = weft_timeout_begin(&limit, rng_chance(r, 80) ? WEFT_FOREVER : WEFT_US(rng_below(r, 200)));
         CHECK(rc == 0, "timeout_begin: %d", rc);
         size_t half = (n - at) / 2;
-        struct iovec parts[2] = {{(void *)(uintptr_t)(buf + at), half}, {(void *)(uintptr_t)(buf + at + half), n - at - half}};
+        struct iovec parts[2] = {{(void *)(uintptr_t)(buf + at), half},
+                                 {(void *)(uintptr_t)(buf + at + half), n - at - half}};
         rc = rng_chance(r, 50) ? weft_write(s, buf + at, n - at) : weft_writev(s, parts, 2);
         rc = weft_timeout_end(&limit, rc);
         at = (size_t)(weft_stream_written(s) - before);
@@ -90,7 +91,8 @@ static void check_bytes(uint64_t id, size_t at, const unsigned char *buf, size_t
     for (size_t i = 0; i < n; i++) {
         unsigned char right = pattern(id, at + i);
         if (buf[i] != right) {
-            CHECK(buf[i] == right, "%s, connection %" PRIu64 ": byte %zu is %u, not %u", who, id, at + i, buf[i], right);
+            CHECK(buf[i] == right, "%s, connection %" PRIu64 ": byte %zu is %u, not %u", who, id, at + i, buf[i],
+                  right);
             return;
         }
     }
@@ -136,8 +138,8 @@ static int serve(struct serve *f)
     int rc = n == sizeof id ? serve_stream(f->stream, id, &at) : 0;
     struct plan p = plan_of(id);
     if (n == sizeof id && p.fault == NONE)
-        CHECK(rc == -ECANCELED || (rc == 0 && at == p.total), "server: connection %" PRIu64 ": %d after %zu bytes of %zu",
-              id, rc, at, p.total);
+        CHECK(rc == -ECANCELED || (rc == 0 && at == p.total),
+              "server: connection %" PRIu64 ": %d after %zu bytes of %zu", id, rc, at, p.total);
     CHECK(rc >= 0 || rc == -ECANCELED || peer_gone(rc), "server: %d", rc);
     if (rc == 0 && id % 2 == 0)
         (void)weft_shutdown(f->stream, WEFT_WRITABLE);
@@ -234,7 +236,8 @@ static void one_connection(struct service *service, uint64_t id)
     rc = receive(s, id, &r, &at);
     CHECK(rc >= 0 || peer_gone(rc), "client: %d", rc);
     if (p.fault == NONE)
-        CHECK(rc == 0 && at == p.total, "client: connection %" PRIu64 ": %d after %zu bytes of %zu", id, rc, at, p.total);
+        CHECK(rc == 0 && at == p.total, "client: connection %" PRIu64 ": %d after %zu bytes of %zu", id, rc, at,
+              p.total);
     else
         (void)weft_cancel(sender);
     rc = weft_await_release(sender);

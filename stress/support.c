@@ -77,8 +77,9 @@ void stress_fail(const char *file, int line, const char *invariant, const char *
     const char *base = strrchr(file, '/');
     stress_replay(replay, sizeof replay);
     pthread_mutex_lock(&mutex);
-    dprintf(STDERR_FILENO, "weft-stress: %s FAILED, round %" PRIu64 "\n  %s:%d: this must hold: %s\n  %s\n", stress_name,
-            (uint64_t)atomic_load(&stress_account->rounds), base != NULL ? base + 1 : file, line, invariant, text);
+    dprintf(STDERR_FILENO, "weft-stress: %s FAILED, round %" PRIu64 "\n  %s:%d: this must hold: %s\n  %s\n",
+            stress_name, (uint64_t)atomic_load(&stress_account->rounds), base != NULL ? base + 1 : file, line,
+            invariant, text);
     for (int i = 0; i < LIVE; i++) {
         if (live[i] == NULL)
             continue;

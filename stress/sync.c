@@ -56,7 +56,8 @@ static int play_all(struct game *g)
     for (unsigned i = 0; i < g->players; i++) {
         int status = weft_status(t[i]);
         /* A request that came after the last suspension makes a cancelled outcome of a good one. */
-        CHECK(status == 0 || (status == -ECANCELED && g->disturb), "player %u of %u ended with %d", i, g->players, status);
+        CHECK(status == 0 || (status == -ECANCELED && g->disturb), "player %u of %u ended with %d", i, g->players,
+              status);
         weft_release(t[i]);
     }
     return bad < 0 ? bad : 0;
@@ -183,8 +184,8 @@ static int play_semaphore(struct game *g, struct rng *r, unsigned player_number)
     struct permits *s = g->state;
     (void)player_number;
     for (unsigned i = 0; i < g->turns;) {
-        int rc = rng_chance(r, 10) ? weft_semaphore_try_acquire(&s->semaphore)
-                                   : limited(r, acquire_permit, &s->semaphore);
+        int rc =
+            rng_chance(r, 10) ? weft_semaphore_try_acquire(&s->semaphore) : limited(r, acquire_permit, &s->semaphore);
         if (rc == -EBUSY || interrupted(rc)) {
             rest(r, 20);
             continue;

@@ -154,7 +154,8 @@ static void handle(struct rng *r, weft_task *t, int value, bool alone)
     }
     if (rng_chance(r, 30)) {
         int rc = weft_block_on(t, rng_chance(r, 50) ? 0 : WEFT_US(rng_below(r, 200)));
-        CHECK(rc == -ETIMEDOUT || (weft_done(t) && rc == weft_status(t)), "block_on: %d, status %d", rc, weft_status(t));
+        CHECK(rc == -ETIMEDOUT || (weft_done(t) && rc == weft_status(t)), "block_on: %d, status %d", rc,
+              weft_status(t));
     }
     int rc = weft_block_on(t, WEFT_FOREVER);
     CHECK(weft_done(t), "block_on returned %d, the task has not ended", rc);

@@ -63,7 +63,8 @@ static int timers_body(void *arg)
     for (unsigned i = 0; i < c->sleepers; i++) {
         weft_ns duration = WEFT_US(rng_below(&r, 5000));
         never[i] = c->disturb && rng_chance(&r, 10);
-        t[i] = weft_create_task(sleeper, .duration = never[i] ? WEFT_SEC(3600) : duration, .way = (int)rng_below(&r, 4));
+        t[i] =
+            weft_create_task(sleeper, .duration = never[i] ? WEFT_SEC(3600) : duration, .way = (int)rng_below(&r, 4));
         if (rng_chance(&r, 5))
             (void)weft_yield();
     }
@@ -89,7 +90,8 @@ static int timers_body(void *arg)
 
 static void timers(struct round *r)
 {
-    struct clocks c = {.seed = r->seed, .sleepers = 1 + rng_below(&r->rng, SLEEPERS), .disturb = rng_chance(&r->rng, 70)};
+    struct clocks c = {
+        .seed = r->seed, .sleepers = 1 + rng_below(&r->rng, SLEEPERS), .disturb = rng_chance(&r->rng, 70)};
     int rc = stress_run(r, timers_body, &c);
     CHECK(rc == 0, "the run: %d", rc);
 }

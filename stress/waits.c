@@ -141,7 +141,8 @@ static int by_group(struct node *f, struct rng *r)
     int rc = weft_group_begin(&g);
     CHECK(rc == 0, "group_begin: %d", rc);
     for (size_t n = rng_below(r, CHILDREN + 1); n > 0 && rc == 0; n--) {
-        rc = weft_group_start(&g, node, .tally = f->tally, .inside = &inside, .seed = rng_next(r), .depth = f->depth - 1);
+        rc = weft_group_start(&g, node, .tally = f->tally, .inside = &inside, .seed = rng_next(r),
+                              .depth = f->depth - 1);
         if (rc == -ESHUTDOWN)
             rc = 0;
         if (rc == 0 && rng_chance(r, 30))
@@ -168,7 +169,8 @@ static int by_timeout(struct node *f, struct rng *r)
     bool expired = weft_timeout_expired(&limit);
     int end = weft_timeout_end(&limit, rc);
     /* It may still expire between the two calls. */
-    CHECK(end == rc || (end == -ETIMEDOUT && rc == -ECANCELED), "timeout_end: %d for %d (expired: %d)", end, rc, expired);
+    CHECK(end == rc || (end == -ETIMEDOUT && rc == -ECANCELED), "timeout_end: %d for %d (expired: %d)", end, rc,
+          expired);
     return end == -ETIMEDOUT ? 0 : end;
 }
 

@@ -13,16 +13,18 @@
 static const unsigned worker_counts[] = {1, 2, 3, 8};
 
 /* Run a test coroutine on the virtual clock with every number of workers, inlining on and off, and in asyncio's order. */
-#define RUN_EVERYWHERE(fn)                                                                                            \
-    do {                                                                                                              \
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .order = WEFT_ORDER_FIFO,                           \
-                                                    .clock = WEFT_CLOCK_VIRTUAL), fn), 0);                            \
-        for (size_t i_ = 0; i_ < 4; i_++) {                                                                           \
-            for (unsigned inline_ = 0; inline_ < 2; inline_++)                                                        \
-                assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i_], .no_inline = inline_,       \
-                                                            .clock = WEFT_CLOCK_VIRTUAL), fn), 0);                    \
-        }                                                                                                             \
-        assert_tasks_ok();                                                                                            \
+#define RUN_EVERYWHERE(fn)                                                                                             \
+    do {                                                                                                               \
+        assert_int_equal(                                                                                              \
+            weft_run_with(WEFT_OPTIONS(.workers = 1, .order = WEFT_ORDER_FIFO, .clock = WEFT_CLOCK_VIRTUAL), fn), 0);  \
+        for (size_t i_ = 0; i_ < 4; i_++) {                                                                            \
+            for (unsigned inline_ = 0; inline_ < 2; inline_++)                                                         \
+                assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i_], .no_inline = inline_,        \
+                                                            .clock = WEFT_CLOCK_VIRTUAL),                              \
+                                               fn),                                                                    \
+                                 0);                                                                                   \
+        }                                                                                                              \
+        assert_tasks_ok();                                                                                             \
     } while (0)
 
 /* Sleeps long; on cancellation cleans up for a while; then ends with `answer` (0: -ECANCELED). */
@@ -61,12 +63,12 @@ static int settle(void)
     return weft_sleep(WEFT_MS(10));
 }
 
-#define TEST_CORO(name)                                                                                               \
-    struct name {                                                                                                     \
-        WEFT_FRAME;                                                                                                   \
-    };                                                                                                                \
-    static int name(struct name *f);                                                                                  \
-    WEFT_CORO(name);                                                                                                  \
+#define TEST_CORO(name)                                                                                                \
+    struct name {                                                                                                      \
+        WEFT_FRAME;                                                                                                    \
+    };                                                                                                                 \
+    static int name(struct name *f);                                                                                   \
+    WEFT_CORO(name);                                                                                                   \
     static int name(struct name *f)
 
 /* N1, N2, N3: a request is delivered at the suspension; clean-up may wait; a second cancel of an ended task is refused. */
@@ -384,9 +386,9 @@ static void test_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basic),   cmocka_unit_test(test_before_start), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_second),  cmocka_unit_test(test_selves),       cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_chains),  cmocka_unit_test(test_circles),      cmocka_unit_test(test_races),
+        cmocka_unit_test(test_basic),  cmocka_unit_test(test_before_start), cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_second), cmocka_unit_test(test_selves),       cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_chains), cmocka_unit_test(test_circles),      cmocka_unit_test(test_races),
         cmocka_unit_test(test_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

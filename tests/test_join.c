@@ -59,7 +59,8 @@ static void run_fib(int n, unsigned every, weft_ns pause)
             struct fib f = {.frame_ = {&fib_coro_}, .n = n, .every = every, .pause = pause};
             assert_int_equal(weft_run_(WEFT_OPTIONS(.workers = worker_counts[i],
                                                     .order = order ? WEFT_ORDER_FIFO : WEFT_ORDER_DEFAULT),
-                                       &f.frame_, sizeof f), 0);
+                                       &f.frame_, sizeof f),
+                             0);
             assert_int_equal(f.result, fib_of(n));
         }
     }
@@ -239,8 +240,12 @@ static void test_cancel_tree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fib),     cmocka_unit_test(test_fib_with_yields), cmocka_unit_test(test_fib_with_sleeps),
-        cmocka_unit_test(test_fan_out), cmocka_unit_test(test_depth),           cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_fib),
+        cmocka_unit_test(test_fib_with_yields),
+        cmocka_unit_test(test_fib_with_sleeps),
+        cmocka_unit_test(test_fan_out),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_identity),
         cmocka_unit_test(test_cancel_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,7 +259,9 @@ static void test_blocked_worker_is_reported(void **state)
     for (unsigned w = 1; w <= 2; w++) {
         struct report r = {.line = "", .count = 0};
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .slow_task = WEFT_MS(50), .report = take_report,
-                                                    .report_user = &r), blocked_main), 0);
+                                                    .report_user = &r),
+                                       blocked_main),
+                         0);
         assert_int_equal(r.count, 1);
         assert_non_null(strstr(r.line, "blocks_its_worker"));
     }
@@ -296,7 +298,8 @@ static void test_lone_task_behind_a_blocked_worker(void **state)
 {
     (void)state;
     weft_ns waited = 0;
-    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2, .slow_task = WEFT_FOREVER), lone_main, .waited = &waited), 0);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2, .slow_task = WEFT_FOREVER), lone_main, .waited = &waited),
+                     0);
     assert_true(waited < WEFT_MS(250)); /* usually 10 to 20 ms; the bound only tells it from "after the long step" */
     assert_tasks_ok();
 }

@@ -12,8 +12,7 @@
 #include "support/check.h"
 
 static const unsigned worker_counts[] = {1, 2, 3, 8};
-#define FOR_EACH_WORKER_COUNT(w)                                                                                      \
-    for (size_t w##_ = 0, w = 0; w##_ < 4 && (w = worker_counts[w##_], true); w##_++)
+#define FOR_EACH_WORKER_COUNT(w) for (size_t w##_ = 0, w = 0; w##_ < 4 && (w = worker_counts[w##_], true); w##_++)
 
 struct add {
     WEFT_FRAME;
@@ -88,9 +87,12 @@ WEFT_CORO(create_many);
 static void test_create_and_await(void **state)
 {
     (void)state;
-    FOR_EACH_WORKER_COUNT(w) {
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), create_many, .n = 1000, .pause = WEFT_US(50)), 0);
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .no_inline = 1), create_many, .n = 1000), 0);
+    FOR_EACH_WORKER_COUNT(w)
+    {
+        assert_int_equal(
+            weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), create_many, .n = 1000, .pause = WEFT_US(50)), 0);
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .no_inline = 1), create_many, .n = 1000),
+                         0);
     }
     assert_tasks_ok();
 }
@@ -127,10 +129,12 @@ WEFT_CORO(leaves);
 static void test_leftovers_are_cancelled(void **state)
 {
     (void)state;
-    FOR_EACH_WORKER_COUNT(w) {
+    FOR_EACH_WORKER_COUNT(w)
+    {
         atomic_int cleaned = 0;
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .clock = WEFT_CLOCK_VIRTUAL), leaves,
-                                       .cleaned = &cleaned, .n = 200), 0);
+                                       .cleaned = &cleaned, .n = 200),
+                         0);
         assert_int_equal(cleaned, 200);
     }
     assert_tasks_ok();
@@ -192,7 +196,7 @@ static void test_many_awaiters(void **state)
 {
     (void)state;
     FOR_EACH_WORKER_COUNT(w)
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), many_awaiters), 0);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), many_awaiters), 0);
     assert_tasks_ok();
 }
 
@@ -219,7 +223,7 @@ static void test_sleeps_overlap(void **state)
 {
     (void)state;
     FOR_EACH_WORKER_COUNT(w)
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .clock = WEFT_CLOCK_VIRTUAL), overlap), 0);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .clock = WEFT_CLOCK_VIRTUAL), overlap), 0);
     assert_tasks_ok();
 }
 
@@ -268,7 +272,7 @@ static void test_introspection(void **state)
 {
     (void)state;
     FOR_EACH_WORKER_COUNT(w)
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), introspect), 0);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), introspect), 0);
     assert_tasks_ok();
     assert_null(weft_current_task());
     assert_null(weft_runtime_current());
@@ -292,7 +296,7 @@ static void test_deep_await(void **state)
 {
     (void)state;
     FOR_EACH_WORKER_COUNT(w)
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), deep, .n = 20000), 20000);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), deep, .n = 20000), 20000);
 }
 
 /* Frames larger than what a descriptor holds. */
@@ -374,9 +378,11 @@ struct stack_main {
 static int stack_main(struct stack_main *f)
 {
     (void)f;
-    int rc = weft_await_release(weft_create_task_with(WEFT_TASK_OPTIONS(.stack_size = WEFT_MAX_STACK), eats, .kib = 3000));
+    int rc =
+        weft_await_release(weft_create_task_with(WEFT_TASK_OPTIONS(.stack_size = WEFT_MAX_STACK), eats, .kib = 3000));
     TASK_CHECK(rc == 1);
-    rc = weft_await_release(weft_create_task_with(WEFT_TASK_OPTIONS(.stack_size = (size_t)256 * 1024), eats, .kib = 90));
+    rc =
+        weft_await_release(weft_create_task_with(WEFT_TASK_OPTIONS(.stack_size = (size_t)256 * 1024), eats, .kib = 90));
     TASK_CHECK(rc == 1);
     return 0;
 }
@@ -391,18 +397,12 @@ static void test_stack_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_returns),
-        cmocka_unit_test(test_run_copies_the_frame_back),
-        cmocka_unit_test(test_create_and_await),
-        cmocka_unit_test(test_leftovers_are_cancelled),
-        cmocka_unit_test(test_awaiting_oneself),
-        cmocka_unit_test(test_many_awaiters),
-        cmocka_unit_test(test_sleeps_overlap),
-        cmocka_unit_test(test_introspection),
-        cmocka_unit_test(test_deep_await),
-        cmocka_unit_test(test_large_frames),
-        cmocka_unit_test(test_null_task),
-        cmocka_unit_test(test_stack_sizes),
+        cmocka_unit_test(test_run_returns),      cmocka_unit_test(test_run_copies_the_frame_back),
+        cmocka_unit_test(test_create_and_await), cmocka_unit_test(test_leftovers_are_cancelled),
+        cmocka_unit_test(test_awaiting_oneself), cmocka_unit_test(test_many_awaiters),
+        cmocka_unit_test(test_sleeps_overlap),   cmocka_unit_test(test_introspection),
+        cmocka_unit_test(test_deep_await),       cmocka_unit_test(test_large_frames),
+        cmocka_unit_test(test_null_task),        cmocka_unit_test(test_stack_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,10 @@
 /* A temporary with an address, as C's compound literals have: it lives to the end of the full expression. */
 template <class T> struct weft__box {
     T value;
-    T *address() { return &value; }
+    T *address()
+    {
+        return &value;
+    }
 };
 #else
 #define WEFT_BEGIN_DECLS

@@ -19,9 +19,9 @@ WEFT_BEGIN_DECLS
 typedef int64_t weft_ns;
 
 #define WEFT_NS(n) ((weft_ns)(n))
-#define WEFT_US(n) ((weft_ns)(n) * 1000)
-#define WEFT_MS(n) ((weft_ns)(n) * 1000000)
-#define WEFT_SEC(n) ((weft_ns)(n) * 1000000000)
+#define WEFT_US(n) ((weft_ns)(n)*1000)
+#define WEFT_MS(n) ((weft_ns)(n)*1000000)
+#define WEFT_SEC(n) ((weft_ns)(n)*1000000000)
 /* "No time limit", wherever a duration or an instant limits a wait (asyncio: timeout=None). */
 #define WEFT_FOREVER INT64_MAX
 

@@ -44,19 +44,24 @@ typedef struct weft_frame {
 
 /* Once after the function (or after its declaration): defines its description. Use WEFT_CORO_DECLARE in a header and
  * WEFT_CORO_DEFINE in one source file for a coroutine that several files start. */
-#define WEFT_CORO(fn)                                                                                                 \
-    WEFT_UNUSED static int fn##_entry_(void *frame) { return fn((struct fn *)frame); }                                \
+#define WEFT_CORO(fn)                                                                                                  \
+    WEFT_UNUSED static int fn##_entry_(void *frame)                                                                    \
+    {                                                                                                                  \
+        return fn((struct fn *)frame);                                                                                 \
+    }                                                                                                                  \
     WEFT_UNUSED static const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn}
 
 #define WEFT_CORO_DECLARE(fn) extern const weft_coro fn##_coro_
-#define WEFT_CORO_DEFINE(fn)                                                                                          \
-    static int fn##_entry_(void *frame) { return fn((struct fn *)frame); }                                            \
+#define WEFT_CORO_DEFINE(fn)                                                                                           \
+    static int fn##_entry_(void *frame)                                                                                \
+    {                                                                                                                  \
+        return fn((struct fn *)frame);                                                                                 \
+    }                                                                                                                  \
     const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn}
 
 /* The frame of a call of fn, as a temporary. Internal: the macros below and in the other headers use it. */
 #ifdef __cplusplus
-#define weft__FRAME(fn, ...)                                                                                          \
-    (&weft__box<struct fn>{{.frame_ = {&fn##_coro_}, __VA_ARGS__}}.address()->frame_)
+#define weft__FRAME(fn, ...) (&weft__box<struct fn>{{.frame_ = {&fn##_coro_}, __VA_ARGS__}}.address()->frame_)
 #else
 #define weft__FRAME(fn, ...) (&(struct fn){.frame_ = {&fn##_coro_}, __VA_ARGS__}.frame_)
 #endif

@@ -19,7 +19,7 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
     return call(tasks.begin(), tasks.size());
 }
 #else
-#define weft__ON_LIST(call, ...)                                                                                      \
+#define weft__ON_LIST(call, ...)                                                                                       \
     call((weft_task *const[]){__VA_ARGS__}, sizeof((weft_task *const[]){__VA_ARGS__}) / sizeof(weft_task *))
 #endif
 

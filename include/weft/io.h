@@ -42,7 +42,7 @@ typedef struct weft_listen_options {
     bool keep_path;  /* unix: do not remove a stale socket file first, nor the own one at the end */
 } weft_listen_options;
 #ifdef __cplusplus
-#define WEFT_LISTEN_OPTIONS(...)                                                                                      \
+#define WEFT_LISTEN_OPTIONS(...)                                                                                       \
     (weft__box<weft_listen_options>{{.size = sizeof(weft_listen_options), __VA_ARGS__}}.address())
 #else
 #define WEFT_LISTEN_OPTIONS(...) (&(weft_listen_options){.size = sizeof(weft_listen_options), __VA_ARGS__})
@@ -50,7 +50,8 @@ typedef struct weft_listen_options {
 
 /* Open a listening socket. 0 and *out; a negative errno. Suspends only to look a name up. asyncio: start_server. */
 WEFT_API WEFT_NODISCARD int weft_listen(weft_listener **out, const char *address);
-WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options, weft_listener **out, const char *address);
+WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options, weft_listener **out,
+                                             const char *address);
 /* Wait for the next connection. 0 and *out. When descriptors or memory run out it waits and resumes when a stream is closed
  * or a moment has passed, without spinning; connections that died in the queue are skipped. -EBADF: closed. */
 WEFT_API WEFT_NODISCARD int weft_accept(weft_listener *l, weft_stream **out);
@@ -106,11 +107,17 @@ WEFT_API int weft_stream_fd(const weft_stream *s);
 
 #ifndef __cplusplus
 /* weft_close(x): close a stream or a listener. NULL is allowed. */
-#define weft_close(x) _Generic((x), weft_stream *: weft_stream_close, weft_listener *: weft_listener_close)(x)
+#define weft_close(x) _Generic((x), weft_stream * : weft_stream_close, weft_listener * : weft_listener_close)(x)
 #else
 WEFT_END_DECLS
-static inline void weft_close(weft_stream *s) { weft_stream_close(s); }
-static inline void weft_close(weft_listener *l) { weft_listener_close(l); }
+static inline void weft_close(weft_stream *s)
+{
+    weft_stream_close(s);
+}
+static inline void weft_close(weft_listener *l)
+{
+    weft_listener_close(l);
+}
 WEFT_BEGIN_DECLS
 #endif
 

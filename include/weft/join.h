@@ -25,10 +25,10 @@ typedef struct weft_child {
  * is used in place. Only inside a task. Never suspends, never fails. */
 #define weft_fork(child, fn, frame) weft__FORK(child, fn, frame)
 #ifdef __cplusplus
-#define weft__FORK(child, fn, frame)                                                                                  \
+#define weft__FORK(child, fn, frame)                                                                                   \
     ((frame)->frame_.coro = &fn##_coro_, weft_fork_((child), &static_cast<struct fn *>(frame)->frame_))
 #else
-#define weft__FORK(child, fn, frame)                                                                                  \
+#define weft__FORK(child, fn, frame)                                                                                   \
     ((frame)->frame_.coro = &fn##_coro_, weft_fork_((child), &(1 ? (frame) : (struct fn *)NULL)->frame_))
 #endif
 WEFT_API void weft_fork_(weft_child *child, weft_frame *frame);

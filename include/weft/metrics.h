@@ -12,26 +12,26 @@ enum weft_distance { WEFT_NEAR_SMT = 0, WEFT_NEAR_CACHE, WEFT_NEAR_NODE, WEFT_NE
 
 /* Counters since the start of the runtime. Read without stopping anybody: each is exact, all together are a moment. */
 typedef struct weft_metrics {
-    size_t size;                       /* set by the caller to sizeof(weft_metrics) */
-    uint64_t tasks_created;            /* by weft_create_task, weft_submit, groups, weft_to_thread */
+    size_t size;            /* set by the caller to sizeof(weft_metrics) */
+    uint64_t tasks_created; /* by weft_create_task, weft_submit, groups, weft_to_thread */
     uint64_t tasks_finished;
-    uint64_t tasks_inlined;            /* of these, run on the stack of the task that awaited them */
-    uint64_t forks;                    /* weft_fork children */
-    uint64_t switches;                 /* from one stack to another */
-    uint64_t steals[WEFT_DISTANCES];   /* successful, by distance */
-    uint64_t stolen;                   /* tasks taken by them */
-    uint64_t steal_misses;             /* looks at a victim that had nothing to give */
-    uint64_t parks;                    /* times a worker went to sleep */
-    uint64_t wakes;                    /* times a worker was woken by another thread */
-    uint64_t injected;                 /* tasks that came from outside the workers */
+    uint64_t tasks_inlined;          /* of these, run on the stack of the task that awaited them */
+    uint64_t forks;                  /* weft_fork children */
+    uint64_t switches;               /* from one stack to another */
+    uint64_t steals[WEFT_DISTANCES]; /* successful, by distance */
+    uint64_t stolen;                 /* tasks taken by them */
+    uint64_t steal_misses;           /* looks at a victim that had nothing to give */
+    uint64_t parks;                  /* times a worker went to sleep */
+    uint64_t wakes;                  /* times a worker was woken by another thread */
+    uint64_t injected;               /* tasks that came from outside the workers */
     uint64_t timers_fired;
-    uint64_t reactor_batches;          /* epoll_wait calls that returned events */
+    uint64_t reactor_batches; /* epoll_wait calls that returned events */
     uint64_t reactor_events;
-    uint64_t reactor_ticks;            /* times the reactor thread looked after the workers */
-    uint64_t slow_tasks;               /* steps longer than the option slow_task */
-    uint64_t late_wakes;               /* ready tasks the reactor's tick found waiting beside a parked worker */
+    uint64_t reactor_ticks; /* times the reactor thread looked after the workers */
+    uint64_t slow_tasks;    /* steps longer than the option slow_task */
+    uint64_t late_wakes;    /* ready tasks the reactor's tick found waiting beside a parked worker */
     uint64_t stacks_live, stacks_cached, stack_faults_new; /* stacks in use; kept warm; mapped in all */
-    uint64_t helper_threads;           /* of weft_to_thread, now */
+    uint64_t helper_threads;                               /* of weft_to_thread, now */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */

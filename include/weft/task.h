@@ -32,7 +32,8 @@ typedef struct weft_task_options {
     size_t stack_size; /* bytes guaranteed; 0: the runtime's stack_size; at most WEFT_MAX_STACK */
 } weft_task_options;
 #ifdef __cplusplus
-#define WEFT_TASK_OPTIONS(...) (weft__box<weft_task_options>{{.size = sizeof(weft_task_options), __VA_ARGS__}}.address())
+#define WEFT_TASK_OPTIONS(...)                                                                                         \
+    (weft__box<weft_task_options>{{.size = sizeof(weft_task_options), __VA_ARGS__}}.address())
 #else
 #define WEFT_TASK_OPTIONS(...) (&(weft_task_options){.size = sizeof(weft_task_options), __VA_ARGS__})
 #endif

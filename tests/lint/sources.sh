@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 warn_lines=350
-fail_lines=550
+fail_lines=600
 
 check_form() {
     awk '

@@ -9,12 +9,12 @@
 
 static atomic_int task_check_failures;
 
-#define TASK_CHECK(condition)                                                                                         \
-    do {                                                                                                              \
-        if (!(condition)) {                                                                                           \
-            atomic_fetch_add(&task_check_failures, 1);                                                                \
-            fprintf(stderr, "%s:%d: in a task: %s\n", __FILE__, __LINE__, #condition);                                \
-        }                                                                                                             \
+#define TASK_CHECK(condition)                                                                                          \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            atomic_fetch_add(&task_check_failures, 1);                                                                 \
+            fprintf(stderr, "%s:%d: in a task: %s\n", __FILE__, __LINE__, #condition);                                 \
+        }                                                                                                              \
     } while (0)
 
 /* After a run: no check failed. */
