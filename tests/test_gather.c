@@ -151,8 +151,8 @@ TEST(cancel_reaches_children)
     struct gatherer g = {.child = {{.work = 50, .cleanup = 5}, {.work = 60}}};
     CHECK(cancel_at(1, &g) == -ECANCELED);
     CHECK(g.at == 1);
-    CHECK(actors[0].cancels == 1 && actors[1].cancels == 1);
     CHECK(weft_gather_settled(g.t[0], g.t[1]) == 2);
+    CHECK(actors[0].cancels == 1 && actors[1].cancels == 1);
     CHECK(now_ms() == 6);
     release_children(&g);
     return 0;
