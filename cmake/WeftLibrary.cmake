@@ -66,6 +66,8 @@ function(weft_add_library target type)
         ${target}
         INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
     )
+    # Touch each page of a large local array in turn, so that it meets the guard below a task's stack and cannot jump over it.
+    target_compile_options(${target} INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:-fstack-clash-protection>)
 endfunction()
 
 weft_add_library(weft_shared SHARED)

@@ -102,7 +102,7 @@ int weft_await(weft_task *t)
         return -ENOMEM;
     uint64_t state = weft__task_state(t);
     if (state == WEFT__DONE)
-        return weft__task_rc(t);
+        return weft__task_take_rc(t);
     if (weft__unlikely(in_chain(f, t)))
         return -EDEADLK;
     struct weft_runtime *rt = f->rt;
@@ -120,7 +120,7 @@ int weft_await(weft_task *t)
                 weft__task_finish(t, -ECANCELED);
             else
                 run_inline(f, t);
-            int rc = weft__task_rc(t);
+            int rc = weft__task_take_rc(t);
             weft__task_unref(t);
             return rc;
         }
@@ -129,6 +129,8 @@ int weft_await(weft_task *t)
     }
     weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already by the caller's handle */
     int rc = weft__await_suspended(f, t);
+    if (rc < 0)
+        weft__task_set_retrieved(t);
     weft__task_unref(t);
     return rc;
 }

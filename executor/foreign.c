@@ -89,7 +89,7 @@ int weft_block_on(weft_task *t, weft_ns timeout)
     if (weft__fiber_self() != NULL)
         return -EDEADLK;
     if (weft__task_state(t) == WEFT__DONE)
-        return weft__task_rc(t);
+        return weft__task_take_rc(t);
     struct thread_waiter *tw = aligned_alloc(WEFT__CACHELINE, sizeof *tw);
     if (tw == NULL)
         return -ENOMEM;
@@ -119,5 +119,5 @@ int weft_block_on(weft_task *t, weft_ns timeout)
         }
     }
     drop(tw, mine);
-    return rc < 0 ? rc : weft__task_rc(t);
+    return rc < 0 ? rc : weft__task_take_rc(t);
 }

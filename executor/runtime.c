@@ -49,6 +49,7 @@ static int root(struct root *r)
         return -ENOMEM;
     weft__task_schedule(main_task);
     int rc = outlast(main_task);
+    weft__task_set_retrieved(main_task); /* weft_run gives it to its caller */
     memcpy(r->copy_back, main_task->frame, r->frame_size);
     weft__task_unref(main_task);
     bool shut = false;
@@ -233,6 +234,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);
     weft__parker_init(&rt->done);
+    weft__store_relaxed(&rt->ids, UINT64_MAX); /* relaxed: before the threads start; the root is task 0 */
     unsigned initialised = 0;
     for (; initialised < rt->worker_count; initialised++) {
         if ((rc = weft__worker_init(&rt->workers[initialised], rt, initialised)) < 0)
@@ -314,6 +316,7 @@ static void give_up(void *user, void *object)
     if (state != WEFT__NEW && state != WEFT__STARTED)
         return;
     t->rc = -EDEADLK;
+    weft__task_set_retrieved(t);
     weft__store_release(&t->word, WEFT__DONE); /* pairs: TASK-DONE */
     weft__task_unref(t);
 }

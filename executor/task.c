@@ -260,6 +260,14 @@ void weft__task_unref(struct weft_task *t)
 void weft__task_free(struct weft_task *t)
 {
     struct weft_runtime *rt = t->rt;
+    if (weft__unlikely(t->rc < 0 && t->rc != -ECANCELED && (weft__load_acquire(&t->word) & WEFT__STATE) == WEFT__DONE &&
+                       !(weft__load_acquire(&t->flags) &
+                         (WEFT__TASK_RETRIEVED | WEFT__TASK_HIDDEN)))) { /* pairs: TASK-REFS, TASK-DONE */
+        char name[64];
+        weft_task_name(t, name, sizeof name);
+        weft__report(rt, "task \"%s\" (%s) failed with %d (%s), and nobody asked for its outcome", name,
+                     t->frame->coro->name, t->rc, weft_strerror(t->rc));
+    }
     weft__task_names_free(t);
     if (weft__load_relaxed(&t->flags) & WEFT__TASK_HEAP_FRAME) /* relaxed: as above */
         free(t->frame);

@@ -84,6 +84,13 @@ static inline void weft__task_set_retrieved(struct weft_task *t)
     if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_RETRIEVED)) /* relaxed: the flag stands for itself */
         weft__fetch_or_acq_rel(&t->flags, WEFT__TASK_RETRIEVED); /* pairs: TASK-REFS, read after the last unref */
 }
+/* The outcome of a DONE task for somebody who asked for it: an error is no longer one that nobody looked at. */
+static inline int weft__task_take_rc(struct weft_task *t)
+{
+    if (t->rc < 0)
+        weft__task_set_retrieved(t);
+    return t->rc;
+}
 static inline bool weft__task_counted(const struct weft_task *t)
 {
     return t->kind != WEFT__KIND_CHILD;

@@ -17,6 +17,8 @@ weft_task *weft_ref(weft_task *t)
 
 void weft_release(weft_task *t)
 {
+    if (t != NULL && weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
+        weft__misuse("weft_release", "the handle has been released already");
     if (t != NULL)
         weft__task_unref(t);
 }
@@ -30,7 +32,7 @@ int weft_status(const weft_task *t)
 {
     if (t == NULL)
         return -ENOMEM;
-    return weft__task_state(t) == WEFT__DONE ? weft__task_rc(t) : -EINPROGRESS;
+    return weft__task_state(t) == WEFT__DONE ? weft__task_take_rc((weft_task *)t) : -EINPROGRESS;
 }
 
 bool weft_cancelled(const weft_task *t)
@@ -46,6 +48,7 @@ const void *weft_result_(const weft_task *t, const weft_coro *coro)
         weft__misuse("weft_result", "the task has not ended");
     if (t->frame->coro != coro && (t->frame->coro->entry != coro->entry || t->frame->coro->size != coro->size))
         weft__misuse("weft_result", "the task runs another coroutine than the one named");
+    weft__task_set_retrieved((weft_task *)t);
     return t->frame;
 }
 

@@ -30,6 +30,23 @@
 #define QUICK_TICKS 50
 #define OVERDUE_LIMIT 256
 
+struct named { /* functions that have been reported: once each, and not without end */
+    const weft_coro *coro[16];
+    unsigned count;
+};
+
+static bool first_time(struct named *named, const weft_coro *coro)
+{
+    for (unsigned i = 0; i < named->count; i++) {
+        if (named->coro[i] == coro)
+            return false;
+    }
+    if (named->count == sizeof named->coro / sizeof named->coro[0])
+        return false;
+    named->coro[named->count++] = coro;
+    return true;
+}
+
 struct watch { /* of one worker */
     uint64_t steps;
     weft_ns since, cpu; /* when this step was first seen, and the thread's CPU time then */
@@ -71,7 +88,8 @@ static uint64_t activity(struct weft_runtime *rt)
     return sum;
 }
 
-static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct watch *seen, weft_ns now)
+static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct watch *seen, struct named *named,
+                         weft_ns now)
 {
     uint64_t steps = weft__load_relaxed(&w->steps);             /* relaxed: a hint */
     const weft_coro *running = weft__load_relaxed(&w->running); /* relaxed: static data, a hint */
@@ -91,17 +109,18 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
         now - seen->since >= rt->options.slow_task && own_doing(w, seen, rt->options.slow_task)) {
         seen->reported = true;
         weft__fetch_add_relaxed(&rt->slow_tasks, 1); /* relaxed: statistic */
-        weft__report(
-            rt,
-            "worker %u is blocked: a task in %s() has run for %lld ms without suspending; long or blocking work "
-            "belongs into weft_to_thread",
-            w->index, running->name, (long long)((now - seen->since) / 1000000));
+        if (first_time(named, running))
+            weft__report(
+                rt,
+                "worker %u is blocked: a task in %s() has run for %lld ms without suspending; blocking calls belong "
+                "into weft_to_thread (this function is not reported again)",
+                w->index, running->name, (long long)((now - seen->since) / 1000000));
     }
     return late;
 }
 
 /* Returns whether something was late. */
-static bool tick(struct weft_runtime *rt, struct watch *watch, uint64_t *collects)
+static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *named, uint64_t *collects)
 {
     weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
     bool late = false;
@@ -111,7 +130,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, uint64_t *collect
     *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
     weft_ns now = weft__monotonic();
     for (unsigned i = 0; i < rt->worker_count; i++)
-        late |= watch_worker(rt, &rt->workers[i], &watch[i], now);
+        late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, true)) { /* pairs: PARK */
         weft__fetch_add_relaxed(&rt->late_wakes, 1);                                 /* relaxed: statistic */
         weft__notify(rt, NULL);
@@ -144,6 +163,7 @@ void *weft__reactor_main(void *runtime)
     weft_ns now = weft__monotonic();
     for (unsigned i = 0; watch != NULL && i < rt->worker_count; i++)
         watch[i].since = now;
+    struct named named = {.count = 0};
     uint64_t collects = 0, ran = 0;
     unsigned quick = 0;
     while (weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
@@ -163,7 +183,7 @@ void *weft__reactor_main(void *runtime)
         ran = running;
         weft__parker_wait(&idle->reactor, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
         if (watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            if (tick(rt, watch, &collects))
+            if (tick(rt, watch, &named, &collects))
                 quick = QUICK_TICKS;
             else if (quick != 0)
                 quick--;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress/queues.c -- queues of all three kinds under random time limits and cancels, with a foreign thread that puts.
- * Invariants: every item put is got exactly once; a first-in-first-out queue keeps each producer's order at each consumer;
- * join returns when all is dealt with; shutdown lets everybody out. */
+/* stress/queues.c -- queues of all three kinds under random time limits and cancels, with a foreign thread that
+ * puts. Invariants: every item put is got exactly once; a first-in-first-out queue keeps each producer's order at
+ * each consumer; join returns when all is dealt with; shutdown lets everybody out. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stress/runtimes.c -- runtimes that start and stop: one after the other, side by side in threads, and inside helper
- * threads of others, with random numbers of workers and with tasks left running in every state.
- * Invariants: each run gives its own main's result; inside a task weft_run is refused; nothing is left behind (descriptors,
- * threads, stacks: see support.c). */
+ * threads of others, with random numbers of workers and with tasks left running in every state. Invariants: each run
+ * gives its own main's result; inside a task weft_run is refused; nothing is left behind (descriptors, threads,
+ * stacks: see support.c). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -15,9 +15,9 @@
 
 #include "stress.h"
 
-/* Thread sanitizer puts a handler off until its thread is in a call that the sanitizer knows, which the one in weft_run never
- * is; and runs it at once in pthread_join, also where that frees the ended thread's memory inside the sanitizer's own locks.
- * So there the main thread is spared. */
+/* Thread sanitizer puts a handler off until its thread is in a call that the sanitizer knows, which the one in
+ * weft_run never is; and runs it at once in pthread_join, also where that frees the ended thread's memory inside the
+ * sanitizer's own locks. So there the main thread is spared. */
 #define TSAN 0
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)

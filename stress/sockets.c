@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress/sockets.c -- connections over loopback and Unix sockets with random sizes, limits, half-closes and resets, so that
- * descriptors are reused all the time; and a server that runs out of descriptors.
- * Both ends know from the connection's number what every byte must be and which end will misbehave when: a byte of another
- * connection, a lost or doubled one is seen at once. An undisturbed connection carries all its bytes both ways. */
+/* stress/sockets.c -- connections over loopback and Unix sockets with random sizes, limits, half-closes and resets,
+ * so that descriptors are reused all the time; and a server that runs out of descriptors. Both ends know from the
+ * connection's number what every byte must be and which end will misbehave when: a byte of another connection, a
+ * lost or doubled one is seen at once. An undisturbed connection carries all its bytes both ways. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -98,7 +98,7 @@ static void check_bytes(uint64_t id, size_t at, const unsigned char *buf, size_t
     }
 }
 
-/* ---- the server: sends back what comes ---------------------------------------------------------------------------- */
+/* ---- the server: sends back what comes -------------------------------------------------------------------------*/
 
 struct serve {
     WEFT_FRAME;

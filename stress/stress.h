@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stress/stress.h -- what a stressor is, and what all of them share.
  *
- * A stressor is a function that does one round: something short and random on one runtime or several, all of it drawn
- * from the round's seed. The program repeats rounds, each with the seed that follows from the one before, until the time
- * is up; a round's seed given as --seed is the first round's, so a failure is replayed by its own round alone.
+ * A stressor is a function that does one round: something short and random on one runtime or several, all of it
+ * drawn from the round's seed. The program repeats rounds, each with the seed that follows from the one before,
+ * until the time is up; a round's seed given as --seed is the first round's, so a failure is replayed by its own
+ * round alone.
  *
- * Invariants are told by CHECK, from any thread and from tasks. The first that does not hold is printed with the state
- * of all runtimes; the round goes on to its end if it can, and the stressor has failed. Whatever moves calls
+ * Invariants are told by CHECK, from any thread and from tasks. The first that does not hold is printed with the
+ * state of all runtimes; the round goes on to its end if it can, and the stressor has failed. Whatever moves calls
  * stress_progress: twenty seconds without it are a hang, and a failure. */
 #ifndef STRESS_STRESS_H
 #define STRESS_STRESS_H

@@ -11,7 +11,7 @@
 
 #define MOST 24
 
-/* ---- what they share: players, and who cancels them --------------------------------------------------------------- */
+/* ---- what they share: players, and who cancels them ------------------------------------------------------------*/
 
 struct game {
     uint64_t seed;

@@ -2,15 +2,14 @@
 /* stress/tasks.c -- the life of tasks: create, await, cancel, release in every combination and moment.
  *
  * lifecycle: drivers do random things with a few handles each and hand some to one another. Every task tells its own
- * cell what happened to it; cells outlive the run. Invariants: a body runs at most once, and to its end; one that did not
- * run is cancelled; all who look at an ended task see one outcome, and the one its body gave unless it was cancelled;
- * whoever awaited a task finds it ended, also when cancelled meanwhile.
+ * cell what happened to it; cells outlive the run. Invariants: a body runs at most once, and to its end; one that
+ * did not run is cancelled; all who look at an ended task see one outcome, and the one its body gave unless it was
+ * cancelled; whoever awaited a task finds it ended, also when cancelled meanwhile.
  *
- * cancel-race: cancel from several tasks and one thread against the completion of what the target waits for. Invariants
- * in judge(). */
+ * cancel-race: cancel from several tasks against the completion of what the target waits for.
+ * Invariants in judge(). */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "stress.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stress/threads.c -- the border with ordinary threads.
- * to-thread: floods of weft_to_thread with cancels. A function runs at most once, to its end even if dropped, never more
- * of them at a time than the runtime was told; a cancel that was taken is the outcome, else the function's result is.
- * foreign: threads that submit, wait, cancel and release, also while the runtime ends: every task they were given ends,
- * and a runtime that has ended takes none. */
+ * to-thread: floods of weft_to_thread with cancels. A function runs at most once, to its end even if dropped, never
+ * more of them at a time than the runtime was told; a cancel that was taken is the outcome, else the function's
+ * result is.
+ * foreign: threads that submit, wait, cancel and release, also while the runtime ends: every task they were given
+ * ends, and a runtime that has ended takes none. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -80,7 +80,8 @@ static int timers_body(void *arg)
     }
     for (unsigned i = 0; i < c->sleepers; i++) {
         int rc = weft_await(t[i]);
-        /* A request that came before a time limit began is the limit's to swallow when that expires too, as in asyncio. */
+        /* A request that came before a time limit began is the limit's to swallow when that expires too, as in
+         * asyncio. */
         int way = weft_done(t[i]) && asked[i] && rc == 0 ? weft_result(sleeper, t[i])->way : 0;
         CHECK(rc == (asked[i] ? -ECANCELED : 0) || way >= 2, "sleeper %u: %d, cancelled by us: %d", i, rc, asked[i]);
         weft_release(t[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress/waits.c -- trees of gather, wait, wait_for, shield, groups and time limits whose leaves fail at random, and whose
- * roots are cancelled at random. Each node checks what its own call promises; whatever began has ended after the run. */
+/* stress/waits.c -- trees of gather, wait, wait_for, shield, groups and time limits whose leaves fail at random, and
+ * whose roots are cancelled at random. Each node checks what its own call promises; whatever began has ended after
+ * the run. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -119,7 +120,8 @@ static int by_wait_for(struct node *f, struct rng *r)
     int rc = weft_wait_for(t, limit), status = weft_status(t);
     /* Without time it only cancels and waits: whoever is cancelled in that goes on at once, as in asyncio. */
     CHECK(weft_done(t) || (rc == -ECANCELED && limit == 0), "wait_for %d: not ended", rc);
-    /* A child that ended just before the time was up keeps its outcome: asyncio's rule for cancel against completion. */
+    /* A child that ended just before the time was up keeps its outcome: asyncio's rule for cancel against
+     * completion. */
     CHECK(rc == status || rc == -ECANCELED || rc == -ETIMEDOUT, "wait_for %d, status %d", rc, status);
     weft_release(t);
     return rc == -ETIMEDOUT ? 0 : rc;

@@ -267,6 +267,52 @@ static void test_blocked_worker_is_reported(void **state)
     }
 }
 
+/* X1, X2, X4: an error that nobody asked for is reported once, when the last handle goes; one that was asked for, and a
+ * cancellation, are not. */
+struct fails {
+    WEFT_FRAME;
+    int with;
+};
+static int fails(struct fails *f)
+{
+    return f->with;
+}
+WEFT_CORO(fails);
+struct lost_main {
+    WEFT_FRAME;
+};
+static int lost_main(struct lost_main *f)
+{
+    (void)f;
+    weft_task *asked[4];
+    for (int i = 0; i < 4; i++)
+        asked[i] = weft_create_task(fails, .with = -EIO);
+    TASK_CHECK(weft_await(asked[0]) == -EIO);
+    TASK_CHECK(weft_gather_settled(asked[1], asked[2]) == 2);
+    while (weft_status(asked[3]) == -EINPROGRESS)
+        TASK_CHECK(weft_yield() == 0);
+    for (int i = 0; i < 4; i++)
+        weft_release(asked[i]);
+    TASK_CHECK(weft_await_release(weft_create_task(fails, .with = -ECANCELED)) == -ECANCELED);
+    weft_release(weft_create_task(fails, .with = -ENOENT)); /* the one */
+    return weft_sleep(WEFT_MS(5));
+}
+WEFT_CORO(lost_main);
+static void test_lost_errors_are_reported(void **state)
+{
+    (void)state;
+    for (unsigned w = 1; w <= 3; w++) {
+        struct report r = {.line = "", .count = 0};
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .slow_task = WEFT_FOREVER, .report = take_report,
+                                                    .report_user = &r),
+                                       lost_main),
+                         0);
+        assert_int_equal(r.count, 1);
+        assert_non_null(strstr(r.line, "(fails) failed"));
+    }
+    assert_tasks_ok();
+}
+
 /* A lone task behind a blocked worker is found by the tick while another worker sleeps. */
 struct mark {
     WEFT_FRAME;
@@ -410,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_blocked_worker_is_reported),
+        cmocka_unit_test(test_lost_errors_are_reported),
         cmocka_unit_test(test_lone_task_behind_a_blocked_worker),
         cmocka_unit_test(test_account),
         cmocka_unit_test(test_misuse_aborts),

@@ -22,10 +22,13 @@
 #define WEFT_UNUSED __attribute__((unused))
 
 #ifdef __cplusplus
+#include <type_traits>
 #define WEFT_BEGIN_DECLS extern "C" {
 #define WEFT_END_DECLS }
 /* A temporary with an address, as C's compound literals have: it lives to the end of the full expression. */
 template <class T> struct weft__box {
+    static_assert(std::is_trivially_copyable<T>::value,
+                  "weft copies frames as bytes: plain members only (a pointer, not a std::string)");
     T value;
     T *address()
     {

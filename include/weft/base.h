@@ -18,10 +18,11 @@ WEFT_BEGIN_DECLS
 /* A duration, or an instant of the runtime's clock (weft_now), in nanoseconds. */
 typedef int64_t weft_ns;
 
+/* Whole or fractional: WEFT_SEC(0.5) is half a second. */
 #define WEFT_NS(n) ((weft_ns)(n))
-#define WEFT_US(n) ((weft_ns)(n)*1000)
-#define WEFT_MS(n) ((weft_ns)(n)*1000000)
-#define WEFT_SEC(n) ((weft_ns)(n)*1000000000)
+#define WEFT_US(n) ((weft_ns)((n)*INT64_C(1000)))
+#define WEFT_MS(n) ((weft_ns)((n)*INT64_C(1000000)))
+#define WEFT_SEC(n) ((weft_ns)((n)*INT64_C(1000000000)))
 /* "No time limit", wherever a duration or an instant limits a wait (asyncio: timeout=None). */
 #define WEFT_FOREVER INT64_MAX
 

@@ -52,7 +52,7 @@ typedef struct weft_listen_options {
 WEFT_API WEFT_NODISCARD int weft_listen(weft_listener **out, const char *address);
 WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options, weft_listener **out,
                                              const char *address);
-/* Wait for the next connection. 0 and *out. When descriptors or memory run out it waits and resumes when a stream is closed
+/* Wait for the next connection. 0 and *out. TCP connections have TCP_NODELAY set. When descriptors or memory run out it waits and resumes when a stream is closed
  * or a moment has passed, without spinning; connections that died in the queue are skipped. -EBADF: closed. */
 WEFT_API WEFT_NODISCARD int weft_accept(weft_listener *l, weft_stream **out);
 /* "127.0.0.1:43210": the address bound, with the port the kernel chose. Copied, terminated. 0 or -errno. */

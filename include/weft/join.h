@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft/join.h -- fork and join with everything in the caller's frame: no handle, no allocation, a few nanoseconds.
  *
- *     struct fib a = {.n = n - 1}, b = {.n = n - 2};
- *     weft_child child;
- *     weft_fork(&child, fib, &a);          // may run on another worker from now on
- *     int rb = fib(&b);                    // meanwhile, here
- *     int ra = weft_join(&child);          // runs it here if nobody took it, else waits for it
+ *     struct fib { WEFT_FRAME; int n; long result; };
+ *     static int fib(struct fib *f);           // a coroutine that names itself is declared, then described,
+ *     WEFT_CORO(fib);                          // then written
+ *     static int fib(struct fib *f)
+ *     {
+ *         if (f->n < 2)
+ *             return f->result = f->n, 0;
+ *         struct fib a = {.n = f->n - 1}, b = {.n = f->n - 2};
+ *         weft_child child;
+ *         weft_fork(&child, fib, &a);          // may run on another worker from now on
+ *         int rb = fib(&b);                    // meanwhile, here
+ *         int ra = weft_join(&child);          // runs it here if nobody took it, else waits for it
+ *         f->result = a.result + b.result;
+ *         return ra < 0 ? ra : rb;
+ *     }
  *
  * Rules: every fork is joined exactly once before its frame and its child object go out of scope, on every way out of the
  * block, latest fork first. A child may do anything a task may (sleep, await, read a socket, fork). Inside it

@@ -27,7 +27,7 @@ enum weft_order {
 enum weft_clock {
     WEFT_CLOCK_REAL = 0, /* CLOCK_MONOTONIC */
     WEFT_CLOCK_VIRTUAL,  /* starts at 0 and jumps to the next deadline whenever nothing is ready: an hour of timeouts
-                            passes in a moment, the same way each time */
+                            passes in a moment; with one worker, the same way each time */
 };
 
 /* What a runtime is told at its start. A field left zero means the default named beside it. */
@@ -44,7 +44,7 @@ typedef struct weft_options {
     weft_ns slow_task;    /* report a task that runs longer than this without suspending (it blocks its worker);
                              0: 100 ms, WEFT_FOREVER: never. Not on the virtual clock */
     uint64_t seed;        /* of the choice of victims; 0: from the kernel */
-    /* Receives one line per report: a slow task, an error nobody asked for, a pin that was refused. NULL: to stderr.
+    /* Receives one line per report: a step that is long, an error nobody asked for, a pin that was refused. NULL: to stderr.
      * Called from any thread of the runtime; must not call weft. */
     void (*report)(void *user, const char *line);
     void *report_user;
@@ -71,6 +71,18 @@ typedef struct weft_options {
 #define weft_run(...) weft__RUN(NULL, __VA_ARGS__, )
 /* The same with options: weft_run_with(WEFT_OPTIONS(.workers = 2), serve, .port = 80). */
 #define weft_run_with(options, ...) weft__RUN(options, __VA_ARGS__, )
+
+/* The same on a frame of the caller's, to read results of the main coroutine from:
+ *     struct total f = {.from = 1}; int rc = weft_run_frame(NULL, total, &f); use(f.sum); */
+#ifdef __cplusplus
+#define weft_run_frame(options, fn, frame)                                                                             \
+    ((frame)->frame_.coro = &fn##_coro_,                                                                               \
+     weft_run_((options), &static_cast<struct fn *>(frame)->frame_, sizeof(struct fn)))
+#else
+#define weft_run_frame(options, fn, frame)                                                                             \
+    ((frame)->frame_.coro = &fn##_coro_,                                                                               \
+     weft_run_((options), &(1 ? (frame) : (struct fn *)NULL)->frame_, sizeof(struct fn)))
+#endif
 
 #define weft__RUN(options, fn, ...) weft_run_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
 /* The frame is copied; after the run the main task's frame, results included, is copied back to `frame`. */

@@ -50,9 +50,12 @@ WEFT_API int weft_group_begin(weft_group *g);
  * start more. Never suspends. asyncio: TaskGroup.create_task. */
 #define weft_group_start(g, ...) weft__GROUP_START(g, __VA_ARGS__, )
 #define weft__GROUP_START(g, fn, ...) weft_group_start_((g), NULL, weft__FRAME(fn, __VA_ARGS__), NULL)
-/* The same, with task options and a handle, to be released; *task is NULL on error. */
+/* The same with a handle, to be released; *task is NULL on error. And with task options (name, stack size). */
 #define weft_group_create_task(g, task, ...) weft__GROUP_CREATE(g, task, __VA_ARGS__, )
 #define weft__GROUP_CREATE(g, task, fn, ...) weft_group_start_((g), NULL, weft__FRAME(fn, __VA_ARGS__), (task))
+#define weft_group_create_task_with(g, options, task, ...) weft__GROUP_WITH(g, options, task, __VA_ARGS__, )
+#define weft__GROUP_WITH(g, options, task, fn, ...)                                                                    \
+    weft_group_start_((g), (options), weft__FRAME(fn, __VA_ARGS__), (task))
 WEFT_API WEFT_NODISCARD int weft_group_start_(weft_group *g, const weft_task_options *options, const weft_frame *frame,
                                               weft_task **task);
 

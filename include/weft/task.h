@@ -14,6 +14,12 @@
  * in), once per request, and may clean up, awaiting what it needs, before it returns -ECANCELED. Where a task waits for
  * another task by weft_await, the request goes on to that one first and the awaiter goes on when it has ended.
  *
+ * Stacks. Each task has at least the stack_size of the options (32 KiB unless said otherwise). Using up more ends the program
+ * with a message that names the task; a single local array larger than the guard page can jump over it unless the code is
+ * compiled with -fstack-clash-protection, which pkg-config and the CMake package pass for that reason.
+ *
+ * Misuse that cannot be an error code, such as awaiting outside a task, aborts the program with a sentence that names the call.
+ *
  * "Suspends" in the texts below means: other tasks may run meanwhile, the calling task may go on in another thread, and
  * a pending cancellation is delivered there. A call that "never suspends" does neither. */
 #ifndef WEFT_TASK_H
