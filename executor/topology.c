@@ -4,11 +4,13 @@
  * The CPUs are what executor/machine.h finds: affinity mask and cpuset. The cgroup's CPU quota, rounded up, limits
  * only the default number of workers.
  *
- * Pinning, when the program says nothing (WEFT_PIN_DEFAULT): each worker to a CPU of its own if there are as many
- * workers as allowed CPUs and no quota below that number; otherwise not at all. With fewer workers than CPUs some
- * CPUs would have to be chosen, and two programs that both choose (two containers of one host, which see the same
- * mask) choose the same ones, where the kernel would have moved one of them away. A quota below the mask means the
- * same: others are expected here. A program that knows better says WEFT_PIN_CORE.
+ * Pinning, when the program says nothing (WEFT_PIN_DEFAULT): each worker to its NUMA node if there are as many workers
+ * as allowed CPUs and no quota below that number; otherwise not at all. To one CPU each would be worse wherever anything
+ * else runs: a worker that shares its CPU with a busy client or neighbour cannot move to an idle one, and as leader of
+ * the collecting it holds up the others (measured with a load generator on the same two CPUs: two thirds of the
+ * requests). With fewer workers than CPUs nothing is chosen: two containers of one host, which see the same mask, would
+ * choose the same. A quota below the mask means the same: others are expected here. A program that has its CPUs to
+ * itself says WEFT_PIN_CORE.
  *
  * Places. A second CPU of a core (SMT) is taken only when every core has a worker. If not all of a kind are needed
  * they are spread evenly over the machine: 2 workers of 8 cores get the 1st and the 5th. Workers beyond the allowed
@@ -63,7 +65,7 @@ static unsigned decide_pin(const struct weft__machine *m, unsigned workers, unsi
     if (pin != WEFT_PIN_DEFAULT)
         return pin;
     bool own_all = workers == m->allowed && (m->quota <= 0 || m->quota >= (double)m->allowed);
-    return own_all ? WEFT_PIN_CORE : WEFT_PIN_NONE;
+    return own_all ? WEFT_PIN_NODE : WEFT_PIN_NONE;
 }
 
 /* The CPU for worker i of n: whole kinds (first CPU of each core, second of each core, ...) as long as they are needed

@@ -119,7 +119,7 @@ static void expect_victims(const struct weft__plan *plan, unsigned worker, const
 static void one_worker_for_each_cpu(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 0, WEFT_PIN_DEFAULT);
+    struct weft__plan *plan = plan_on(two_nodes, 0, WEFT_PIN_CORE);
     assert_int_equal(plan->allowed, 16);
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
     assert_true(plan->quota <= 0);
@@ -149,6 +149,17 @@ static void fewer_workers_get_distinct_cores(void **state)
     weft__topology_plan_free(plan);
     plan = plan_on(two_nodes, 10, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 2, 4, 6, 8, 10, 12, 14, 1, 9);
+    weft__topology_plan_free(plan);
+}
+
+static void by_default_workers_keep_to_their_node(void **state)
+{
+    (void)state;
+    struct weft__plan *plan = plan_on(two_nodes, 0, WEFT_PIN_DEFAULT);
+    assert_int_equal(plan->pin, WEFT_PIN_NODE);
+    EXPECT_NODES(plan, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1);
+    for (unsigned i = 0; i < 16; i++)
+        assert_true(plan->worker[i].cpu == -1 && plan->worker[i].cpus == 8);
     weft__topology_plan_free(plan);
 }
 
@@ -200,18 +211,18 @@ static void node_pinning(void **state)
 static void every_tier(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on("pack:4 [numa] core:2 pu:1", 0, WEFT_PIN_DEFAULT);
+    struct weft__plan *plan = plan_on("pack:4 [numa] core:2 pu:1", 0, WEFT_PIN_CORE);
     EXPECT_NODES(plan, 0, 0, 1, 1, 2, 2, 3, 3);
     expect_victims(plan, 3, (const int[]){2, 4, 5, 6, 7, 0, 1}, (const int[]){NODE, FAR, FAR, FAR, FAR, FAR, FAR});
     weft__topology_plan_free(plan);
 
-    plan = plan_on("pack:2 numa:2 l2:2 core:1 pu:2", 0, WEFT_PIN_DEFAULT); /* 8 cores, 16 CPUs, an L2 each */
+    plan = plan_on("pack:2 numa:2 l2:2 core:1 pu:2", 0, WEFT_PIN_CORE); /* 8 cores, 16 CPUs, an L2 each */
     expect_victims(
         plan, 0, (const int[]){8, 1, 9, 2, 3, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15},
         (const int[]){SMT, NODE, NODE, PACKAGE, PACKAGE, PACKAGE, PACKAGE, FAR, FAR, FAR, FAR, FAR, FAR, FAR, FAR});
     weft__topology_plan_free(plan);
 
-    plan = plan_on("pack:1 [numa] l2:2 core:2 pu:1", 0, WEFT_PIN_DEFAULT); /* two cores an L2 */
+    plan = plan_on("pack:1 [numa] l2:2 core:2 pu:1", 0, WEFT_PIN_CORE); /* two cores an L2 */
     expect_victims(plan, 1, (const int[]){0, 2, 3}, (const int[]){CACHE, NODE, NODE});
     weft__topology_plan_free(plan);
 }
@@ -219,7 +230,7 @@ static void every_tier(void **state)
 static void one_cpu(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on("numa:1 pu:1", 0, WEFT_PIN_DEFAULT);
+    struct weft__plan *plan = plan_on("numa:1 pu:1", 0, WEFT_PIN_CORE);
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0);
     weft__topology_plan_free(plan);
@@ -235,7 +246,7 @@ static void a_thousand_cpus_are_planned_quickly(void **state)
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
     struct weft__plan *plan = NULL;
     setenv("HWLOC_SYNTHETIC", "pack:8 numa:2 l3:4 core:8 pu:2", 1);
-    assert_int_equal(weft__topology_plan(1024, WEFT_PIN_DEFAULT, &plan), 0);
+    assert_int_equal(weft__topology_plan(1024, WEFT_PIN_CORE, &plan), 0);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
     assert_int_equal(weft__topology_default_workers(), 1024);
     unsetenv("HWLOC_SYNTHETIC");
@@ -559,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_worker_for_each_cpu),
         cmocka_unit_test(fewer_workers_get_distinct_cores),
+        cmocka_unit_test(by_default_workers_keep_to_their_node),
         cmocka_unit_test(fewer_workers_are_left_to_the_kernel_by_default),
         cmocka_unit_test(more_workers_than_cpus),
         cmocka_unit_test(node_pinning),

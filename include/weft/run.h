@@ -12,7 +12,7 @@ typedef struct weft_runtime weft_runtime;
 
 /* How workers are bound to the machine. */
 enum weft_pin {
-    WEFT_PIN_DEFAULT = 0, /* WEFT_PIN_CORE when every worker gets a CPU of its own, else WEFT_PIN_NONE */
+    WEFT_PIN_DEFAULT = 0, /* WEFT_PIN_NODE when there is a worker for every allowed CPU, else WEFT_PIN_NONE */
     WEFT_PIN_NONE,        /* the kernel places the workers */
     WEFT_PIN_NODE,        /* each worker may run on the allowed CPUs of one NUMA node */
     WEFT_PIN_CORE,        /* each worker runs on one CPU */
