@@ -275,7 +275,7 @@ static void a_thousand_cpus_are_planned_quickly(void **state)
 static void holes_in_the_numbering(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("sparse.xml", 0, WEFT_PIN_DEFAULT);
+    struct weft__plan *plan = plan_on_file("sparse.xml", 0, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 2, 8, 10, 9, 11);
     expect_victims(plan, 2, (const int[]){4, 3, 5, 0, 1}, (const int[]){SMT, CACHE, CACHE, FAR, FAR});
     weft__topology_plan_free(plan);
@@ -284,7 +284,7 @@ static void holes_in_the_numbering(void **state)
 static void cpus_that_are_not_allowed(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("disallowed.xml", 0, WEFT_PIN_DEFAULT);
+    struct weft__plan *plan = plan_on_file("disallowed.xml", 0, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 1, 2, 5, 6, 7);
     EXPECT_NODES(plan, 0, 0, 1, 1, 1);
     weft__topology_plan_free(plan);
@@ -553,7 +553,7 @@ static void a_quota_bounds_workers_and_pins(void **state)
     limit_to(folder, "999999999 1000\n");
     assert_int_equal(weft__topology_plan_below(folder, 0, WEFT_PIN_DEFAULT, &plan), 0);
     assert_int_equal(plan->workers, cpus);
-    assert_int_equal(plan->pin, WEFT_PIN_CORE);
+    assert_int_equal(plan->pin, WEFT_PIN_NODE);
     weft__topology_plan_free(plan);
 
     snprintf(command, sizeof command, "rm -r %s", folder);
