@@ -221,20 +221,29 @@ int weft_yield(void)
 
 static const struct weft__wait_kind sleeping = {"sleep", NULL};
 
+/* A timer that could not be set for want of memory counts as expired at once: then give way and try again until it is time. */
+static int sleep_until(struct weft__fiber *f, weft_ns instant)
+{
+    for (;;) {
+        weft__wait_begin(f, &sleeping, NULL);
+        if (weft__wait_commit(f, instant) == WEFT__CANCELLED)
+            return -ECANCELED;
+        if (weft__likely(weft__runtime_now(f->rt) >= instant))
+            return 0;
+        int rc = weft__yield(f);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 int weft_sleep_until(weft_ns instant)
 {
     struct weft__fiber *f = weft__fiber_require("weft_sleep");
-    if (instant <= weft__runtime_now(f->rt))
-        return weft__yield(f);
-    weft__wait_begin(f, &sleeping, NULL);
-    return weft__wait_commit(f, instant) == WEFT__CANCELLED ? -ECANCELED : 0;
+    return instant <= weft__runtime_now(f->rt) ? weft__yield(f) : sleep_until(f, instant);
 }
 
 int weft_sleep(weft_ns duration)
 {
     struct weft__fiber *f = weft__fiber_require("weft_sleep");
-    if (duration <= 0)
-        return weft__yield(f);
-    weft__wait_begin(f, &sleeping, NULL);
-    return weft__wait_commit(f, weft__deadline_after(f->rt, duration)) == WEFT__CANCELLED ? -ECANCELED : 0;
+    return duration <= 0 ? weft__yield(f) : sleep_until(f, weft__deadline_after(f->rt, duration));
 }

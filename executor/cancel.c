@@ -10,6 +10,9 @@
  * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
  * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
  *
+ * A CHILD lives in its parent's frame, which is sure to stay only while the parent cannot run: the parent's fiber stays LOCKED
+ * until the child has been told (the entry's unlock), one link of the chain at a time.
+ *
  * Any thread; takes no guard but a fiber's LOCKED for a moment. */
 #include <errno.h>
 #include <sched.h>
@@ -23,24 +26,24 @@ void weft__cancel_list_init(struct weft__cancel_list *list)
 {
     list->count = 0;
     list->capacity = sizeof list->first / sizeof list->first[0];
-    list->tasks = list->first;
+    list->entries = list->first;
 }
 
 static bool append(struct weft__cancel_list *list, struct weft_task *t)
 {
     if (list->count == list->capacity) {
         size_t capacity = 4 * list->capacity;
-        struct weft_task **grown = malloc(capacity * sizeof *grown);
+        struct weft__cancel_entry *grown = malloc(capacity * sizeof *grown);
         if (grown == NULL)
             return false;
         for (size_t i = 0; i < list->count; i++)
-            grown[i] = list->tasks[i];
-        if (list->tasks != list->first)
-            free(list->tasks);
-        list->tasks = grown;
+            grown[i] = list->entries[i];
+        if (list->entries != list->first)
+            free(list->entries);
+        list->entries = grown;
         list->capacity = capacity;
     }
-    list->tasks[list->count++] = t;
+    list->entries[list->count++] = (struct weft__cancel_entry){t, NULL};
     return true;
 }
 
@@ -85,9 +88,8 @@ bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
     bool counted = weft__task_counted(t);
     if (counted && !weft__task_try_ref(t))
         return true; /* it ended and was released meanwhile */
-    if (!counted || !append(list, t)) {
-        /* A CHILD lives in its parent's frame, which is sure to stay only now, while the caller keeps the parent from running:
-         * no later. (And without memory for the list: here, one level deeper.) */
+    if (!append(list, t)) {
+        /* No memory for the list: here and now, one level deeper. */
         struct weft__cancel_list more;
         weft__cancel_list_init(&more);
         deliver(t, &more);
@@ -98,27 +100,32 @@ bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
     return true;
 }
 
-static void reverse(struct weft_task **tasks, size_t n)
+static void reverse(struct weft__cancel_entry *entries, size_t n)
 {
     for (size_t i = 0; i < n / 2; i++) {
-        struct weft_task *t = tasks[i];
-        tasks[i] = tasks[n - 1 - i];
-        tasks[n - 1 - i] = t;
+        struct weft__cancel_entry e = entries[i];
+        entries[i] = entries[n - 1 - i];
+        entries[n - 1 - i] = e;
     }
 }
 
 void weft__cancel_run(struct weft__cancel_list *list)
 {
-    reverse(list->tasks, list->count); /* the end of the array is next */
+    reverse(list->entries, list->count); /* the end of the array is next */
     while (list->count != 0) {
-        struct weft_task *t = list->tasks[--list->count];
+        struct weft__cancel_entry e = list->entries[--list->count];
         size_t before = list->count;
-        deliver(t, list);
-        reverse(list->tasks + before, list->count - before);
-        weft__task_unref(t);
+        bool counted = weft__task_counted(e.task);
+        deliver(e.task, list);
+        /* Told: a CHILD that is itself waited through holds its own fiber for the next of the list. */
+        if (e.unlock != NULL)
+            weft__fiber_unlock(e.unlock, list);
+        reverse(list->entries + before, list->count - before);
+        if (counted)
+            weft__task_unref(e.task);
     }
-    if (list->tasks != list->first)
-        free(list->tasks);
+    if (list->entries != list->first)
+        free(list->entries);
     weft__cancel_list_init(list);
 }
 

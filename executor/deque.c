@@ -2,9 +2,9 @@
 /* executor/deque.c -- the work-stealing deque: one owner, any number of thieves, no lock, no limit.
  *
  * After Chase and Lev ("Dynamic circular work-stealing deque", 2005), in the C11 form of Le, Pop, Cohen and Nardelli
- * (2013), with seq_cst accesses in the place of their fences. Items have indices; those in [top, bottom) are in the deque,
- * item i in slot i mod capacity. The owner pushes and pops at the bottom by plain stores; everything that leaves at the
- * top, whoever takes it, leaves by a compare-and-swap of top from i to i + 1. The two meet only at the last item.
+ * (2013), with seq_cst accesses in the place of their fences. Items have indices; those in [top, bottom) are in the
+ * deque, item i in slot i mod capacity. The owner pushes and pops at the bottom by plain stores; everything that leaves
+ * at the top, whoever takes it, leaves by a CAS of top from i to i + 1. The two meet only at the last item.
  *
  * Invariants
  *   1 Only the owner writes bottom, array, pushes and slots. top only grows, by 1, only by CAS: no ABA. Indices have 64
@@ -17,34 +17,35 @@
  * anyone, init and destroy by one thread while nobody else uses it.
  *
  * Orders, and the labels in the code
- *   DEQUE-ITEM   store of bottom in push -> load of bottom in steal: who sees the index sees the slot's content, what it
- *                points to and an array that holds it.
+ *   DEQUE-ITEM   store of bottom in push -> load of bottom in steal: who sees the index sees the slot's content, what
+ *                it points to and an array that holds it.
  *   DEQUE-LAST   both may want the last item. Each first writes its side, then reads the other's:
  *                    owner, pop_newest: 1 bottom = b      2 read top
  *                    thief, steal:      1 read top = t    2 read bottom    3 CAS top t -> t + 1
  *                All are seq_cst, so they have one order for everybody. See the proof.
  *   DEQUE-FREE   CAS of top -> load of top in push: a slot is written again only after its last reader has read it.
  *   DEQUE-ARRAY  store of array in grow -> load of array in steal: the copied slots are seen.
- *   DEQUE-PARK   store of bottom in push, then the pusher's load of the sleepers' count; a sleeper's announcement, then its
- *                load of bottom in size. All seq_cst: at least one of them sees the other.
+ *   DEQUE-PARK   store of bottom in push, then the pusher's load of the sleepers' count; a sleeper's announcement, then
+ *                its load of bottom in size. All seq_cst: at least one of them sees the other.
  *
  * Each item is taken exactly once (sketch). Let x be the item pushed with index i.
  *   Two takers by CAS: both swap top from i to i + 1; top only grows: one of them fails.
  *   The owner without CAS (pop_newest reads top < i after it wrote bottom = i) and a thief by CAS: the thief had read
  *   top = i. top grows, so that read comes after the owner's in the single order, and so its read of bottom comes after
- *   bottom = i: it sees i (empty for it), or what the owner wrote later. If that is greater than i, the owner has pushed
- *   another item with index i meanwhile; the thief takes that one, and reads it by DEQUE-ITEM. Not x.
- *   A thief that read a wrong slot: slot i holds x until an item i + capacity is pushed there, or the array is replaced (then
- *   the old one keeps x). That push saw top > i (DEQUE-FREE), so the thief's CAS from i fails and what it read is dropped.
+ *   bottom = i: it sees i (empty for it), or what the owner wrote later. If that is greater than i, the owner has
+ *   pushed another item with index i meanwhile; the thief takes that one, and reads it by DEQUE-ITEM. Not x.
+ *   A thief that read a wrong slot: slot i holds x until an item i + capacity is pushed there, or the array is replaced
+ *   (then the old one keeps x). That push saw top > i (DEQUE-FREE), so the thief's CAS from i fails and what it read is
+ *   dropped.
  *   None is lost: bottom falls below an item, and top passes it, only in a call that returns it.
  *
  * Rejected
- *   - A fixed ring with an overflow list (Go, Tokio): cheaper by the growth check, but the overflow needs a lock or a second
- *     queue that thieves must know, a burst of spawns pays for moving half the ring, and order is lost.
- *   - A split deque with a packed head (Lace, Tokio's two heads): pops without a seq_cst store, but the owner must notice
- *     hungry thieves, and an owner in a long task leaves its private part out of reach.
+ *   - A fixed ring with an overflow list (Go, Tokio): cheaper by the growth check, but the overflow needs a lock or a
+ *     second queue that thieves must know, a burst of spawns pays for moving half the ring, and order is lost.
+ *   - A split deque with a packed head (Lace, Tokio's two heads): pops without a seq_cst store, but the owner must
+ *     notice hungry thieves, and an owner in a long task leaves its private part out of reach.
  *   - Stand-alone fences: the same instructions on x86-64, but thread sanitizer does not see them.
- *   - pop_newest with a plain store and an asymmetric fence (membarrier) in the thief: a steal would cost microseconds. */
+ *   - pop_newest with a plain store and an asymmetric fence (membarrier) in the thief: microseconds for each steal. */
 #include "executor/deque.h"
 
 #include <errno.h>
@@ -109,8 +110,8 @@ void weft__deque_destroy(struct weft__deque *d)
 }
 
 /* Thieves go on in the old array undisturbed: what it holds in [top, bottom) never changes again. */
-static WEFT__COLD struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__deque_array *old,
-                                                       int64_t top, int64_t bottom)
+static struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__deque_array *old, int64_t top,
+                                            int64_t bottom)
 {
     struct weft__deque_array *a = array_create(2 * ((size_t)old->mask + 1), old);
     if (!a)
@@ -123,17 +124,22 @@ static WEFT__COLD struct weft__deque_array *deque_grow(struct weft__deque *d, st
     return a;
 }
 
+static WEFT__COLD bool deque_push_slow(struct weft__deque *d, uintptr_t item)
+{
+    int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
+    int64_t t = weft__load_acquire(&d->top);                     /* pairs: DEQUE-FREE */
+    struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
+    return deque_grow(d, a, t, b) && weft__deque_push(d, item);  /* this time there is room */
+}
+
 bool weft__deque_push(struct weft__deque *d, uintptr_t item)
 {
     WEFT__ASSERT(item != 0);
     int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
     int64_t t = weft__load_acquire(&d->top);                     /* pairs: DEQUE-FREE */
     struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
-    if (weft__unlikely(b - t > a->mask)) {
-        a = deque_grow(d, a, t, b);
-        if (!a)
-            return false;
-    }
+    if (weft__unlikely(b - t > a->mask))
+        return deque_push_slow(d, item);
     weft__store_relaxed(deque_slot(a, b), item); /* relaxed: the store of bottom publishes it */
     weft__count(&d->pushes, 1);
     weft__store_seq_cst(&d->bottom, b + 1); /* pairs: DEQUE-ITEM, DEQUE-PARK */
@@ -143,8 +149,8 @@ bool weft__deque_push(struct weft__deque *d, uintptr_t item)
 uintptr_t weft__deque_pop_newest(struct weft__deque *d)
 {
     int64_t b = weft__load_relaxed(&d->bottom) - 1; /* relaxed: the owner is the only writer */
-    /* Empty is empty for good, only the owner fills it: no need to write then. relaxed: top only grows, so an old value can
-     * at worst send us the long way. */
+    /* Empty is empty for good, only the owner fills it: no need to write then. relaxed: top only grows, so an old value
+     * can at worst send us the long way. */
     if (weft__load_relaxed(&d->top) > b)
         return 0;
     struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
@@ -168,7 +174,7 @@ bool weft__deque_pop_newest_if(struct weft__deque *d, uintptr_t item)
     struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
     if (weft__load_relaxed(deque_slot(a, b)) != item)            /* relaxed: written by this thread */
         return false;
-    /* The newest item stays the newest: only the owner could push another. So this returns item, or 0 if it was stolen. */
+    /* The newest item stays the newest: only the owner could push another. So: item, or 0 if it was stolen. */
     return weft__deque_pop_newest(d) == item;
 }
 
@@ -193,7 +199,7 @@ enum weft__steal weft__deque_steal(struct weft__deque *d, uintptr_t *item)
     if (t >= b)
         return WEFT__STEAL_EMPTY;
     struct weft__deque_array *a = weft__load_acquire(&d->array); /* pairs: DEQUE-ARRAY */
-    /* Read before the claim: after it the owner may write the slot. relaxed: DEQUE-ITEM and DEQUE-ARRAY published it. */
+    /* Read before the claim: after it the owner may write the slot. relaxed: DEQUE-ITEM, DEQUE-ARRAY published it. */
     uintptr_t found = weft__load_relaxed(deque_slot(a, t));
     if (!weft__cas_seq_cst(&d->top, &t, t + 1)) /* pairs: DEQUE-LAST, DEQUE-FREE */
         return WEFT__STEAL_LOST;

@@ -92,5 +92,7 @@ void weft__fiber_timer_init(struct weft__fiber *f);
 
 /* The one thing only cancel.c needs: tell a started task's fiber that its chain has a mark. */
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list);
+/* A fiber that request left LOCKED for an entry of the list: the child has been told. */
+void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/inbox.c -- a list that any thread adds to and any thread may claim as a whole.
  *
- * A Treiber stack without pop: push swings the head by CAS, claim exchanges it for NULL and turns the chain round, so that
- * the claimer reads oldest first. Because nobody ever takes a single item, nobody follows `next` of an item that another
- * may own: there is no ABA and nothing to reclaim. Any searcher can take all of a busy worker's inbox in one exchange.
+ * A Treiber stack without pop: push swings the head by CAS, claim exchanges it for NULL and turns the chain round, so
+ * that the claimer reads oldest first. Because nobody ever takes a single item, nobody follows `next` of an item that
+ * another may own: there is no ABA and nothing to reclaim. Any searcher can take all of a busy worker's inbox in one
+ * exchange.
  *
  * Invariants
  *   1 An item belongs to its pusher until the CAS, then to the list, then to the one claimer; push does not touch it
@@ -15,11 +16,11 @@
  * Orders, and the labels in the code
  *   INBOX-ITEM  CAS in push -> exchange in claim: the item's content and link. Every change of the head is a
  *               read-modify-write, so the chain of releases reaches back to each pusher.
- *   INBOX-PARK  CAS in push, then the pusher's load of the sleepers' count; a sleeper's announcement, then its load of head in
- *               empty. All seq_cst: at least one of them sees the other.
+ *   INBOX-PARK  CAS in push, then the pusher's load of the sleepers' count; a sleeper's announcement, then its load of
+ *               head in empty. All seq_cst: at least one of them sees the other.
  *
- * Rejected: a linked queue (Vyukov's): one consumer only, and an item can hang between exchange and link while its pusher
- * is off the CPU, which a parking worker cannot tell from "empty". A ring: full some time. */
+ * Rejected: a linked queue (Vyukov's): one consumer only, and an item can hang between exchange and link while its
+ * pusher is off the CPU, which a parking worker cannot tell from "empty". A ring: full some time. */
 #include "executor/inbox.h"
 
 void weft__inbox_init(struct weft__inbox *b)

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/parker.c -- one thread sleeps, others wake it: ck_ec's event count over a private futex.
  *
- * The count is a 31-bit number and a flag, "somebody sleeps on it". wait sets the flag by CAS and asks the kernel to sleep
- * while the word is unchanged; post adds one and calls the kernel only when it found the flag. All of it happens on one
- * word, so it has one order: a post comes before the CAS, which then fails, or after it, and then sees the flag.
+ * The count is a 31-bit number and a flag, "somebody sleeps on it". wait sets the flag by CAS and asks the kernel to
+ * sleep while the word is unchanged; post adds one and calls the kernel only when it found the flag. All of it happens
+ * on one word, so it has one order: a post comes before the CAS, which then fails, or after it, and then sees the flag.
  *
  * Invariants
- *   1 A post that comes after the ticket was taken makes the wait for that ticket return (but for exactly 2^31 posts between
- *     ticket and wait).
+ *   1 A post that comes after the ticket was taken makes the wait for that ticket return (but for exactly 2^31 posts
+ *     between ticket and wait).
  *   2 Nobody waits, no system call: post clears the flag before it wakes, and a wait that timed out clears it too. (A
  *     post that comes between the timeout and that moment wakes nobody, once.)
  *   3 A sleeping thread sleeps: no wake-ups but a post, the deadline and signals.
  *
  * Threads: ticket and wait by the owner, post by anyone.
  *
- * What had to be bent in ck_ec. Its slow path spins 100 times and then sleeps in growing portions (2 ms, 16 ms, ... 1 s),
- * a safety net for its single-producer mode, where a plain increment can wipe out the flag. In multi-producer mode, the only
- * one here, increments are atomic and the net is not needed: the spin is set to its least (one pause), and our wait
- * operation sleeps to the caller's deadline, not to the portion's (ck hands us the caller's through `data`).
+ * What had to be bent in ck_ec. Its slow path spins 100 times and then sleeps in growing portions (2 ms, 16 ms, 128
+ * ms), a safety net for its single-producer mode, where a plain increment can wipe out the flag. In multi-producer
+ * mode, the only one here, increments are atomic and the net is not needed: the spin is set to its least (one pause),
+ * and our wait operation sleeps to the caller's deadline, not to the portion's (ck hands us the caller's through
+ * `data`).
  *
  * Thread sanitizer does not see ck's inline assembly: the annotations tell it what post orders before wait. */
 #include "executor/parker.h"

@@ -315,10 +315,9 @@ static void give_up(void *user, void *object)
     (void)user;
     if (state != WEFT__NEW && state != WEFT__STARTED)
         return;
-    t->rc = -EDEADLK;
     weft__task_set_retrieved(t);
-    weft__store_release(&t->word, WEFT__DONE); /* pairs: TASK-DONE */
-    weft__task_unref(t);
+    weft__task_finish(
+        t, -EDEADLK); /* tells threads in weft_block_on; wakes of fibers go to queues that nobody runs any more */
 }
 
 static struct weft_runtime *remains; /* runtimes that handles of tasks given up keep: reachable for leak checkers */
@@ -330,6 +329,9 @@ static void end(struct weft_runtime *rt)
     weft__blocking_stop(rt->blocking);
     if (rt->options.at_end != NULL)
         rt->options.at_end(rt->options.at_end_user, rt);
+    bool deadlocked = weft__load_acquire(&rt->deadlocked) != 0; /* pairs: ENDED */
+    if (deadlocked)
+        weft__slab_each(&rt->tasks, give_up, NULL);
     weft__store_seq_cst(&rt->closing, 1);          /* pairs: VISIT */
     while (weft__load_seq_cst(&rt->visitors) != 0) /* pairs: VISIT */
         sched_yield();
@@ -344,9 +346,6 @@ static void end(struct weft_runtime *rt)
     weft__fiber_destroy_all(rt);
     weft__stack_arena_destroy(&rt->arena);
     weft__slab_destroy(&rt->fibers);
-    bool deadlocked = weft__load_acquire(&rt->deadlocked) != 0; /* pairs: ENDED */
-    if (deadlocked)
-        weft__slab_each(&rt->tasks, give_up, NULL);
     weft__guard_lock(&rt->end_guard);
     rt->finished = true;
     uint64_t alive = 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/slab.c -- objects of one size in memory that stays of their type until the slab is destroyed.
  *
- * Chunks of 256 KiB from the kernel are handed out front to back, a few objects at a time, and never go back before destroy.
- * So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes and
- * task dumps rest on that. Free objects are kept in the threads' caches, last in first out; what a cache has too much goes
- * to the slab's shared list as one batch, and comes out of it as one batch: the guard is taken once for 128 frees.
+ * Chunks of 256 KiB from the kernel are handed out front to back, a few objects at a time, and never go back before
+ * destroy. So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes
+ * and task dumps rest on that. Free objects are kept in the threads' caches, last in first out; what a cache has too
+ * much goes to the slab's shared list as one batch, and comes out of it as one batch: the guard is taken once for 128
+ * frees.
  *
  *   shared -> head of batch --batch--> head of batch -> NULL       while free, the first 16 bytes of an object are
  *               | next                   | next                      next          of its batch or cache
@@ -13,17 +14,17 @@
  *              ...                      NULL                       (a batch without a second has one object)
  *
  * Invariants
- *   1 Every chunk but the newest is used up, and `used` of the newest grows only: [objects, objects + used) have been handed
- *     out, or lie zeroed (so not alive) in a cache. Only under the guard.
+ *   1 Every chunk but the newest is used up, and `used` of the newest grows only: [objects, objects + used) have been
+ *     handed out, or lie zeroed (so not alive) in a cache. Only under the guard.
  *   2 Beyond its first 16 bytes a free object is as its last user left it, a fresh one zero. get zeroes the 16 bytes.
  *   3 An object is in use, or in one cache, or in one batch.
  *
- * Threads: a cache belongs to one thread; calls with NULL as cache, and each, by anyone; init and destroy by one thread while
- * nobody else uses the slab. Lock rank: the guard is innermost, nothing is called under it but mmap.
+ * Threads: a cache belongs to one thread; calls with NULL as cache, and each, by anyone; init and destroy by one thread
+ * while nobody else uses the slab. Lock rank: the guard is innermost, nothing is called under it but mmap.
  *
- * Not done. No huge pages are asked for: a runtime with ten tasks would pay 2 MiB for each type; the kernel's setting decides.
- * No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No memory goes back to
- * the kernel while the slab lives: its high-water mark is the price of stable types. */
+ * Not done. No huge pages are asked for: a runtime with ten tasks would pay 2 MiB for each type; the kernel's setting
+ * decides. No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No
+ * memory goes back to the kernel while the slab lives: its high-water mark is the price of stable types. */
 #include "executor/slab.h"
 
 #include <string.h>

@@ -115,10 +115,15 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter);
 
 /* ---- cancellation: a request spreads over tasks without recursion ---- */
 
+struct weft__cancel_entry {
+    struct weft_task *task; /* referenced, if counted */
+    struct weft__fiber
+        *unlock; /* a CHILD: its parent, kept LOCKED so that the frame stays until the child has been told */
+};
 struct weft__cancel_list {
     size_t count, capacity;
-    struct weft_task **tasks; /* referenced (counted ones) */
-    struct weft_task *first[16];
+    struct weft__cancel_entry *entries;
+    struct weft__cancel_entry first[16];
 };
 void weft__cancel_list_init(struct weft__cancel_list *list);
 /* Count a request on t and, unless it has ended, mark it and put it on the list: true. The mark takes effect when the list

@@ -78,6 +78,8 @@ int weft_task_set_name(weft_task *t, const char *name)
 {
     if (t == NULL)
         return -ENOMEM;
+    if (name == NULL)
+        return -EINVAL;
     size_t n = strlen(name) + 1;
     struct name *fresh = malloc(sizeof *fresh + n);
     if (fresh == NULL)

@@ -2,8 +2,8 @@
 /* executor/timers.c -- deadlines: each worker has its own heap, under its own guard; any thread may use any of them.
  *
  * A 4-ary min-heap of {deadline, sequence, timer}. The keys lie in the heap, so that comparing touches no timer; four
- * children are 96 bytes; the timer knows its place, so that a cancel takes it out in O(log n) from anywhere. Most timers
- * are cancelled, not fired: they leave nothing behind.
+ * children are 96 bytes; the timer knows its place, so that a cancel takes it out in O(log n) from anywhere. Most
+ * timers are cancelled, not fired: they leave nothing behind.
  *
  * A timer's index is its state:
  *   IDLE     -> place    set, by its user, under the guard of the home it goes to
@@ -11,29 +11,31 @@
  *   place    -> IDLE     cancel, under the home's guard
  *   place    -> FIRING   fire, under the home's guard, which it holds until the callback has returned
  *   FIRING   -> IDLE     fire, after the callback; from here on the timer's memory is its user's again
- * So IDLE may be believed without a guard, which makes the usual cancel of a fired or never set timer one load; and who meets
- * FIRING takes the home's guard, which waits until that fire is over. A callback often wakes the very task that then cancels
- * or sets the timer again: it waits that moment.
+ * So IDLE may be believed without a guard, which makes the usual cancel of a fired or never set timer one load; and who
+ * meets FIRING takes the home's guard, which waits until that fire is over. A callback often wakes the very task that
+ * then cancels or sets the timer again: it waits that moment.
  *
  * Invariants
  *   1 heap[timer.index].timer == timer and timer.home is the heap, for each pending timer.
- *   2 home changes only in set, under the guard of the new home. So, under the guard of H: pending with home H means in H.
+ *   2 home changes only in set, under the guard of the new home. Under the guard of H, pending with home H means in H.
  *   3 earliest is heap[0].deadline or WEFT_FOREVER whenever the guard is free.
  *   4 Timers fire in order of (deadline, sequence); sequence counts the sets of this heap.
- *   5 A timer is set only by its user, one thread at a time, and not while it is pending. Before its memory goes, cancel.
+ *   5 A timer is set only by its user, one thread at a time, and not while it is pending. Before its memory goes,
+ *     cancel.
  *
- * Guards: one at a time. fire callbacks run under the guard: they must be short, must not suspend and must call nothing of this
- * file (on this heap: deadlock; on another: two threads firing crosswise).
+ * Guards: one at a time. fire callbacks run under the guard: they must be short, must not suspend and must call nothing
+ * of this file (on this heap: deadlock; on another: two threads firing crosswise).
  *
  * Orders, and the labels in the code
  *   TIMER-INDEX  release stores of index -> acquire load in cancel and set: who sees a place or FIRING sees a home at
  *                least as new; who sees IDLE after FIRING sees all that the callback did.
- *   TIMER-PARK   set stores earliest, then its caller looks whether the home's worker sleeps; the worker announces its sleep,
- *                then reads earliest (weft__timers_earliest) for how long. All seq_cst: at least one sees the other.
+ *   TIMER-PARK   set stores earliest, then its caller looks whether the home's worker sleeps; the worker announces its
+ *                sleep, then reads earliest (weft__timers_earliest) for how long. All seq_cst: at least one sees the
+ *                other.
  *
- * Rejected: a wheel (constant time, but rounds deadlines or cascades, and next-deadline, which each park needs, is a search);
- * one heap for all (its lock is everybody's); lazy cancel (a server that renews a timeout for each request grows a heap of dead ones).
- * The heap's memory grows by doubling and stays until destroy. */
+ * Rejected: a wheel (constant time, but rounds deadlines or cascades, and next-deadline, which each park needs, is a
+ * search); one heap for all (its lock is everybody's); lazy cancel (a server that renews a timeout for each request
+ * grows a heap of dead ones). The heap's memory grows by doubling and stays until destroy. */
 #include "executor/timers.h"
 
 #include <errno.h>
@@ -190,7 +192,7 @@ bool weft__timer_cancel(struct weft__timer *t)
     while (weft__load_acquire(&t->index) != WEFT__TIMER_IDLE) {   /* pairs: TIMER-INDEX */
         struct weft__timers *home = weft__load_relaxed(&t->home); /* relaxed: TIMER-INDEX made it visible */
         weft__guard_lock(&home->guard);
-        /* It may have fired meanwhile, and been set elsewhere: believe only what is true under this guard (invariant 2). */
+        /* It may have fired meanwhile, and been set elsewhere: believe what is true under this guard (invariant 2). */
         uint32_t at = weft__load_acquire(&t->index); /* pairs: TIMER-INDEX */
         /* relaxed: TIMER-INDEX; once it is this home it stays so while we hold the guard */
         bool here = at < TIMER_FIRING && weft__load_relaxed(&t->home) == home;

@@ -64,27 +64,33 @@ static bool gather_marks(struct weft__fiber *f)
     return (weft__load_acquire(&innermost->word) & WEFT__C) != 0; /* pairs: TASK-C */
 }
 
-/* The holder of a suspended (or about to suspend) fiber delivers a mark or passes it on. */
-static void deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list)
+/* The holder of a suspended (or about to suspend) fiber delivers a mark or passes it on. True: it was passed to a CHILD in this
+ * fiber's frame, and the entry on the list has taken over LOCKED. */
+static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, bool locked)
 {
     if (!gather_marks(f))
-        return;
+        return false;
     struct weft_task *innermost = f->task;
     weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C);          /* pairs: TASK-C */
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
-    if (kind->cancel != NULL && kind->cancel(f, f->wait_object, list))
-        return;
-    if (weft__wake(f, f->ticket, WEFT__CANCELLED))
-        return;
-    /* It has been woken otherwise: the request meets it when it resumes. */
-    weft__fetch_or_acq_rel(&innermost->word, WEFT__C);     /* pairs: TASK-C */
-    weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    size_t before = list->count;
+    if (kind->cancel != NULL && kind->cancel(f, f->wait_object, list)) {
+        bool child = list->count == before + 1 && !weft__task_counted(list->entries[before].task);
+        if (child && locked)
+            list->entries[before].unlock = f;
+        return child && locked;
+    }
+    if (!weft__wake(f, f->ticket, WEFT__CANCELLED)) {
+        /* It has been woken otherwise: the request meets it when it resumes. */
+        weft__fetch_or_acq_rel(&innermost->word, WEFT__C);     /* pairs: TASK-C */
+        weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    }
+    return false;
 }
 
-/* The holder of LOCKED works off requests, then unlocks. */
-static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
+/* The holder of LOCKED works off requests that came meanwhile, then unlocks (or leaves that to an entry of the list). */
+void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
 {
-    deliver_mark(f, list);
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
         bool again = (word & WEFT__FIBER_REQUEST) && (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;
@@ -96,9 +102,16 @@ static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *li
                 weft__make_ready(f->rt, weft__item_of_fiber(f));
             return;
         }
-        deliver_mark(f, list);
+        if (deliver_mark(f, list, true))
+            return;
         word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     }
+}
+
+static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
+{
+    if (!deliver_mark(f, list, true))
+        weft__fiber_unlock(f, list);
 }
 
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
@@ -176,7 +189,7 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
         struct weft__cancel_list list;
         weft__cancel_list_init(&list);
         weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-        deliver_mark(f, &list);
+        deliver_mark(f, &list, false); /* the fiber is here: nothing of its frame can go before the list has run */
         weft__cancel_run(&list);
     }
     if (deadline != WEFT_FOREVER) {

@@ -150,7 +150,7 @@ int weft_listen_with(const weft_listen_options *given, weft_listener **out, cons
         rc = open_socket(l, &list.item[i], &options);
     if (l->fd >= 0)
         rc = weft__registration_open(io, l->fd, &l->reg);
-    if (rc < 0) {
+    if (rc < 0 || l->reg == NULL) {
         weft__listener_free(l);
         return rc;
     }

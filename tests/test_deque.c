@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/test_deque.c -- the deque by roles: its owner alone, one thief, many thieves, growth under theft, the last item, and
- * that nobody starves. Items are numbers from 1; a tally for each counts how often it was taken: exactly once. */
+/* tests/test_deque.c -- the deque by roles: its owner alone, one thief, many thieves, growth under theft, the last
+ * item, and that nobody starves. Items are numbers from 1; a tally for each counts how often it was taken: exactly
+ * once. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -353,7 +354,8 @@ static void test_the_last_item_goes_to_one(void **state)
     game_play(&g, last_item_body, 4);
 }
 
-/* An owner that never stops keeps nobody from stealing: each thief ends after its share; the owner only when all have. */
+/* An owner that never stops keeps nobody from stealing: each thief ends after its share; the owner only when all
+ * have. */
 struct feast {
     struct weft__deque d;
     unsigned share;

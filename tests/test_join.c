@@ -237,6 +237,47 @@ static void test_cancel_tree(void **state)
     assert_tasks_ok();
 }
 
+/* Cancelling the root of a recursion over hundreds of stacks needs no deep stack of the canceller. */
+struct deep_sleep {
+    WEFT_FRAME;
+    int n;
+};
+static int deep_sleep(struct deep_sleep *f);
+WEFT_CORO(deep_sleep);
+static int deep_sleep(struct deep_sleep *f)
+{
+    if (f->n == 0)
+        return weft_sleep(WEFT_SEC(3600));
+    volatile char fill[4000];
+    fill[0] = 0;
+    struct deep_sleep below = {.n = f->n - 1};
+    weft_child child;
+    weft_fork(&child, deep_sleep, &below);
+    return weft_join(&child) + fill[0];
+}
+struct cancel_deep {
+    WEFT_FRAME;
+};
+static int cancel_deep(struct cancel_deep *f)
+{
+    (void)f;
+    weft_task *t = weft_create_task(deep_sleep, .n = 20000);
+    TASK_CHECK(weft_sleep(WEFT_MS(300)) == 0);
+    TASK_CHECK(weft_cancel(t));
+    TASK_CHECK(weft_await(t) == -ECANCELED);
+    weft_release(t);
+    return 0;
+}
+WEFT_CORO(cancel_deep);
+static void test_cancel_deep(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(
+            weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i], .slow_task = WEFT_FOREVER), cancel_deep), 0);
+    assert_tasks_ok();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_cancel_tree),
+        cmocka_unit_test(test_cancel_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,6 +76,44 @@ static void test_deadlock_is_reported(void **state)
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .clock = WEFT_CLOCK_VIRTUAL), never), -EDEADLK);
 }
 
+/* A thread that waits for a task of such a program is told, too. */
+static weft_task *stuck_task;
+static pthread_barrier_t stuck_barrier;
+static void *wait_for_stuck(void *unused)
+{
+    (void)unused;
+    pthread_barrier_wait(&stuck_barrier);
+    TASK_CHECK(weft_block_on(stuck_task, WEFT_FOREVER) == -EDEADLK);
+    return NULL;
+}
+struct stuck_main {
+    WEFT_FRAME;
+};
+static int stuck_main(struct stuck_main *f)
+{
+    (void)f;
+    stuck_task = weft_create_task(never);
+    pthread_barrier_wait(&stuck_barrier);
+    usleep(50000);
+    weft_event e = WEFT_EVENT_INIT;
+    return weft_event_wait(&e);
+}
+WEFT_CORO(stuck_main);
+static void test_threads_are_told_of_a_deadlock(void **state)
+{
+    (void)state;
+    for (unsigned w = 1; w <= 3; w++) {
+        pthread_t thread;
+        pthread_barrier_init(&stuck_barrier, NULL, 2);
+        assert_int_equal(pthread_create(&thread, NULL, wait_for_stuck, NULL), 0);
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .clock = WEFT_CLOCK_VIRTUAL), stuck_main), -EDEADLK);
+        pthread_join(thread, NULL);
+        weft_release(stuck_task);
+        pthread_barrier_destroy(&stuck_barrier);
+    }
+    assert_tasks_ok();
+}
+
 /* A11: one after the other, and side by side. */
 static void *run_in_thread(void *argument)
 {
@@ -451,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_nested_run_is_refused),
         cmocka_unit_test(test_deadlock_is_reported),
+        cmocka_unit_test(test_threads_are_told_of_a_deadlock),
         cmocka_unit_test(test_several_runtimes),
         cmocka_unit_test(test_foreign_threads),
         cmocka_unit_test(test_hold),

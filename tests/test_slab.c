@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/test_slab.c -- the slab: fresh, reused, through caches and without, enumerated, shared by threads, short of memory. */
+/* tests/test_slab.c -- the slab: fresh, reused, through caches and without, enumerated, shared by threads, short of
+ * memory. */
 #define _DEFAULT_SOURCE /* mincore */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/test_timers.c -- the timer heap in one thread: order, limits, a model, short memory. test_timers_race.c has the threads. */
+/* tests/test_timers.c -- the timer heap in one thread: order, limits, a model, short memory. test_timers_race.c has the
+ * threads. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/test_timers_race.c -- timers between threads: set, cancel and fire against each other, at random and at the moments
- * that matter. */
+/* tests/test_timers_race.c -- timers between threads: set, cancel and fire against each other, at random and at the
+ * moments that matter. */
 #define _DEFAULT_SOURCE /* usleep */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -121,7 +121,8 @@ static void test_cancel_and_set_wait_for_a_running_fire(void **state)
     assert_true(fired > 0);
 }
 
-/* One user sets a timer again and again, now here, now there; two others cancel it; two fire. Each setting ends once. */
+/* One user sets a timer again and again, now here, now there; two others cancel it; two fire. Each setting ends
+ * once. */
 struct duel {
     struct weft__timers homes[HOMES];
     struct weft__timer timer;
@@ -190,8 +191,9 @@ static void quiet_fire(struct weft__timer *timer)
     (void)timer;
 }
 
-/* The moments that chance seldom meets, made: a fire callback that goes on only when another thread sleeps on its heap's
- * guard (the guard word says so). A second is enough for that; a thread that does not come then has not waited. */
+/* The moments that chance seldom meets, made: a fire callback that goes on only when another thread sleeps on its
+ * heap's guard (the guard word says so). A second is enough for that; a thread that does not come then has not
+ * waited. */
 struct moment {
     struct weft__timers homes[2];
     struct weft__timer first, second, far;

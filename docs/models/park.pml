@@ -84,6 +84,13 @@ bit asleep;
 bit posted[WORKERS];    /* the event count moved since the ticket was taken */
 bit reactor_posted;
 
+/* Without ticks nobody takes the lone item of a stuck worker: documented, and not looked at then. */
+#ifdef REACTOR
+#define STUCK_ALLOWED (stuck_left > 0)
+#else
+#define STUCK_ALLOWED (stuck_left > 0 && queue[_pid] == 0)
+#endif
+
 /* the world */
 byte queue[WORKERS], injector = START;
 byte events;            /* ready, not collected */
@@ -274,7 +281,7 @@ turn:
         collector = FREE;
         break
 #endif
-    :: atomic { stuck_left > 0 && !stuck[WORKERS - 1 - _pid] -> stuck_left--; stuck[_pid] = 1 };
+    :: atomic { STUCK_ALLOWED && !stuck[WORKERS - 1 - _pid] -> stuck_left--; stuck[_pid] = 1 };
         atomic { left == 1 && coming == 0 -> stuck[_pid] = 0 };
         break
     :: break
@@ -400,7 +407,11 @@ again:
         :: true ->
             asleep = 1;
 #ifndef NO_ASLEEP_RECHECK
+#ifndef NO_LEADER_CARE
             led = collector < WORKERS;
+#else
+            led = 1;
+#endif
             if
             :: led && ALL_PARKED -> reactor_posted
             :: else
@@ -426,7 +437,11 @@ ticking:
         :: else
         fi;
         collector = FREE
+#ifdef LIVE
+    :: else
+#else
     :: true /* somebody collected since the last tick */
+#endif
     fi;
     if
     :: atomic { stuck[0] && timer[0] -> timer[0] = 0; injector++ }; NOTIFY(FOREIGN)
@@ -448,7 +463,9 @@ ticking:
 }
 #endif
 
-#ifndef LIVE
+#ifdef LIVE
+ltl progress { <>(left == 0 && coming == 0) }
+#else
 active proctype monitor()
 {
     timeout;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/support/threads.h -- for tests of what threads share: run a body in several threads that start together, sizes that
- * fit the tool the test runs under, and a process that is short of memory.
+/* tests/support/threads.h -- for tests of what threads share: run a body in several threads that start together, sizes
+ * that fit the tool the test runs under, and a process that is short of memory.
  * cmocka's assertions belong in the main thread: a body records, the test asserts after threads_run has returned. */
 #ifndef WEFT_TESTS_SUPPORT_THREADS_H
 #define WEFT_TESTS_SUPPORT_THREADS_H
@@ -78,8 +78,8 @@ static inline bool threads_cannot_starve(void)
     return THREADS_SANITIZED || RUNNING_ON_VALGRIND;
 }
 
-/* Runs body in a child process that may map `extra` bytes more than the parent has now; returns the child's exit status: what
- * body returned, or -1 if it died. */
+/* Runs body in a child process that may map `extra` bytes more than the parent has now; returns the child's exit
+ * status: what body returned, or -1 if it died. */
 static inline int threads_run_starved(size_t extra, int (*body)(void))
 {
     pid_t child = fork();
