@@ -187,6 +187,8 @@ static int gather_look(struct weft__fiber *f, weft_task *const tasks[], size_t n
         if (!is_done(t)) {
             if (is_own(f, t))
                 return -EDEADLK;
+            if (t->rt != weft__fiber_runtime(f))
+                return -EXDEV;
             all = 0;
         } else if (outcome(t) < 0 && *verdict == 0) {
             *verdict = outcome(t);
@@ -332,6 +334,8 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
         return 0;
     if (is_own(f, t))
         return -EDEADLK;
+    if (t->rt != weft__fiber_runtime(f))
+        return -EXDEV; /* as weft_await */
     struct watched result = watch(f, &t, 1, UNTIL_ALL, kind, WEFT_FOREVER);
     return result.how == 0 ? -ENOMEM : result.how == WEFT__CANCELLED ? -ECANCELED : 0;
 }

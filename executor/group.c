@@ -256,6 +256,7 @@ int weft_group_begin(weft_group *group)
     g->errors = g->few;
     g->error_capacity = FEW_ERRORS;
     g->owner = weft__fiber_task(f);
+    weft__task_scope_opened(g->owner);
     g->fiber = f;
     return 0;
 }
@@ -329,6 +330,7 @@ int weft_group_join(weft_group *group, int rc)
     } else if (cancelled) {
         rc = -ECANCELED;
     }
+    weft__task_scope_closed(g->owner);
     size_t total = copy_errors(g, g->collect.out, g->collect.n);
     if (g->collect.count != NULL)
         *g->collect.count = total;

@@ -117,6 +117,7 @@ static int begin(struct weft__fiber *f, weft_timeout *limit, weft_ns deadline)
         return rc;
     }
     limit->scope_ = s;
+    weft__task_scope_opened(s->owner);
     return 0;
 }
 
@@ -143,6 +144,7 @@ int weft_timeout_end(weft_timeout *limit, int rc)
         scope_take_back(s);
     else if (asked && weft__uncancel(s->owner) <= s->before && rc == -ECANCELED)
         rc = -ETIMEDOUT;
+    weft__task_scope_closed(s->owner);
     free(s);
     return rc;
 }

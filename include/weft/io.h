@@ -130,7 +130,8 @@ WEFT_API WEFT_NODISCARD int weft_resolve(const char *address, char *buf, size_t 
 
 /* ---- signals ---- */
 
-/* Wait for one of the signals; returns its number, or -ECANCELED, -EINVAL. From the first call on a signal is delivered to
+/* (A task's thread blocks signals: send oneself one with kill(getpid(), ...), not with raise.)
+ * Wait for one of the signals; returns its number, or -ECANCELED, -EINVAL. From the first call on a signal is delivered to
  * waiting tasks instead of its former action, and stays so until the runtime ends; one that comes while nobody waits is
  * kept for the next wait. Several tasks may wait for the same signal: each gets it. asyncio: add_signal_handler. */
 WEFT_API WEFT_NODISCARD int weft_signal_wait(const int signals[], size_t n);
