@@ -72,3 +72,8 @@ const char *weft_version(void)
 {
     return WEFT_VERSION_STRING;
 }
+
+int *weft__errno_location(void)
+{
+    return __errno_location();
+}

@@ -3,6 +3,7 @@
 #ifndef WEFT_EXECUTOR_BASE_H
 #define WEFT_EXECUTOR_BASE_H
 
+#include <errno.h>
 #include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,12 @@
 #define weft__unlikely(x) __builtin_expect(!!(x), 0)
 #define WEFT__COLD __attribute__((noinline, cold))
 #define WEFT__NOINLINE __attribute__((noinline))
+
+/* glibc declares the address of errno constant, so compilers ask for it once in a function, also one that another was inlined
+ * into and that suspends between two reads: the second would be of another thread's errno. This function they must call. */
+int *weft__errno_location(void);
+#undef errno
+#define errno (*weft__errno_location())
 
 /* CLOCK_MONOTONIC in nanoseconds, whatever clock the runtime has. */
 weft_ns weft__monotonic(void);

@@ -49,8 +49,9 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     weft__store_release(&t->fiber, f);              /* pairs: TASK-FIBER, the canceller's acquire load */
     int rc = call_entry(coro, t->frame);
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
-        weft__misuse(coro->name, "the coroutine returned with a time limit or a group still open: each weft_timeout_begin "
-                                 "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
+        weft__misuse(coro->name,
+                     "the coroutine returned with a time limit or a group still open: each weft_timeout_begin "
+                     "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
     f->task = t->below;
     weft__store_relaxed(&f->worker->running, outer); /* relaxed: a hint for reports */
     return rc;

@@ -205,6 +205,39 @@ static void test_many_posters_one_sleeper(void **state)
     assert_int_equal(weft__load_relaxed(&s.work), POSTERS * s.each);
 }
 
+/* ---- a late poster: it has added its one, and clears the flag only when the owner already waits again ---- */
+
+struct late {
+    struct weft__parker p;
+    unsigned waits, early;
+    _Atomic(bool) over;
+};
+
+static void late_body(void *shared, unsigned index)
+{
+    struct late *l = shared;
+    if (index == 0) {
+        for (unsigned i = 0; i < l->waits; i++)
+            l->early += weft__parker_wait(&l->p, 0, now() + WEFT_US(5));
+        weft__store_release(&l->over, true);
+        return;
+    }
+    while (!weft__load_acquire(&l->over)) {
+        ck_pr_and_32(&l->p.count.counter, INT32_MAX); /* the second half of a post */
+        for (int i = 0; i < 20; i++)
+            weft__cpu_relax();
+    }
+}
+
+static void test_a_late_poster_does_not_feign_a_post(void **state)
+{
+    (void)state;
+    struct late l = {.waits = threads_scale(10000)};
+    weft__parker_init(&l.p);
+    threads_run(2, late_body, &l);
+    assert_int_equal(l.early, 0);
+}
+
 /* ---- asleep is asleep ---- */
 
 struct nap {
@@ -271,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_ping_pong_loses_no_wake),
         cmocka_unit_test(test_post_happens_before_the_end_of_wait),
         cmocka_unit_test(test_many_posters_one_sleeper),
+        cmocka_unit_test(test_a_late_poster_does_not_feign_a_post),
         cmocka_unit_test(test_a_parked_thread_does_not_stir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
