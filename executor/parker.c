@@ -12,13 +12,15 @@
  *     post that comes between the timeout and that moment wakes nobody, once.)
  *   3 A sleeping thread sleeps: no wake-ups but a post, the deadline and signals.
  *
- * Threads: ticket and wait by the owner, post by anyone.
+ * Threads: ticket and wait by the owner, post by anyone. A post may still touch the count when the owner has already
+ * seen it: the parker's memory must outlive every post, not only the wait.
  *
  * What had to be bent in ck_ec. Its slow path spins 100 times and then sleeps in growing portions (2 ms, 16 ms, 128
  * ms), a safety net for its single-producer mode, where a plain increment can wipe out the flag. In multi-producer
  * mode, the only one here, increments are atomic and the net is not needed: the spin is set to its least (one pause),
  * and our wait operation sleeps to the caller's deadline, not to the portion's (ck hands us the caller's through
- * `data`).
+ * `data`). And ck says "changed" when only the flag did: a poster that was held up between its increment and its
+ * clearing of the flag may clear it in the owner's next wait. So wait looks at the number itself, and waits again.
  *
  * Thread sanitizer does not see ck's inline assembly: the annotations tell it what post orders before wait. */
 #include "executor/parker.h"
@@ -94,13 +96,14 @@ bool weft__parker_wait(struct weft__parker *p, uint32_t ticket, weft_ns deadline
     weft_ns instant = deadline > 0 ? deadline : 0;
     struct timespec until = {.tv_sec = instant / 1000000000, .tv_nsec = instant % 1000000000};
     struct timespec *limit = deadline == WEFT_FOREVER ? NULL : &until;
-    bool posted = ck_ec32_wait_pred(&p->count, &parker_mode, ticket, NULL, limit, limit) == 0;
-    if (!posted) {
-        /* The flag is left from the sleep. Only the owner sets it, so it may clear it: invariant 2. */
-        if (ck_ec32_has_waiters(&p->count))
-            ck_pr_and_32(&p->count.counter, ~PARKER_FLAG);
-        posted = ck_ec32_value(&p->count) != ticket;
+    bool posted = false, expired = false;
+    while (!posted && !expired) {
+        expired = ck_ec32_wait_pred(&p->count, &parker_mode, ticket, NULL, limit, limit) != 0;
+        posted = ck_ec32_value(&p->count) != ticket; /* ck's "changed" may be the flag alone: see the head */
     }
+    /* The flag is left from the sleep. Only the owner sets it, so it may clear it: invariant 2. */
+    if (!posted && ck_ec32_has_waiters(&p->count))
+        ck_pr_and_32(&p->count.counter, ~PARKER_FLAG);
     PARKER_ACQUIRE(p);
     return posted;
 }
