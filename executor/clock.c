@@ -36,8 +36,8 @@ weft_ns weft_now(void)
 static bool nothing_runs(struct weft_runtime *rt)
 {
     uint64_t helpers = weft__blocking_state(rt->blocking);
-    return (uint32_t)helpers == 0 && weft__load_seq_cst(&rt->idle.parked) == rt->worker_count && /* pairs: PARK */
-           !weft__work_visible(rt, true) && weft__blocking_state(rt->blocking) == helpers;
+    return (uint32_t)helpers == 0 && weft__all_parked(rt) && !weft__work_visible(rt, true) &&
+           weft__blocking_state(rt->blocking) == helpers;
 }
 
 static bool advance(struct weft_runtime *rt)

@@ -15,7 +15,10 @@
  * Either the leader sees the post, or the waker sees it in the token and kicks it out of collect.
  *
  * What the reactor thread promises is in tick.c. It sleeps without ticks only when all workers are parked and one of them
- * leads (label ASLEEP): it sets asleep, then looks again; who leaves park looks at asleep and wakes it.
+ * leads (label ASLEEP): it sets asleep, then looks again; who leaves park looks at asleep and wakes it. "All are parked" is read
+ * from the bits: the count is lowered a step later, by the waker, when the worker may have looked at asleep already.
+ *
+ * All of this is modelled in docs/models/park.pml, with what happens when one step is left out.
  *
  * At most one woken worker is searching (more only by a race, which is harmless): while one is, nobody wakes another; when it
  * finds work it wakes the next one if there is more.
@@ -65,11 +68,11 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
 {
     if (!sleeps(rt, worker))
         return false;
-    weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
-    if (!take_bit(rt, worker)) {
-        weft__fetch_sub_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+    /* First the bit, then the count: a searcher that is counted and does not exist would let a submitter leave its wake to
+     * nobody. (The woken worker may take its count back before it is added: then it is below 0 for a moment.) */
+    if (!take_bit(rt, worker))
         return false;
-    }
+    weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
     wake(rt, worker);
     return true;
 }
@@ -77,7 +80,7 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
 {
     struct weft__idle *idle = &rt->idle;
-    if (weft__load_seq_cst(&idle->parked) == 0 || weft__load_seq_cst(&idle->searching) != 0) /* pairs: PARK */
+    if (weft__load_seq_cst(&idle->parked) == 0 || weft__load_seq_cst(&idle->searching) > 0) /* pairs: PARK */
         return;
     /* The nearest sleeper; one that leads the collecting only if there is no other. */
     int32_t leader = weft__load_seq_cst(&idle->collector); /* pairs: LEADER */
@@ -135,6 +138,17 @@ bool weft__work_visible(struct weft_runtime *rt, bool lone)
             return true;
     }
     return false;
+}
+
+bool weft__all_parked(struct weft_runtime *rt)
+{
+    for (unsigned i = 0; i < rt->worker_count; i += 64) {
+        unsigned n = rt->worker_count - i;
+        uint64_t all = n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+        if (weft__load_seq_cst(&rt->idle.bits[i >> 6]) != all) /* pairs: ASLEEP */
+            return false;
+    }
+    return true;
 }
 
 /* ---- collecting -------------------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ enum { WEFT__COLLECTOR_FREE = -1, WEFT__COLLECTOR_REACTOR = -2 };
 
 struct weft__idle {
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) parked;   /* bits set in `bits`, or about to be */
-    _Atomic(uint32_t) searching;                         /* woken workers that have not found work yet */
+    _Atomic(int32_t) searching;                          /* woken workers that have not found work yet */
     _Atomic(int32_t) collector;                          /* the token: who may be in driver->collect */
     _Atomic(uint32_t) asleep;                            /* the reactor thread sleeps without a tick */
     _Atomic(uint64_t) collects;                          /* grows with each collect, by anyone */
@@ -34,6 +34,8 @@ void weft__park(struct weft__worker *w);
 void weft__search_ended(struct weft__worker *w);
 /* Collect without waiting if nobody else does and I/O is waited for. True: something was made ready. */
 bool weft__try_collect(struct weft_runtime *rt, int32_t who);
+/* Does every worker sleep, with nobody on the way to wake one? */
+bool weft__all_parked(struct weft_runtime *rt);
 /* Is there ready work that another worker could take? `lone`: does a single item in a worker's queue count? */
 bool weft__work_visible(struct weft_runtime *rt, bool lone);
 

@@ -139,17 +139,12 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     return late;
 }
 
-static bool all_parked(struct weft_runtime *rt)
-{
-    return weft__load_seq_cst(&rt->idle.parked) == rt->worker_count; /* pairs: ASLEEP */
-}
-
 static void sleep_until_work(struct weft_runtime *rt, uint32_t ticket)
 {
     struct weft__idle *idle = &rt->idle;
     weft__store_seq_cst(&idle->asleep, 1);                                      /* pairs: ASLEEP */
     bool led = rt->driver == NULL || weft__load_seq_cst(&idle->collector) >= 0; /* pairs: ASLEEP */
-    if (all_parked(rt) && led && weft__load_seq_cst(&rt->stopping) == 0)        /* pairs: STOPPING */
+    if (weft__all_parked(rt) && led && weft__load_seq_cst(&rt->stopping) == 0)  /* pairs: STOPPING */
         weft__parker_wait(&idle->reactor, ticket, WEFT_FOREVER);
     weft__store_seq_cst(&idle->asleep, 0); /* pairs: ASLEEP */
 }
@@ -169,7 +164,7 @@ void *weft__reactor_main(void *runtime)
     while (weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
         uint32_t ticket = weft__parker_ticket(&idle->reactor);
         uint64_t running = activity(rt);
-        if (all_parked(rt)) {
+        if (weft__all_parked(rt)) {
             bool led =
                 rt->driver == NULL || weft__load_seq_cst(&idle->collector) != WEFT__COLLECTOR_FREE; /* pairs: LEADER */
             if (!led)

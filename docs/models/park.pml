@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* park.pml -- a model of how workers sleep and are woken (executor/idle.c, executor/tick.c), for spin.
  *
- * Two workers, the reactor thread, a foreign thread that submits tasks, and the kernel with one epoll instance. Every access
- * to shared memory is a step of its own; memory is sequentially consistent, as all operations of idle.c that matter are. What
- * is left out: how queues work inside (a number each), stopping, the virtual clock, distances.
+ * One or two workers, the reactor thread, foreign threads that submit tasks, and the kernel with one epoll instance. Each
+ * access to shared memory is a step of its own; memory is sequentially consistent, as the seq_cst operations of idle.c
+ * are among themselves. Left out: how queues work inside (each is a number), stopping, the virtual clock, distances.
  *
- *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all), arm its worker's timer
- *             (TIMERS), get stuck (STUCK) until everything else has been done, and end. The foreign thread submits SUBMITS;
- *             EVENTS arrive at descriptors, at any time. A timer is due whenever it likes.
- *   checked   whenever nothing can go on any more (monitor): every task was run, all workers sleep, one of them in the kernel's
- *             epoll_wait, nobody is counted as searching, and the reactor thread sleeps without ticks.
- *             Since a stuck task ends only when all the others have been run, one that nobody rescues shows as a failure, too.
+ *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all),
+ *             arm its worker's timer (TIMERS), collect events (LOOKS), get stuck (STUCK) until everything else has been
+ *             done, and end. Each of FOREIGNS threads submits SUBMITS; EVENTS arrive at descriptors, at any time. A
+ *             timer is due whenever it likes.
+ *   checked   when nothing can go on any more (monitor): every task was run, all workers sleep, one of them in
+ *             epoll_wait, nobody is counted as searching, and the reactor thread sleeps without ticks. A stuck task ends
+ *             only when all others have been run: one that nobody rescues shows, too.
  *   ticks     a tick that would find nothing to do is left out, so that a system at rest is at rest in the model. Without
- *             REACTOR the workers must do it all alone (and nothing may be stuck): no wake is ever left to the tick.
- *   progress  with LIVE: an endless run that never finishes the work is searched for (never claim below).
+ *             REACTOR the workers must do all alone: no wake is left to the tick but the documented ones (a lone item of
+ *             a stuck worker, events while a worker is stuck and nobody leads).
+ *   progress  with LIVE (without REACTOR): every run ends with all work done, if each thread gets its turn. With the
+ *             reactor thread this cannot be said in a model without time: a tick that comes each time just when a worker
+ *             parks would keep it awake for ever; ticks are 10 ms apart, parking takes a microsecond.
+ *   COARSE    what follows each other inside one thread is one step, but for the foreign thread's: the reactor's
+ *             configurations would be too large otherwise.
  *
- * Mutations, each of which must be found: see tests/model/run_park.sh.
+ * tests/model/run_park.sh runs configurations that must pass, and mutations each of which must be found.
  *
- * Found by this model, and why the code is as it is:
- *   PHANTOM   A waker that counts the sleeper as searching before it has its bit, and takes that back when the bit was gone,
- *             shows a searcher where there is none. Who submits in that moment leaves the wake to it; nobody comes. So: first the
- *             bit, then the count (which may be below 0 for a moment: only > 0 means that somebody searches).
- *   NOBODY_TELLS  parked is lowered by the waker, after it took the bit. A worker that was leaving anyway (an event, a timer) has
- *             then looked at `asleep` too early: the reactor thread may still count it as parked and go to sleep for good
- *             beside a running worker. So: who lowers parked looks at asleep. */
+ * What the model found, and what the code does about it:
+ *   PHANTOM       A waker that counts the sleeper as searching before it has taken its bit, and takes that back when the
+ *                 bit was gone, shows a searcher where there is none. If the sleeper, which left by itself (an event),
+ *                 parks again meanwhile, and then somebody submits, the wake is left to that searcher: the task lies
+ *                 there with everybody asleep. So: first the bit, then the count; it may then be below 0 for a moment
+ *                 (the woken worker was quicker), and only > 0 means that somebody searches.
+ *   COUNT_PARKED  The count of parked workers is lowered after the bit was taken. A worker that left by itself in
+ *                 between has looked at `asleep` already, and the reactor thread still counts it as parked: it goes to
+ *                 sleep for good beside a running worker. So: "all are parked" is read from the bits. The count is only
+ *                 good for "nobody is". */
 #ifndef WORKERS
 #define WORKERS 2
 #endif
@@ -383,7 +392,7 @@ active proctype kernel()
 #ifdef REACTOR
 /* Has a tick anything to do? Or may the thread go to sleep? */
 #define WORK_FOR_TICK                                                                                                  \
-    ((events > 0 && collector == FREE) || (parked != 0 && injector + queue[0] + queue[1] > 0) ||                        \
+    ((events > 0 && collector == FREE) || (parked != 0 && injector + queue[0] + queue[WORKERS - 1] > 0) ||                        \
      STUCK_TIMER(0) || STUCK_TIMER(WORKERS - 1) || ALL_PARKED)
 #define STUCK_TIMER(i) (stuck[i] && timer[i])
 
@@ -422,7 +431,7 @@ again:
             asleep = 0;
             led = 0;
             goto again
-        :: WORK_FOR_TICK && injector + queue[0] + queue[1] + events > 0 /* something ran a moment ago: one more tick */
+        :: WORK_FOR_TICK && injector + queue[0] + queue[WORKERS - 1] + events > 0 /* something ran a moment ago: one more tick */
         fi
     :: else
     fi;

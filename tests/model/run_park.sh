@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# run_park.sh: lets spin search all interleavings of docs/models/park.pml. First the protocol as it is, in several small
+# worlds: no run may go wrong. Then the same with one thing done wrong: spin must find a run that does. One line each;
+# exit 0 when all came out as they must, 77 without spin or a C compiler. WEFT_LONG=1 adds the large worlds (minutes).
+set -euo pipefail
+cc=${CC:-cc}
+for tool in spin "$cc"; do
+    command -v "$tool" >/dev/null || {
+        echo "$tool is not here"
+        exit 77
+    }
+done
+model=$(cd "$(dirname "$0")/../../docs/models" && pwd)/park.pml
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+passed=0 failed=0
+
+# search PROPERTY DEPTH DEFINES...: prints "clean", "found" (a run that goes wrong) or what hindered it
+search() {
+    local property=$1 depth=$2 build=() run=()
+    shift 2
+    if [ "$property" = live ]; then
+        build=(-DNFAIR=3) run=(-a -f) # weak fairness
+        set -- "$@" -DLIVE
+    else
+        build=(-DSAFETY) run=(-E) # the monitor looks at the end states
+    fi
+    rm -f pan pan.* ./*.trail
+    spin -a "$@" "$model" >spin.out 2>&1 || {
+        tail -n 3 spin.out
+        return
+    }
+    "$cc" "${optimize:--O1}" -w -DVECTORSZ=256 -DCOLLAPSE -DMEMLIM="${WEFT_MODEL_MB:-2000}" "${build[@]}" pan.c -o pan
+    ./pan "${run[@]}" -m"$depth" >pan.out 2>&1 || true
+    if grep -Eq 'invalid array index|out of memory|aborted|VECTORSZ' pan.out; then
+        grep -E 'invalid array index|out of memory|aborted|VECTORSZ' pan.out | head -n 1
+    elif grep -Eq 'errors: [1-9]' pan.out; then
+        echo found
+    elif grep -q 'max search depth too small' pan.out; then
+        echo 'too deep'
+    elif grep -q 'errors: 0' pan.out; then
+        echo clean
+    else
+        echo 'no result'
+    fi
+}
+
+check() {
+    local wanted=$1 name=$2 result
+    shift 2
+    result=$(search "$@")
+    if [ "$result" = "$wanted" ]; then
+        passed=$((passed + 1))
+        echo "ok      $name: $result"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $name: $result where '$wanted' is right"
+    fi
+}
+
+good() { check clean "$@"; }
+mutant() { optimize=${optimize:--O0} check found "$@"; } # found soon: most of the time is the compiler's
+
+one='-DWORKERS=1 -DSTART=0 -DSPAWNS=0'
+two='-DSTART=0 -DSPAWNS=0'
+reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
+
+# shellcheck disable=SC2086 # the lists of definitions are lists
+{
+    good 'one worker, two submitters, an event' safe 100000 $one -DFOREIGNS=2
+    good 'two workers, submitter, event, spawns' safe 100000 -DSTART=0 -DSPAWNS=1
+    good 'two workers, event, two spawns' safe 100000 -DSPAWNS=2 -DSUBMITS=0
+    good 'two submits to a worker that gets stuck' safe 100000 $two -DSUBMITS=2 -DEVENTS=0 -DSTUCK=1
+    good 'timer, submit, busy workers collect' safe 100000 $two -DTIMERS=1 -DLOOKS
+    good 'reactor: two events, a worker gets stuck' safe 100000 $reactor $two -DEVENTS=2
+    good 'reactor: event, spawns, a worker gets stuck' safe 100000 $reactor -DLOOKS
+    good 'reactor: timer of a worker that gets stuck' safe 100000 $reactor -DEVENTS=0 -DTIMERS=1
+    good 'reactor: submit' safe 100000 -DREACTOR -DCOARSE $two -DEVENTS=0
+    good 'progress: one worker, two submitters, an event' live 100000 $one -DFOREIGNS=2
+    good 'progress: two workers, submit, event' live 100000 $two
+    if [ "${WEFT_LONG:-0}" != 0 ]; then
+        export WEFT_MODEL_MB=6000
+        good 'long: reactor, submit, event, a worker gets stuck' safe 200000 -DREACTOR -DCOARSE $two -DSTUCK=1
+        good 'long: reactor in fine steps' safe 200000 -DREACTOR -DSPAWNS=0 -DSUBMITS=0 -DSTUCK=1
+    fi
+
+    mutant 'no second look after the bit' safe 1000 $one -DEVENTS=0 -DNO_RESCAN
+    mutant 'the second look before the bit' safe 1000 $one -DEVENTS=0 -DLOOK_FIRST
+    mutant 'the leader looks for wakes before it has the token' safe 1000 $one -DEVENTS=0 -DCHECK_BEFORE_TOKEN
+    mutant 'the leader is not kicked' safe 1000 $one -DEVENTS=0 -DNO_KICK
+    mutant 'a woken worker is not counted as searching' safe 1000 $two -DSUBMITS=2 -DEVENTS=0 -DUNPAID
+    mutant 'searching is counted before the bit is taken' safe 1000 $one -DFOREIGNS=2 -DPHANTOM
+    mutant 'no look around when a search ends' safe 1000 $two -DSUBMITS=2 -DEVENTS=0 -DSTUCK=1 -DNO_LAST_LOOK
+    mutant 'the reactor does not look again after asleep' safe 10000 $reactor $two -DEVENTS=2 -DNO_ASLEEP_RECHECK
+    mutant 'who leaves does not look at asleep' safe 10000 $reactor $two -DEVENTS=2 -DNO_ASLEEP_LOOK
+    mutant 'the reactor sleeps while nobody leads' safe 10000 $reactor $two -DEVENTS=2 -DNO_LEADER_CARE
+    optimize=-O1 mutant 'parked workers are counted, not looked at' safe 130 -DREACTOR -DCOARSE $two -DSTUCK=1 -DCOUNT_PARKED
+}
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
