@@ -10,9 +10,9 @@
  * One thread at a time is the collector and may call driver->collect. Who parks and finds the token free becomes the leader
  * and sleeps in collect instead of on its own event count, so that an event wakes the one who will run it. Waking a leader
  * (label LEADER):
- *     waker:  1 post its event count                           leader: 1 token = me (seq_cst)
- *             2 read the token; if it is that worker: kick             2 event count moved since the ticket? do not sleep
- * Either the leader sees the post, or the waker sees it in the token and kicks it out of collect.
+ *     waker:  1 take its bit (seq_cst), post its event count   leader: 1 token = me (seq_cst)
+ *             2 read the token; if it is that worker: kick             2 own bit taken? do not sleep
+ * Either the leader sees the bit gone, or the waker sees it in the token and kicks it out of collect.
  *
  * What the reactor thread promises is in tick.c. It sleeps without ticks only when all workers are parked and one of them
  * leads (label ASLEEP): it sets asleep, then looks again; who leaves park looks at asleep and wakes it. "All are parked" is read
@@ -101,7 +101,7 @@ void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
             }
         }
     }
-    if (leader >= 0)
+    if (leader >= 0 && (w == NULL || leader != (int32_t)w->index)) /* a leader that shares out its batch is awake */
         wake_searcher(rt, (unsigned)leader);
 }
 
@@ -221,7 +221,7 @@ void weft__park(struct weft__worker *w)
     weft_ns now = weft__monotonic();
     weft__fiber_cache_trim(w, now);
     if (rt->driver != NULL && take_token(rt, (int32_t)w->index)) {
-        if (weft__parker_ticket(&w->parker) == ticket) {
+        if (sleeps(rt, w->index)) { /* nobody has taken the wake */
             weft_ns timeout = WEFT_FOREVER;
             if (deadline != WEFT_FOREVER)
                 timeout = deadline > now ? deadline - now : 0;
