@@ -3,7 +3,7 @@
  *
  * An awaited, unstarted task may run right on its awaiter's stack, as a plain call, because the awaiter can only go on after
  * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
- * conditions (may_inline): default order; both have the same stack class and enough stack is left; no request is pending for
+ * conditions (weft_await): default order; its stack class is not larger and enough stack is left for its guarantee; no request is pending for
  * the awaiter's chain; not more than INLINE_LIMIT in a row without a turn of the scheduler, so that timers, I/O and others get
  * theirs; and the claim succeeded.
  *
@@ -238,7 +238,7 @@ static int sleep_until(struct weft__fiber *f, weft_ns instant)
 
 int weft_sleep_until(weft_ns instant)
 {
-    struct weft__fiber *f = weft__fiber_require("weft_sleep");
+    struct weft__fiber *f = weft__fiber_require("weft_sleep_until");
     return instant <= weft__runtime_now(f->rt) ? weft__yield(f) : sleep_until(f, instant);
 }
 

@@ -82,7 +82,7 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.slow_tasks = READ(rt->slow_tasks);
         m.late_wakes = READ(rt->late_wakes);
         m.helper_threads = weft__blocking_threads(rt->blocking);
-        m.stack_faults_new = READ(rt->arena.mapped);
+        m.stacks_mapped = READ(rt->arena.mapped);
         uint64_t cached = 0;
         weft__guard_lock(&rt->fiber_guard);
         for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)

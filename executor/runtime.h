@@ -32,7 +32,7 @@ struct weft_runtime {
     _Atomic(uint64_t) ids;
     _Atomic(int64_t) virtual_now;
     uint32_t virtual_guard;
-    _Atomic(uint64_t) injected, wakes, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
+    _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
     /* ---- the end ---- */
     _Atomic(uint32_t) stopping;   /* workers leave their loop (pairs: STOPPING) */

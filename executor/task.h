@@ -44,7 +44,7 @@ struct weft__waiter {
 
 #define WEFT__INLINE_FRAME 56
 
-enum { WEFT__TASK_HIDDEN = 1, WEFT__TASK_ROOT = 2, WEFT__TASK_HEAP_FRAME = 4, WEFT__TASK_RETRIEVED = 8 };
+enum { WEFT__TASK_HIDDEN = 1, WEFT__TASK_HEAP_FRAME = 2, WEFT__TASK_RETRIEVED = 4 };
 
 struct weft_task {
     struct weft__link link; /* in an inbox; first, with kind: see weft__ready_kind */

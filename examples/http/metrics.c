@@ -42,7 +42,7 @@ static const struct series {
     COUNTER(late_wakes, WHOLE, "Ready tasks found waiting beside a sleeping worker."),
     GAUGE(stacks_live, WHOLE, "Stacks in use."),
     GAUGE(stacks_cached, WHOLE, "Stacks kept warm."),
-    COUNTER(stack_faults_new, WHOLE, "Stacks mapped."),
+    COUNTER(stacks_mapped, WHOLE, "Stacks mapped."),
     GAUGE(helper_threads, WHOLE, "Threads for blocking functions."),
 };
 

@@ -30,8 +30,8 @@ typedef struct weft_metrics {
     uint64_t reactor_ticks; /* times the reactor thread looked after the workers */
     uint64_t slow_tasks;    /* steps longer than the option slow_task */
     uint64_t late_wakes;    /* ready tasks the reactor's tick found waiting beside a parked worker */
-    uint64_t stacks_live, stacks_cached, stack_faults_new; /* stacks in use; kept warm; mapped in all */
-    uint64_t helper_threads;                               /* of weft_to_thread, now */
+    uint64_t stacks_live, stacks_cached, stacks_mapped; /* stacks in use; kept warm; mapped in all */
+    uint64_t helper_threads;                            /* of weft_to_thread, now */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
