@@ -176,7 +176,7 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
     if (o->seed == 0)
         o->seed = (uint64_t)weft__monotonic();
     rt->fifo = o->order == WEFT_ORDER_FIFO;
-    rt->inlining = !rt->fifo && o->no_inline == 0;
+    rt->inlining = !rt->fifo && o->inlining != WEFT_INLINING_NEVER;
     rt->is_virtual = o->clock == WEFT_CLOCK_VIRTUAL;
     rt->stack_class = weft__stack_class(o->stack_size != 0 ? o->stack_size : WEFT__STACK_DEFAULT);
     return 0;

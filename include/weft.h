@@ -5,7 +5,10 @@
 
 #include <weft/attr.h>
 #include <weft/base.h>
+#include <weft/callback.h>
+#include <weft/context.h>
 #include <weft/coroutine.h>
+#include <weft/future.h>
 #include <weft/gather.h>
 #include <weft/io.h>
 #include <weft/join.h>
@@ -13,6 +16,7 @@
 #include <weft/queue.h>
 #include <weft/run.h>
 #include <weft/scope.h>
+#include <weft/strand.h>
 #include <weft/sync.h>
 #include <weft/task.h>
 #include <weft/thread.h>

@@ -155,7 +155,7 @@ int stress_run_with(struct round *r, const weft_options *base, int (*body)(void 
     if (o.workers == 0)
         o.workers = r->workers;
     o.pin = rng_chance(&r->rng, 30) ? (unsigned)WEFT_PIN_NONE : o.pin;
-    o.no_inline = rng_chance(&r->rng, 20);
+    o.inlining = rng_chance(&r->rng, 20) ? (unsigned)WEFT_INLINING_NEVER : (unsigned)WEFT_INLINING_AUTO;
     o.order = rng_chance(&r->rng, 10) ? (unsigned)WEFT_ORDER_FIFO : (unsigned)WEFT_ORDER_DEFAULT;
     o.seed = rng_next(&r->rng) | 1;
     o.slow_task = WEFT_FOREVER;

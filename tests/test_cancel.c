@@ -19,7 +19,7 @@ static const unsigned worker_counts[] = {1, 2, 3, 8};
             weft_run_with(WEFT_OPTIONS(.workers = 1, .order = WEFT_ORDER_FIFO, .clock = WEFT_CLOCK_VIRTUAL), fn), 0);  \
         for (size_t i_ = 0; i_ < 4; i_++) {                                                                            \
             for (unsigned inline_ = 0; inline_ < 2; inline_++)                                                         \
-                assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i_], .no_inline = inline_,        \
+                assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i_], .inlining = inline_,         \
                                                             .clock = WEFT_CLOCK_VIRTUAL),                              \
                                                fn),                                                                    \
                                  0);                                                                                   \

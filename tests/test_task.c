@@ -91,7 +91,8 @@ static void test_create_and_await(void **state)
     {
         assert_int_equal(
             weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), create_many, .n = 1000, .pause = WEFT_US(50)), 0);
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .no_inline = 1), create_many, .n = 1000),
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .inlining = WEFT_INLINING_NEVER),
+                                       create_many, .n = 1000),
                          0);
     }
     assert_tasks_ok();

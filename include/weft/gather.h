@@ -3,7 +3,7 @@
 #ifndef WEFT_GATHER_H
 #define WEFT_GATHER_H
 
-#include <weft/task.h>
+#include <weft/future.h>
 
 #ifdef __cplusplus
 #include <initializer_list>
@@ -60,6 +60,36 @@ WEFT_API int weft_wait_for(weft_task *t, weft_ns timeout);
 /* Await a task without passing one's own cancellation on: -ECANCELED when the caller is cancelled, and the task runs on.
  * asyncio: await shield(task). */
 WEFT_API int weft_shield(weft_task *t);
+
+/* ---- the same as futures: started now, awaited (gathered, shielded, cancelled ...) later or elsewhere ---------------- */
+
+/* A future of all the tasks: awaiting it gives what weft_gather_n (or with `return_exceptions` weft_gather_settled_n, except that
+ * it returns 0) would. Cancelling it cancels every unfinished task and ends it when they have ended; false when all have ended already.
+ * n may be 0: ended at once. One handle, to be released; it keeps the tasks. NULL: memory is short. Inside a task or callback.
+ * asyncio: gather without await. */
+WEFT_API WEFT_NODISCARD weft_future *weft_gather_future(weft_task *const tasks[], size_t n, bool return_exceptions);
+/* A future of t that can be cancelled without touching t. t itself, with one handle more, when it has ended. asyncio: shield. */
+WEFT_API WEFT_NODISCARD weft_future *weft_shield_future(weft_task *t);
+
+/* ---- one after the other, as they end ---------------------------------------------------------------------------- */
+
+/*     weft_as_completed it;
+ *     rc = weft_as_completed_begin(&it, tasks, n, WEFT_SEC(5));
+ *     while ((rc = weft_as_completed_next(&it, &t)) > 0)
+ *         use(t);
+ *     weft_as_completed_end(&it);
+ * Each task comes once, in the order in which they end (those that had ended before come first, in the order given); one given twice
+ * comes once. Nothing is cancelled, neither by the time limit nor by leaving early. asyncio: as_completed. */
+typedef struct weft_as_completed {
+    void *state_;
+} weft_as_completed;
+/* `timeout` from now limits the whole iteration (WEFT_FOREVER: no limit). 0 or -ENOMEM (then next gives that too). Only inside a task. */
+WEFT_API int weft_as_completed_begin(weft_as_completed *it, weft_task *const tasks[], size_t n, weft_ns timeout);
+/* Wait for the next one: 1 and *out (borrowed, ended; NULL for a NULL task), 0 when all have come, -ETIMEDOUT, -ECANCELED when the caller was
+ * cancelled (the iteration may go on). */
+WEFT_API WEFT_NODISCARD int weft_as_completed_next(weft_as_completed *it, weft_task **out);
+/* On every way out, once. Never suspends. */
+WEFT_API void weft_as_completed_end(weft_as_completed *it);
 
 WEFT_END_DECLS
 

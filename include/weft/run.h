@@ -30,24 +30,62 @@ enum weft_clock {
                             passes in a moment; with one worker, the same way each time */
 };
 
+/* When an awaited, unstarted task runs at once on its awaiter's stack. */
+enum weft_inlining {
+    WEFT_INLINING_AUTO = 0, /* where it is safe, with a bound so that other ready work gets its turn */
+    WEFT_INLINING_NEVER,
+    WEFT_INLINING_ALWAYS, /* without the bound: for tests */
+};
+
+/* Who decides what runs next. */
+enum weft_sched {
+    WEFT_SCHED_DEFAULT = 0, /* the workers */
+    WEFT_SCHED_SEEDED, /* the option `seed`: one thread does the work of all, on the virtual clock, and draws every choice that
+                               workers would make (which ready task is next, when a wake lands, whether a task is overtaken at a call
+                               that could have suspended) from the seed. The same seed gives the same run: weft_schedule_hash */
+};
+
+/* What nobody was there to be told: see the option exception_handler. */
+enum weft_exception_kind {
+    WEFT_NEVER_RETRIEVED = 1, /* a task or future failed, and was released without anybody asking for its outcome */
+    WEFT_CALLBACK_FAILED,     /* a callback (weft/callback.h) returned an error */
+    WEFT_SHUTDOWN_FAILED,     /* a task that was cancelled at the end of the run answered with an error */
+};
+typedef struct weft_exception {
+    size_t size;
+    enum weft_exception_kind kind;
+    int error;              /* negative */
+    struct weft_task *task; /* borrowed for the call: its frame and name may be read; NULL when there is none */
+    const char *name;       /* the task's name */
+    const char *function;   /* of the coroutine or callback */
+} weft_exception;
+
 /* What a runtime is told at its start. A field left zero means the default named beside it. */
 typedef struct weft_options {
-    size_t size;          /* set by WEFT_OPTIONS: the library reads no byte beyond it */
-    unsigned workers;     /* worker threads; 0: one per CPU that this process may use (affinity mask, cpuset and
+    size_t size;       /* set by WEFT_OPTIONS: the library reads no byte beyond it */
+    unsigned workers;  /* worker threads; 0: one per CPU that this process may use (affinity mask, cpuset and
                              cgroup CPU quota, whichever is least). At most WEFT_MAX_WORKERS */
-    unsigned pin;         /* enum weft_pin */
-    unsigned order;       /* enum weft_order */
-    unsigned clock;       /* enum weft_clock */
-    unsigned no_inline;   /* 1: never run an awaited, unstarted task on its awaiter's stack */
+    unsigned pin;      /* enum weft_pin */
+    unsigned order;    /* enum weft_order */
+    unsigned clock;    /* enum weft_clock */
+    unsigned inlining; /* enum weft_inlining */
+    unsigned sched;    /* enum weft_sched */
+    unsigned
+        debug; /* 1: check more and report more: steps longer than slow_task on any clock, calls of the wrong thread,
+                             where a task that fails or is stuck was created. asyncio: debug mode */
     unsigned max_threads; /* most helper threads for weft_to_thread; 0: 64 */
     size_t stack_size;    /* bytes of stack guaranteed to each task; 0: 32 KiB. At most WEFT_MAX_STACK */
     weft_ns slow_task;    /* report a task that runs longer than this without suspending (it blocks its worker);
                              0: 100 ms, WEFT_FOREVER: never. Not on the virtual clock */
-    uint64_t seed;        /* of the choice of victims; 0: from the kernel */
+    uint64_t seed;        /* of the choice of victims, and of every choice with WEFT_SCHED_SEEDED; 0: from the kernel */
     /* Receives one line per report: a step that is long, an error nobody asked for, a pin that was refused. NULL: to stderr.
      * Called from any thread of the runtime; must not call weft. */
     void (*report)(void *user, const char *line);
     void *report_user;
+    /* Receives errors that nobody asked for, instead of `report`. Called from any thread of the runtime; may call weft functions that
+     * never suspend. A failure in it can't reach the runtime. asyncio: set_exception_handler. */
+    void (*exception_handler)(void *user, const weft_exception *e);
+    void *exception_user;
     /* Called in the thread that called weft_run, once all workers have stopped, with the runtime's final account
      * (weft/metrics.h may be used on it). NULL: not called. */
     void (*at_end)(void *user, weft_runtime *rt);
@@ -87,6 +125,35 @@ typedef struct weft_options {
 #define weft__RUN(options, fn, ...) weft_run_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
 /* The frame is copied; after the run the main task's frame, results included, is copied back to `frame`. */
 WEFT_API int weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size);
+
+/* Several runs on one runtime:
+ *     weft_runner *r;
+ *     rc = weft_runner_open(&r, NULL);
+ *     rc = weft_runner_run(r, fetch, .url = a);      // as weft_run, but what it leaves running goes on in the background
+ *     rc = weft_runner_run(r, fetch, .url = b);
+ *     rc = weft_runner_close(r);                     // now leftovers are cancelled and waited for
+ * Context variables set by one main coroutine are seen by the next. One thread at a time uses a runner; not a task (-EBUSY).
+ * asyncio: Runner. */
+typedef struct weft_runner weft_runner;
+/* Start a runtime. 0 and *out, or what kept it from starting (see weft_run). options may be NULL. */
+WEFT_API WEFT_NODISCARD int weft_runner_open(weft_runner **out, const weft_options *options);
+/* Run one coroutine as a main task to its end and return what it returned. -EBUSY: called from a task, or a run is under way; -ESHUTDOWN:
+ * after close; -EDEADLK: virtual clock, nothing can go on (the runner can only be closed then). asyncio: Runner.run. */
+#define weft_runner_run(runner, ...) weft__RUNNER_RUN(runner, __VA_ARGS__, )
+#define weft__RUNNER_RUN(runner, fn, ...) weft_runner_run_((runner), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
+WEFT_API int weft_runner_run_(weft_runner *runner, weft_frame *frame, size_t frame_size);
+/* The runtime, to submit to (weft/thread.h). Borrowed; valid until close. */
+WEFT_API weft_runtime *weft_runner_runtime(weft_runner *runner);
+/* Cancel what is left, wait for it, stop, free the runner. 0; NULL is allowed. asyncio: Runner.close. */
+WEFT_API int weft_runner_close(weft_runner *runner);
+
+/* A hash of every choice a WEFT_SCHED_SEEDED runtime has made so far: equal for equal programs and seeds. 0 otherwise. Any thread; final in
+ * at_end. */
+WEFT_API uint64_t weft_schedule_hash(const weft_runtime *rt);
+
+/* Hand an error to the caller's runtime's exception handler, as the runtime does. Inside a task or callback. asyncio:
+ * call_exception_handler. */
+WEFT_API void weft_call_exception_handler(const weft_exception *e);
 
 /* The runtime the calling task (or weft_to_thread function) belongs to; NULL outside. Borrowed. asyncio:
  * get_running_loop(). */

@@ -30,12 +30,18 @@
 WEFT_BEGIN_DECLS
 
 typedef struct weft_task weft_task;
+typedef struct weft_context weft_context; /* weft/context.h */
+typedef struct weft_strand weft_strand;   /* weft/strand.h */
 
 /* How a task may differ from the default; a zero field means the default. */
 typedef struct weft_task_options {
     size_t size;       /* set by WEFT_TASK_OPTIONS */
     const char *name;  /* copied; NULL: "Task-N" */
     size_t stack_size; /* bytes guaranteed; 0: the runtime's stack_size; at most WEFT_MAX_STACK */
+    bool eager; /* the body runs inside the call that creates the task, up to its first suspension; if it ends there,
+                          the task is done on return. asyncio: eager_start */
+    weft_context *context; /* run in exactly this context (kept by the task); NULL: a copy of the creator's */
+    weft_strand *strand;   /* the task's strand (kept by the task); NULL: none */
 } weft_task_options;
 #ifdef __cplusplus
 #define WEFT_TASK_OPTIONS(...)                                                                                         \
@@ -85,6 +91,15 @@ WEFT_API int weft_sleep_until(weft_ns instant);
  * undelivered ends cancelled; one not yet started ends cancelled without running. Any thread. Never suspends, never
  * blocks. asyncio: Task.cancel. */
 WEFT_API bool weft_cancel(weft_task *t);
+/* The same with a message for the one who is cancelled: a text that stays valid for as long as anybody may ask for it (a
+ * literal, normally). asyncio: cancel(msg). */
+WEFT_API bool weft_cancel_with(weft_task *t, const char *message);
+/* The message of the cancellation that the calling task met last, be it its own or that of a task it awaited; NULL without one.
+ * Of several requests before delivery, the first that reached what the task waits for counts. The first awaiter of a cancelled
+ * task is handed its message, later ones get none. asyncio: CancelledError.args. */
+WEFT_API const char *weft_cancel_message(void);
+/* Replace it: a task that now returns -ECANCELED ends with this message (NULL: none). asyncio: raise CancelledError(msg). */
+WEFT_API void weft_set_cancel_message(const char *message);
 /* The number of requests made and not taken back. Any thread. asyncio: Task.cancelling. */
 WEFT_API unsigned weft_cancelling(const weft_task *t);
 /* Take one request back, for code that handled a cancellation by itself; returns the number left. At zero a request not
