@@ -4,7 +4,7 @@
  * An awaited, unstarted task may run right on its awaiter's stack, as a plain call, because the awaiter can only go on after
  * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
  * conditions (weft_await): default order; its stack class is not larger and enough stack is left for its guarantee; no request is pending for
- * the awaiter's chain; not more than INLINE_LIMIT in a row without a turn of the scheduler, so that timers, I/O and others get
+ * the awaiter's chain; not more than the runtime's inline_limit in a row without a turn of the scheduler, so that timers, I/O and others get
  * theirs; and the claim succeeded.
  *
  * Structured children (weft_fork, weft_join) live in the parent's frame. The right to run one belongs to whoever takes its
@@ -17,8 +17,6 @@
 #include <string.h>
 
 #include "executor/runtime.h"
-
-#define INLINE_LIMIT 64
 
 /* ---- waiting for a task ------------------------------------------------------------------------------------------ */
 
@@ -38,6 +36,22 @@ static void awaited_ended(struct weft__waiter *waiter, struct weft_task *t)
     (void)t;
     weft__store_release(&a->fired, 1); /* pairs: AWAIT-FIRED; the node is not touched after this */
     weft__wake(f, ticket, WEFT__WOKEN);
+}
+
+/* What the awaiter gets of an ended task; the message of a cancellation comes along. */
+static inline int outcome(struct weft__fiber *f, struct weft_task *t)
+{
+    int rc = weft__task_rc(t);
+    if (weft__unlikely(rc == -ECANCELED))
+        weft__task_met(f->task, weft__task_counted(t) ? weft__task_take_message(t) : NULL);
+    return rc;
+}
+
+static inline int take_outcome(struct weft__fiber *f, struct weft_task *t)
+{
+    if (weft__task_rc(t) < 0)
+        weft__task_set_retrieved(t);
+    return outcome(f, t);
 }
 
 int weft__await_suspended(struct weft__fiber *f, struct weft_task *t)
@@ -63,7 +77,7 @@ int weft__await_suspended(struct weft__fiber *f, struct weft_task *t)
         }
         return -ECANCELED;
     }
-    return weft__task_rc(t);
+    return outcome(f, t);
 }
 
 static bool in_chain(struct weft__fiber *f, const struct weft_task *t)
@@ -78,6 +92,12 @@ static bool in_chain(struct weft__fiber *f, const struct weft_task *t)
 static inline bool stack_fits(struct weft__fiber *f, uint32_t stack_class)
 {
     return stack_class <= f->stack.size_class && weft__fiber_stack_left(f) >= WEFT__STACK_SLOT / 2 << stack_class;
+}
+
+/* On a strand's fiber only tasks of that strand run, and the other way round. */
+static inline bool same_strand(const struct weft__fiber *f, struct weft_task *t)
+{
+    return f->strand == weft__task_strand(t);
 }
 
 static inline bool no_request(struct weft__fiber *f)
@@ -102,25 +122,29 @@ int weft_await(weft_task *t)
         return -ENOMEM;
     uint64_t state = weft__task_state(t);
     if (state == WEFT__DONE)
-        return weft__task_take_rc(t);
-    if (weft__unlikely(in_chain(f, t)))
-        return -EDEADLK;
+        return take_outcome(f, t);
+    if (weft__unlikely(in_chain(f, t))) {
+        int rc = f->rt->fifo ? weft__yield(f) : 0;
+        return rc < 0 ? rc : -EDEADLK;
+    }
     struct weft_runtime *rt = f->rt;
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
-    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && t->rt == rt && f->inlined < INLINE_LIMIT &&
-        stack_fits(f, t->stack_class) && no_request(f)) {
+    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < rt->inline_limit &&
+        stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t)) {
         /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */
         bool entry = weft__deque_pop_newest_if(&f->worker->ready, weft__item_of_task(t));
         int claimed = weft__task_claim(t);
         if (claimed != 0) {
             weft__fetch_add_relaxed(&t->refs,
                                     entry ? 1 : 2); /* relaxed: held already; one for the run, one to read rc by */
-            if (claimed < 0)
+            if (claimed < 0) {
+                weft__task_met_unstarted(t);
                 weft__task_finish(t, -ECANCELED);
-            else
+            } else {
                 run_inline(f, t);
-            int rc = weft__task_take_rc(t);
+            }
+            int rc = take_outcome(f, t);
             weft__task_unref(t);
             return rc;
         }
@@ -209,8 +233,12 @@ weft_task *weft_create_task_(const weft_task_options *options, const weft_frame 
 {
     struct weft__fiber *f = weft__fiber_require("weft_create_task");
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
-    if (t != NULL)
-        weft__task_schedule(t);
+    if (weft__likely(t != NULL)) {
+        if (weft__unlikely(options != NULL) && WEFT__TASK_HAS(options, eager) && options->eager)
+            weft__task_start_eagerly(f, t);
+        else
+            weft__task_schedule(t);
+    }
     return t;
 }
 

@@ -27,6 +27,7 @@
 #include <time.h>
 #include <weft/thread.h>
 
+#include "executor/context_vars.h"
 #include "executor/runtime.h"
 
 #define IDLE_SECONDS 10
@@ -96,8 +97,11 @@ static void run_job(struct weft__blocking *b, struct weft_task *t)
 {
     int rc = -ECANCELED;
     int claimed = weft__task_claim(t);
-    if (claimed > 0)
+    if (claimed > 0) {
+        weft__context_enter_thread(&t->context);
         rc = t->frame->coro->entry(t->frame);
+        weft__context_enter_thread(NULL);
+    }
     now_available(b);
     if (claimed != 0)
         weft__task_finish_race(t, rc);

@@ -7,6 +7,9 @@
  *            handed up the chain to the innermost task and ends its wait, or goes on to what that wait is for, which puts
  *            further tasks on the list.
  *   THREAD   ends at once; the helper thread's result will be dropped.
+ *   FUTURE   a plain one ends at once; one that stands for others (gather) passes the request on to them.
+ *   CALLBACK nothing more: whoever claims it sees C.
+ * The list carries the request's message: it stays with a task that is marked, and arrives with the wait that it ends.
  * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
  * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
  *
@@ -24,6 +27,7 @@
 
 void weft__cancel_list_init(struct weft__cancel_list *list)
 {
+    list->message = NULL;
     list->count = 0;
     list->capacity = sizeof list->first / sizeof list->first[0];
     list->entries = list->first;
@@ -49,10 +53,19 @@ static bool append(struct weft__cancel_list *list, struct weft_task *t)
 
 static void deliver(struct weft_task *t, struct weft__cancel_list *list)
 {
-    if (t->kind == WEFT__KIND_THREAD) {
-        weft__task_finish_race(t, -ECANCELED);
+    if (weft__unlikely(t->kind == WEFT__KIND_THREAD || t->kind == WEFT__KIND_FUTURE)) {
+        if (t->kind == WEFT__KIND_THREAD) {
+            weft__task_finish_race(t, -ECANCELED);
+        } else if (t->future == NULL) {
+            weft__task_met(t, list->message);
+            weft__future_finish(t, -ECANCELED, NULL, true);
+        } else {
+            t->future->cancel(t, list);
+        }
         return;
     }
+    if (weft__unlikely(t->kind == WEFT__KIND_CALLBACK))
+        return; /* it never waits: the mark is all */
     if (weft__task_state(t) != WEFT__STARTED)
         return;
     /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
@@ -68,13 +81,47 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
     weft__fiber_request(f, list);
 }
 
-bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
+/* The mark's message, before the mark: it is no matter if another request's takes its place. */
+static void leave_message(struct weft_task *t, const char *message)
+{
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    if (weft__likely(x == NULL && message == NULL))
+        return;
+    if (x != NULL || (x = weft__task_extra(t)) != NULL)
+        weft__store_release(&x->asked, message); /* pairs: TASK-C */
+}
+
+bool weft__cancel_accepted(struct weft_task *t, unsigned depth)
+{
+    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+    if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
+        return false;
+    return t->kind != WEFT__KIND_FUTURE || t->future == NULL ? !(t->kind == WEFT__KIND_FUTURE && (word & WEFT__C))
+                                                             : t->future->accept(t, depth);
+}
+
+/* A FUTURE is not a task with requests to count: it takes one that ends it, or passes each on. */
+static bool mark_future(struct weft_task *f, struct weft__cancel_list *list)
+{
+    if (f->future != NULL)
+        return f->future->accept(f, 0);
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: TASK-DONE */
+    (void)list;
+    do {
+        if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__C))
+            return false;
+    } while (!weft__cas_acq_rel(&f->word, &word, word | WEFT__C)); /* pairs: TASK-C */
+    return true;
+}
+
+static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
 {
     uint64_t word = weft__load_acquire(&t->word);         /* pairs: TASK-DONE */
     if (weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
     if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
         return false;
+    leave_message(t, list->message);
     /* Counted before it is marked: an uncancel at the same time sees the count, or its clearing comes before the mark. */
     weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
     for (;;) {
@@ -83,8 +130,14 @@ bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
             return false;
         }
         if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
-            break;
+            return true;
     }
+}
+
+bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
+{
+    if (weft__unlikely(t->kind == WEFT__KIND_FUTURE) ? !mark_future(t, list) : !mark_task(t, list))
+        return false;
     bool counted = weft__task_counted(t);
     if (counted && !weft__task_try_ref(t))
         return true; /* it ended and was released meanwhile */
@@ -92,6 +145,7 @@ bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
         /* No memory for the list: here and now, one level deeper. */
         struct weft__cancel_list more;
         weft__cancel_list_init(&more);
+        more.message = list->message;
         deliver(t, &more);
         weft__cancel_run(&more);
         if (counted)
@@ -152,17 +206,31 @@ unsigned weft__uncancel(struct weft_task *t)
 
 bool weft_cancel(weft_task *t)
 {
+    return weft_cancel_with(t, NULL);
+}
+
+bool weft_cancel_with(weft_task *t, const char *message)
+{
     if (t == NULL)
         return false;
+    if (weft__task_state(t) == WEFT__DONE) {
+        weft__task_set_retrieved(t); /* asyncio's own rule: who cancels a failed task has dealt with it */
+        return false;
+    }
     struct weft__worker *w = weft__worker_self();
-    bool foreign = w == NULL || w->rt != t->rt;
+    bool foreign = w == NULL || w->rt != t->rt, taken;
     if (foreign && !weft__runtime_enter(t->rt))
         return false; /* its runtime has ended, and so has it */
-    struct weft__cancel_list list;
-    weft__cancel_list_init(&list);
-    bool taken = weft__cancel_mark(t, &list);
-    if (taken)
-        weft__cancel_run(&list);
+    if (weft__unlikely(t->kind == WEFT__KIND_CALLBACK)) {
+        taken = weft__callback_cancel(t);
+    } else {
+        struct weft__cancel_list list;
+        weft__cancel_list_init(&list);
+        list.message = message;
+        taken = weft__cancel_mark(t, &list);
+        if (taken)
+            weft__cancel_run(&list);
+    }
     if (foreign)
         weft__runtime_leave(t->rt);
     return taken;

@@ -28,5 +28,7 @@ void weft__metrics_collected(struct weft_runtime *rt, unsigned events);
 
 /* weft_run's body: io/run.c calls it with the epoll driver; tests of the executor alone with NULL. */
 int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size, const struct weft__driver *driver);
+/* weft_runner_open's body. */
+int weft__runner_open(weft_runner **out, const weft_options *options, const struct weft__driver *driver);
 
 #endif

@@ -62,6 +62,14 @@ static void put_after(struct weft__worker *w, void *fiber)
     weft__fiber_put(w, fiber);
 }
 
+/* The fiber is to start the task when it is switched to. */
+static inline void prepare(struct weft__fiber *f, struct weft_task *t)
+{
+    f->first = t;
+    f->strand = weft__task_strand(t);
+    weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
+}
+
 /* Switch from `from` (a fiber's context or the idle loop's) to the item, or to the idle loop for 0. */
 static void switch_to(struct weft__worker *w, struct weft__context *from, uintptr_t item)
 {
@@ -72,10 +80,10 @@ static void switch_to(struct weft__worker *w, struct weft__context *from, uintpt
         struct weft_task *t = (struct weft_task *)item;
         next = weft__fiber_get(w, weft__task_counted(t) ? t->stack_class : w->rt->stack_class);
         if (weft__unlikely(next == NULL)) {
+            weft__strand_pass(w->rt, weft__task_strand(t));
             weft__task_finish(t, -ENOMEM);
         } else {
-            next->first = t;
-            weft__store_release(&t->fiber, next); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
+            prepare(next, t);
         }
     }
     weft__count(&w->steps, 1);
@@ -104,14 +112,62 @@ void weft__worker_enter(struct weft__worker *w, uintptr_t item)
     weft__worker_after(w);
 }
 
+/* Who runs when this fiber leaves the CPU: whoever started its task eagerly, else the worker's next. */
+static inline uintptr_t next_after(struct weft__fiber *f, struct weft__worker *w)
+{
+    struct weft__fiber *back = f->return_to;
+    if (weft__likely(back == NULL))
+        return weft__worker_pick(w);
+    f->return_to = NULL;
+    return weft__item_of_fiber(back);
+}
+
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)
 {
     struct weft__worker *w = f->worker;
-    uintptr_t item = weft__worker_pick(w);
+    if (weft__unlikely(f->strand != NULL))
+        weft__strand_pass(w->rt, f->strand);
+    uintptr_t item = next_after(f, w);
+    if (weft__unlikely(item == weft__item_of_fiber(f)))
+        return; /* only of weft__fiber_round_end: the round was over */
     w->after = after;
     w->after_argument = argument;
     switch_to(w, &f->context, item);
     weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+}
+
+void weft__fiber_round_end(struct weft__fiber *f)
+{
+    f->rt->at_round_end = f;
+    weft__fiber_switch_away(f, NULL, NULL);
+}
+
+void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
+{
+    struct weft__worker *w = f->worker;
+    struct weft__fiber *next = weft__task_strand(t) == NULL ? weft__fiber_get(w, t->stack_class) : NULL;
+    if (next == NULL) {
+        weft__task_schedule(t); /* a strand has turns to wait for; and without memory somebody else may have a stack */
+        return;
+    }
+    int claimed = weft__task_claim(t);
+    if (weft__unlikely(claimed <= 0)) { /* only somebody who enumerates the tasks can know it */
+        weft__fiber_put(w, next);
+        if (claimed < 0)
+            weft__task_finish(t, -ECANCELED);
+        else
+            weft__task_unref(t);
+        return;
+    }
+    prepare(next, t);
+    next->return_to = f;
+    next->worker = w;
+    next->inlined = 0;
+    w->current = next;
+    weft__count(&w->steps, 1);
+    weft__count(&w->counters.switches, 1);
+    weft__context_switch(&f->context, &next->context);
+    weft__worker_after(f->worker);
 }
 
 static void fiber_main(void *fiber)
@@ -124,13 +180,18 @@ static void fiber_main(void *fiber)
         f->budget = 64;
         int rc = weft__fiber_run(f, t);
         WEFT__ASSERT(f->task == NULL);
+        if (weft__unlikely(f->strand != NULL))
+            weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
+        f->strand = NULL;
+        if (weft__unlikely(rc < 0 && t->kind == WEFT__KIND_CALLBACK))
+            weft__callback_failed(t, rc);
         weft__task_finish(t, rc);
         struct weft__worker *w = f->worker;
-        uintptr_t item = weft__worker_pick(w);
+        uintptr_t item = next_after(f, w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {
-                f->first = t;
+                prepare(f, t);
                 f->inlined = 0;
                 weft__count(&w->steps, 1);
                 continue;
@@ -314,7 +375,8 @@ void weft__fiber_describe(void *fiber, char *buf, size_t size)
     size_t digits = 0;
     const char *name = NULL;
     if (t != NULL) {
-        name = weft__load_relaxed(&t->name); /* relaxed: a report from a dying process */
+        struct weft__task_extra *x = weft__load_relaxed(&t->extra); /* relaxed: a report from a dying process */
+        name = x != NULL ? weft__load_relaxed(&x->name) : NULL;     /* relaxed: as before */
         for (uint64_t id = t->id; digits == 0 || id != 0; id /= 10)
             number[digits++] = (char)('0' + id % 10);
     }

@@ -58,8 +58,10 @@ struct weft__fiber {
     struct weft_runtime *rt;
     uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
     uint32_t budget;
-    struct weft_task *first; /* to start when switched to */
-    union {                  /* a fiber waits for one thing at a time */
+    struct weft_task *first;       /* to start when switched to */
+    struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU */
+    struct weft_strand *strand;    /* of its outermost task */
+    union {                        /* a fiber waits for one thing at a time */
         struct weft__await await;
         struct weft__wait_node node;
     };
@@ -82,6 +84,8 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t);
 /* Leave the CPU to the next ready work of the worker, or to its idle loop; `after(worker, argument)` runs there, when this
  * fiber's context has been saved. Returns when somebody resumes the fiber, maybe on another worker. */
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument);
+/* order=fifo: let the rest of this round run. */
+void weft__fiber_round_end(struct weft__fiber *f);
 /* Bytes of stack below the caller's frame. */
 static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
 {

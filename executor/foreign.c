@@ -47,15 +47,28 @@ struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt)
     return rt->blocking;
 }
 
-weft_task *weft_submit_(weft_runtime *rt, const weft_frame *frame)
+bool weft__submission_begin(struct weft_runtime *rt)
 {
-    struct weft_task *t = NULL;
     weft__fetch_add_seq_cst(&rt->submitters, 1);                                   /* pairs: SHUT */
     if (weft__load_seq_cst(&rt->shut) == 0 && weft__load_seq_cst(&rt->ended) == 0) /* pairs: SHUT, ENDED */
-        t = weft__task_create(rt, WEFT__KIND_TASK, frame, NULL);
+        return true;
+    weft__submission_end(rt);
+    return false;
+}
+
+void weft__submission_end(struct weft_runtime *rt)
+{
+    weft__fetch_sub_seq_cst(&rt->submitters, 1); /* pairs: SHUT */
+}
+
+weft_task *weft_submit_(weft_runtime *rt, const weft_frame *frame)
+{
+    if (!weft__submission_begin(rt))
+        return NULL;
+    struct weft_task *t = weft__task_create(rt, WEFT__KIND_TASK, frame, NULL);
     if (t != NULL)
         weft__task_schedule(t);
-    weft__fetch_sub_seq_cst(&rt->submitters, 1); /* pairs: SHUT */
+    weft__submission_end(rt);
     return t;
 }
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/runtime.c -- a runtime's start, its root task, its end in numbered steps.
+/* executor/runtime.c -- a runtime's start and its end, in numbered steps. What runs in between is root.c's.
  *
- * start: 1 plan the workers  2 memory  3 driver  4 workers  5 reactor thread  6 root task into the injector.
- * The root task (hidden) runs the user's main coroutine as a task, and when that has ended cancels every other task once, in
- * order of creation, and waits until all have ended; tasks born meanwhile get the same, until there is none.
- * end:   1 no task left: submissions are refused, root done  2 workers and reactor thread leave their loops, joined  3 helper threads joined
- *        4 at_end callback  5 driver  6 stacks and queues  7 descriptors, unless somebody still holds a handle (or the object):
- *        then the last release frees them.
+ * start: 1 plan the workers  2 memory  3 driver  4 workers  5 reactor thread.
+ * end:   1 (root.c) no task left, submissions are refused  2 workers and reactor thread leave their loops, joined  3 helper threads joined
+ *        4 at_end callback  5 driver  6 callbacks that wait, stacks and queues  7 descriptors, unless somebody still holds a handle (or the
+ *        object): then the last release frees them.
  *
  * Threads: the one that calls weft_run, which sleeps on `done` between; end_guard covers what foreign threads may do at the
  * same time as the end (create, release). */
@@ -23,136 +21,7 @@
 #include "executor/guard.h"
 #include "executor/runtime.h"
 
-/* ---- the root task ----------------------------------------------------------------------------------------------- */
-
-struct root {
-    WEFT_FRAME;
-    struct weft_runtime *rt;
-    const weft_frame *main_frame;
-    weft_frame *copy_back;
-    size_t frame_size;
-};
-
-/* Wait for a task to its end, whatever it is asked meanwhile. */
-static int outlast(struct weft_task *t)
-{
-    struct weft__fiber *f = weft__fiber_require("weft_run");
-    while (weft__task_state(t) != WEFT__DONE)
-        (void)weft__await_suspended(f, t);
-    return weft__task_rc(t);
-}
-
-static int root(struct root *r)
-{
-    struct weft_task *main_task = weft__task_create(r->rt, WEFT__KIND_TASK, r->main_frame, NULL);
-    if (main_task == NULL)
-        return -ENOMEM;
-    weft__task_schedule(main_task);
-    int rc = outlast(main_task);
-    weft__task_set_retrieved(main_task); /* weft_run gives it to its caller */
-    memcpy(r->copy_back, main_task->frame, r->frame_size);
-    weft__task_unref(main_task);
-    bool shut = false;
-    for (;;) {
-        struct weft_task **left;
-        long n = weft__all_tasks(r->rt, &left);
-        if (n == -ENOMEM) { /* no room for the list: let the tasks go on until there is */
-            (void)weft_sleep(WEFT_MS(10));
-            continue;
-        }
-        for (long i = 0; i < n; i++)
-            weft_cancel(left[i]);
-        for (long i = 0; i < n; i++) {
-            outlast(left[i]);
-            weft__task_unref(left[i]);
-        }
-        free(left);
-        if (n == 0 && shut)
-            return rc;
-        if (n == 0) {
-            /* Look once more: who submits now is either refused, or waited for here and then seen. */
-            shut = true;
-            weft__store_seq_cst(&r->rt->shut, 1);               /* pairs: SHUT */
-            while (weft__load_seq_cst(&r->rt->submitters) != 0) /* pairs: SHUT */
-                sched_yield();
-        }
-    }
-}
-WEFT_CORO(root);
-
-struct root_waiter {
-    struct weft__waiter waiter;
-    struct weft_runtime *rt;
-};
-
-static void root_ended(struct weft__waiter *waiter, struct weft_task *t)
-{
-    struct weft_runtime *rt = weft__container_of(waiter, struct root_waiter, waiter)->rt;
-    (void)t;
-    weft__store_seq_cst(&rt->ended, 1); /* pairs: ENDED */
-    weft__parker_post(&rt->done);
-}
-
-/* ---- all runtimes of the process, for fork ------------------------------------------------------------------------ */
-
-static uint32_t all_guard;
-static struct weft_runtime *all_runtimes;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void before_fork(void)
-{
-    weft__guard_lock(&all_guard);
-}
-
-static void after_fork_in_parent(void)
-{
-    weft__guard_unlock(&all_guard);
-}
-
-/* The child has only the forking thread: no worker runs. What it inherited is inert: handles stay readable, new work is
- * refused, and weft_run starts a fresh runtime. */
-static void after_fork_in_child(void)
-{
-    struct weft__worker *w = weft__worker_self();
-    if (w != NULL) /* a worker's thread blocks signals, which the new process must not */
-        pthread_sigmask(SIG_SETMASK, &w->rt->caller_mask, NULL);
-    for (struct weft_runtime *rt = all_runtimes; rt != NULL; rt = rt->next) {
-        if (rt->driver != NULL)
-            rt->driver->forked(rt);
-        weft__store_relaxed(&rt->ended, 1); /* relaxed: one thread */
-    }
-    all_runtimes = NULL;
-    weft__worker_set_self(NULL);
-    weft__thread_runtime_enter(NULL);
-    weft__guard_unlock(&all_guard);
-}
-
-static void set_up_process(void)
-{
-    weft__stack_overflow_install(weft__fiber_describe);
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-static void enlist(struct weft_runtime *rt)
-{
-    pthread_once(&once, set_up_process);
-    weft__guard_lock(&all_guard);
-    rt->next = all_runtimes;
-    all_runtimes = rt;
-    weft__guard_unlock(&all_guard);
-}
-
-static void delist(struct weft_runtime *rt)
-{
-    weft__guard_lock(&all_guard);
-    for (struct weft_runtime **at = &all_runtimes; *at != NULL; at = &(*at)->next) {
-        if (*at == rt) {
-            *at = rt->next;
-            break;
-        }
-    }
-    weft__guard_unlock(&all_guard);
-}
+#define INLINE_LIMIT 64
 
 /* ---- start -------------------------------------------------------------------------------------------------------- */
 
@@ -167,7 +36,8 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
     weft_options *o = &rt->options;
     o->size = sizeof *o;
     if (o->workers > WEFT_MAX_WORKERS || o->pin > WEFT_PIN_CORE || o->order > WEFT_ORDER_FIFO ||
-        o->clock > WEFT_CLOCK_VIRTUAL || o->stack_size > WEFT_MAX_STACK || o->slow_task < 0)
+        o->clock > WEFT_CLOCK_VIRTUAL || o->inlining > WEFT_INLINING_ALWAYS || o->sched > WEFT_SCHED_SEEDED ||
+        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0)
         return -EINVAL;
     if (o->max_threads == 0)
         o->max_threads = 64;
@@ -177,6 +47,7 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
         o->seed = (uint64_t)weft__monotonic();
     rt->fifo = o->order == WEFT_ORDER_FIFO;
     rt->inlining = !rt->fifo && o->inlining != WEFT_INLINING_NEVER;
+    rt->inline_limit = o->inlining == WEFT_INLINING_ALWAYS ? UINT32_MAX : INLINE_LIMIT;
     rt->is_virtual = o->clock == WEFT_CLOCK_VIRTUAL;
     rt->stack_class = weft__stack_class(o->stack_size != 0 ? o->stack_size : WEFT__STACK_DEFAULT);
     return 0;
@@ -249,7 +120,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
             goto err_blocking;
         rt->driver = driver;
     }
-    enlist(rt);
+    weft__fork_enlist(rt);
     unsigned started = 0;
     for (; started < rt->worker_count; started++) {
         struct weft__worker *w = &rt->workers[started];
@@ -261,7 +132,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     return 0;
 err_threads:
     stop_workers(rt, started);
-    delist(rt);
+    weft__fork_delist(rt);
     if (rt->driver != NULL)
         rt->driver->stop(rt);
 err_blocking:
@@ -278,6 +149,18 @@ err_runtime:
     return rc;
 }
 
+int weft__runtime_start(struct weft_runtime **out, const weft_options *options, const struct weft__driver *driver)
+{
+    struct weft_runtime *rt =
+        aligned_alloc(WEFT__CACHELINE, (sizeof *rt + WEFT__CACHELINE - 1) & ~(size_t)(WEFT__CACHELINE - 1));
+    if (rt == NULL)
+        return -ENOMEM;
+    memset(rt, 0, sizeof *rt);
+    int rc = start(rt, options, driver); /* frees it on error */
+    *out = rc < 0 ? NULL : rt;
+    return rc;
+}
+
 /* ---- end ---------------------------------------------------------------------------------------------------------- */
 
 static void count_handle(void *user, void *object)
@@ -287,21 +170,30 @@ static void count_handle(void *user, void *object)
         ++*(uint64_t *)user;
 }
 
+static void drop_entry(uintptr_t item)
+{
+    struct weft_task *t = (struct weft_task *)item;
+    if (item & WEFT__ITEM_FIBER)
+        return;
+    if (t->kind == WEFT__KIND_ENTRY)
+        ((struct weft__entry *)item)
+            ->run((struct weft__entry *)item); /* it frees what it holds; what it wakes nobody runs */
+    else
+        weft__task_unref(t);
+}
+
 /* Entries that were never met again still hold their references: drop them, so that only the program's handles remain. */
 static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
 {
     uintptr_t item;
     while ((item = weft__deque_pop_oldest(&w->ready)) != 0) {
-        if (!(item & WEFT__ITEM_FIBER))
-            weft__task_unref((struct weft_task *)item);
+        drop_entry(item);
     }
     for (int i = 0; i < 2; i++) {
         struct weft__link *link = weft__inbox_claim(i == 0 ? &w->inbox : &rt->injector);
         while (link != NULL) {
             struct weft__link *next = link->next;
-            item = weft__item_of_link(link);
-            if (!(item & WEFT__ITEM_FIBER))
-                weft__task_unref((struct weft_task *)item);
+            drop_entry(weft__item_of_link(link));
             link = next;
         }
     }
@@ -316,13 +208,18 @@ static void give_up(void *user, void *object)
     if (state != WEFT__NEW && state != WEFT__STARTED)
         return;
     weft__task_set_retrieved(t);
-    weft__task_finish(
-        t, -EDEADLK); /* tells threads in weft_block_on; wakes of fibers go to queues that nobody runs any more */
+    /* Tells threads in weft_block_on; wakes of fibers go to queues that nobody runs any more. */
+    if (t->kind == WEFT__KIND_FUTURE)
+        weft__future_finish(t, -EDEADLK, NULL, true);
+    else if (weft__task_visible(t))
+        weft__task_finish(t, -EDEADLK);
 }
 
-static struct weft_runtime *remains; /* runtimes that handles of tasks given up keep: reachable for leak checkers */
+/* Runtimes that handles of tasks given up keep: reachable for leak checkers. */
+static struct weft_runtime *remains;
+static uint32_t remains_guard;
 
-static void end(struct weft_runtime *rt)
+void weft__runtime_end(struct weft_runtime *rt)
 {
     stop_workers(rt, rt->worker_count);
     pthread_join(rt->reactor_thread, NULL);
@@ -335,10 +232,11 @@ static void end(struct weft_runtime *rt)
     weft__store_seq_cst(&rt->closing, 1);          /* pairs: VISIT */
     while (weft__load_seq_cst(&rt->visitors) != 0) /* pairs: VISIT */
         sched_yield();
-    delist(rt);
+    weft__fork_delist(rt);
     if (rt->driver != NULL)
         rt->driver->stop(rt);
     weft__blocking_destroy(rt->blocking);
+    weft__slab_each(&rt->tasks, weft__callback_end_of_run, NULL);
     for (unsigned i = 0; i < rt->worker_count; i++) {
         drop_entries(rt, &rt->workers[i]);
         weft__worker_destroy(&rt->workers[i]);
@@ -356,10 +254,10 @@ static void end(struct weft_runtime *rt)
     if (last) {
         free_runtime(rt);
     } else if (deadlocked) {
-        weft__guard_lock(&all_guard);
+        weft__guard_lock(&remains_guard);
         rt->next = remains;
         remains = rt;
-        weft__guard_unlock(&all_guard);
+        weft__guard_unlock(&remains_guard);
     }
 }
 
@@ -389,40 +287,4 @@ void weft_runtime_drop(weft_runtime *rt)
     weft__guard_unlock(&rt->end_guard);
     if (last)
         free_runtime(rt);
-}
-
-int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size, const struct weft__driver *driver)
-{
-    if (weft__worker_self() != NULL)
-        return -EBUSY;
-    struct weft_runtime *rt =
-        aligned_alloc(WEFT__CACHELINE, (sizeof *rt + WEFT__CACHELINE - 1) & ~(size_t)(WEFT__CACHELINE - 1));
-    if (rt == NULL)
-        return -ENOMEM;
-    memset(rt, 0, sizeof *rt);
-    int rc = start(rt, options, driver);
-    if (rc < 0)
-        return rc;
-    struct root r = {
-        .frame_ = {&root_coro_}, .rt = rt, .main_frame = frame, .copy_back = frame, .frame_size = frame_size};
-    struct weft_task *t = weft__task_create(rt, WEFT__KIND_TASK, &r.frame_, NULL);
-    struct root_waiter waiter = {{.next = NULL, .fire = root_ended}, rt};
-    rc = -ENOMEM;
-    if (t != NULL) {
-        weft__store_relaxed(&t->flags, weft__load_relaxed(&t->flags) | WEFT__TASK_HIDDEN); /* relaxed: not yet queued */
-        uint32_t ticket = weft__parker_ticket(&rt->done);
-        weft__task_add_waiter(t, &waiter.waiter);
-        weft__task_schedule(t);
-        weft__store_seq_cst(&rt->begun, 1); /* pairs: BEGUN */
-        weft__runtime_work_done(rt);
-        while (weft__load_seq_cst(&rt->ended) == 0) { /* pairs: ENDED */
-            weft__parker_wait(&rt->done, ticket, WEFT_FOREVER);
-            ticket = weft__parker_ticket(&rt->done);
-        }
-        rc = weft__load_acquire(&rt->deadlocked) != 0 ? -EDEADLK : weft__task_rc(t); /* pairs: ENDED */
-    }
-    if (t != NULL)
-        weft__task_unref(t);
-    end(rt); /* joins every thread: nobody knows the waiter and the frame after that */
-    return rc;
 }

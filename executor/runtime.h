@@ -14,7 +14,8 @@ struct weft__blocking;
 struct weft_runtime {
     weft_options options; /* with defaults filled in */
     bool fifo, inlining, is_virtual;
-    uint32_t stack_class; /* of tasks that ask for nothing */
+    uint32_t inline_limit; /* tasks run at once on one stack without a turn of the scheduler */
+    uint32_t stack_class;  /* of tasks that ask for nothing */
     unsigned worker_count;
     struct weft__worker *workers;
     struct weft__plan *plan;
@@ -29,6 +30,8 @@ struct weft_runtime {
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
+    struct weft__fiber *at_round_end; /* order=fifo: runs when the round is over, before the next; the worker's own */
+    bool halted; /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
     _Atomic(uint64_t) ids;
     _Atomic(int64_t) virtual_now;
     uint32_t virtual_guard;
@@ -75,6 +78,17 @@ static inline void weft__runtime_leave(struct weft_runtime *rt)
     weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT; the last access */
 }
 
+/* Around something that a thread from outside creates and schedules in rt; false: it is ending (foreign.c). */
+bool weft__submission_begin(struct weft_runtime *rt);
+void weft__submission_end(struct weft_runtime *rt);
+
+/* A runtime with its threads, and nothing to run. 0 or -errno (runtime.c). */
+int weft__runtime_start(struct weft_runtime **out, const weft_options *options, const struct weft__driver *driver);
+/* Its end, when no task is left, or no task can go on. Frees it, unless handles are left. */
+void weft__runtime_end(struct weft_runtime *rt);
+void weft__fork_enlist(struct weft_runtime *rt);
+void weft__fork_delist(struct weft_runtime *rt);
+
 /* The reactor thread (tick.c). */
 void *weft__reactor_main(void *rt);
 /* Virtual clock, all workers parked (checked again inside): move time to the next deadline and fire it. True: something was
@@ -85,7 +99,9 @@ void weft__report(struct weft_runtime *rt, const char *format, ...) WEFT_PRINTF(
 
 /* A task descriptor's memory goes back (task.c): called with no reference left. */
 void weft__task_free(struct weft_task *t);
-void weft__task_names_free(struct weft_task *t);
+void weft__task_names_free(struct weft__task_extra *x);
+/* Hand an error that nobody asked for to the exception handler, or report it (exception.c). Any thread; t may be NULL. */
+void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error);
 /* In a thread that is no worker of rt: give a descriptor back (runtime.c). */
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
 /* One reference more, unless there is none left. */

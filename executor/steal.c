@@ -87,23 +87,6 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
     return first;
 }
 
-/* A stolen entry is claimed like an own one; an entry that was nothing any more is dropped. */
-static uintptr_t claimed(uintptr_t item)
-{
-    if (item & WEFT__ITEM_FIBER)
-        return item;
-    struct weft_task *t = (struct weft_task *)item;
-    bool counted = weft__task_counted(t);
-    int claim = weft__task_claim(t);
-    if (claim > 0)
-        return item;
-    if (claim < 0)
-        weft__task_finish(t, -ECANCELED);
-    else if (counted)
-        weft__task_unref(t);
-    return 0;
-}
-
 uintptr_t weft__worker_steal(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
@@ -124,8 +107,7 @@ uintptr_t weft__worker_steal(struct weft__worker *w)
             }
             weft__count(&w->counters.steals[plan->distance[at]], 1);
             weft__count(&w->counters.stolen, taken);
-            item = claimed(item);
-            if (item != 0)
+            if (weft__item_claim(item))
                 return item;
             item = weft__worker_pick(w);
             if (item != 0)

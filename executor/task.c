@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <weft/strand.h>
+
+#include "executor/context_vars.h"
 #include "executor/guard.h"
 #include "executor/runtime.h"
 
@@ -33,6 +36,21 @@ static struct weft__worker *own_worker(struct weft_runtime *rt)
     return w != NULL && w->rt == rt ? w : NULL;
 }
 
+/* What is kept beside the descriptor. False: memory. */
+static bool take_options(struct weft_task *t, const weft_task_options *options)
+{
+    if (options->name != NULL && weft_task_set_name(t, options->name) < 0)
+        return false;
+    if (WEFT__TASK_HAS(options, strand) && options->strand != NULL) {
+        struct weft__task_extra *x = weft__task_extra(t);
+        if (x == NULL)
+            return false;
+        x->strand = weft_strand_ref(options->strand);
+        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
+    }
+    return true;
+}
+
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
                                     const weft_task_options *options)
 {
@@ -40,15 +58,20 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     size_t size = frame->coro->size;
     void *heap = NULL;
     uint32_t stack_class = rt->stack_class;
-    if (options != NULL) {
-        if (options->stack_size > WEFT_MAX_STACK)
+    struct weft_context *context = NULL;
+    if (weft__unlikely(options != NULL)) {
+        if (options->size > sizeof *options || options->stack_size > WEFT_MAX_STACK)
             return NULL;
         if (options->stack_size != 0)
             stack_class = weft__stack_class(options->stack_size);
+        if (WEFT__TASK_HAS(options, context) && options->context != NULL)
+            context = weft__context_ref(options->context);
     }
-    if (size > WEFT__INLINE_FRAME && (heap = malloc(size)) == NULL)
+    if (context == NULL && kind != WEFT__KIND_FUTURE && weft__context_inherit(&context) < 0)
         return NULL;
-    struct weft_task *t;
+    struct weft_task *t = NULL;
+    if (size > WEFT__INLINE_FRAME && (heap = malloc(size)) == NULL)
+        goto err_context;
     if (w != NULL) {
         t = weft__slab_get(&rt->tasks, &w->tasks);
     } else {
@@ -56,10 +79,8 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
         t = rt->finished ? NULL : weft__slab_get(&rt->tasks, NULL);
         weft__guard_unlock(&rt->end_guard);
     }
-    if (t == NULL) {
-        free(heap);
-        return NULL;
-    }
+    if (t == NULL)
+        goto err_heap;
     t->kind = (uint32_t)kind;
     t->rc = 0;
     t->frame = heap != NULL ? heap : (void *)t->inline_frame;
@@ -70,20 +91,38 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     weft__store_relaxed(&t->flags, heap != NULL ? WEFT__TASK_HEAP_FRAME : 0); /* relaxed: TASK-NEW publishes */
     t->stack_class = stack_class;
     t->rt = rt;
-    weft__store_relaxed(&t->name, NULL); /* relaxed: TASK-NEW publishes */
-    t->id = next_id(rt, w);
-    weft__store_release(&t->refs, 2);         /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
-    weft__store_release(&t->word, WEFT__NEW); /* pairs: TASK-NEW */
+    weft__store_relaxed(&t->extra, NULL); /* relaxed: TASK-NEW publishes */
+    t->id = kind == WEFT__KIND_TASK || kind == WEFT__KIND_THREAD ? next_id(rt, w) : 0;
+    t->context = context;
+    bool future = kind == WEFT__KIND_FUTURE;
+    weft__store_release(&t->refs, future ? 1 : 2); /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
+    weft__store_release(&t->word, future ? WEFT__STARTED : WEFT__NEW); /* pairs: TASK-NEW */
+    if (!weft__task_visible(t))
+        return t;
     if (w != NULL)
         weft__count(&w->counters.created, 1);
     else
         weft__fetch_add_relaxed(&rt->created_outside, 1); /* relaxed: statistic */
-    if (options != NULL && options->name != NULL && weft_task_set_name(t, options->name) < 0) {
+    if (weft__unlikely(options != NULL) && !take_options(t, options)) {
         weft__store_relaxed(&t->refs, 0); /* relaxed: nobody else knows it */
         weft__task_free(t);
         return NULL;
     }
     return t;
+err_heap:
+    free(heap);
+err_context:
+    weft_context_release(context);
+    return NULL;
+}
+
+struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
+                                      const struct weft__future_kind *kind)
+{
+    struct weft_task *f = weft__task_create(rt, WEFT__KIND_FUTURE, frame, NULL);
+    if (f != NULL)
+        f->future = kind;
+    return f;
 }
 
 void weft__task_schedule(struct weft_task *t)
@@ -117,44 +156,9 @@ static void wait_for_lock(unsigned *turns)
         sched_yield();
 }
 
-static bool finish(struct weft_task *t, int rc, bool race)
+/* Tell the waiters, newest first in the word, in the order added. */
+static void tell(struct weft_task *t, uint64_t word)
 {
-    unsigned turns = 0;
-    bool counted = weft__task_counted(t); /* before a CHILD's memory is gone, like the next two */
-    struct weft_runtime *rt = counted ? t->rt : NULL;
-    struct weft__worker *w = counted ? own_worker(rt) : NULL;
-    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-C */
-    if (race) {
-        /* THREAD: the canceller and the helper may both end it; LOCK decides who writes rc. */
-        for (;;) {
-            if ((word & WEFT__STATE) == WEFT__DONE)
-                return false;
-            if (!(word & WEFT__LOCK) && weft__cas_acq_rel(&t->word, &word, word | WEFT__LOCK)) /* pairs: TASK-C */
-                break;
-            wait_for_lock(&turns);
-            word = weft__load_acquire(&t->word); /* pairs: TASK-C */
-        }
-        word |= WEFT__LOCK;
-        do
-            t->rc = (word & WEFT__C) && rc >= 0 ? -ECANCELED : rc;
-        while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)); /* pairs: TASK-DONE; C may have come */
-    } else {
-        for (;;) {
-            if (word & WEFT__LOCK) {
-                wait_for_lock(&turns);
-                word = weft__load_acquire(&t->word); /* pairs: TASK-C */
-                continue;
-            }
-            t->rc = (word & WEFT__C) && rc >= 0 ? -ECANCELED : rc;
-            if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE)) /* pairs: TASK-DONE */
-                break;
-        }
-    }
-    if (w != NULL)
-        weft__count(&w->counters.finished, 1);
-    else if (counted)
-        weft__fetch_add_relaxed(&rt->finished_outside, 1); /* relaxed: statistic */
-    /* Newest first in the word; told in the order added. */
     struct weft__waiter *waiter = (struct weft__waiter *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS), *first = NULL;
     while (waiter != NULL) {
         struct weft__waiter *next = waiter->next;
@@ -167,22 +171,113 @@ static bool finish(struct weft_task *t, int rc, bool race)
         first->fire(first, t);
         first = next;
     }
-    return true;
+}
+
+static void count_finished(struct weft_task *t, struct weft__worker *w)
+{
+    if (!weft__task_visible(t))
+        return;
+    if (w != NULL)
+        weft__count(&w->counters.finished, 1);
+    else
+        weft__fetch_add_relaxed(&t->rt->finished_outside, 1); /* relaxed: statistic */
+}
+
+/* A request that nobody met decides over a success: the message goes with it. */
+static int decide(struct weft_task *t, uint64_t word, int rc)
+{
+    if (!(word & WEFT__C) || rc < 0)
+        return rc;
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    if (x != NULL) {
+        x->met = weft__load_relaxed(&x->asked);                               /* relaxed: TASK-C orders */
+        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_KEEP_MESSAGE); /* pairs: TASK-DONE */
+    }
+    return -ECANCELED;
+}
+
+static void keep_message(struct weft_task *t, int rc)
+{
+    struct weft__task_extra *x = rc == -ECANCELED ? weft__task_has_extra(t) : NULL;
+    if (x != NULL)
+        weft__store_relaxed(&x->outcome, x->met); /* relaxed: TASK-DONE publishes */
 }
 
 void weft__task_finish(struct weft_task *t, int rc)
 {
-    bool counted = weft__task_counted(t); /* a CHILD's memory is its parent's again once it is DONE */
-    finish(t, rc, false);
+    unsigned turns = 0;
+    bool counted = weft__task_counted(t);         /* before a CHILD's memory is gone */
+    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-C */
+    if (counted)
+        count_finished(t, own_worker(t->rt));
+    for (;;) {
+        if (word & WEFT__LOCK) {
+            wait_for_lock(&turns);
+            word = weft__load_acquire(&t->word); /* pairs: TASK-C */
+            continue;
+        }
+        t->rc = decide(t, word, rc);
+        if (weft__unlikely(t->rc == -ECANCELED))
+            keep_message(t, t->rc);
+        if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE)) /* pairs: TASK-DONE */
+            break;
+    }
+    tell(t, word);
     if (counted)
         weft__task_unref(t);
 }
 
+/* Of several that may end t, LOCK decides who. `refuse`: bits with which it is not to be ended. */
+static bool lock_pending(struct weft_task *t, uint64_t refuse, uint64_t *word)
+{
+    unsigned turns = 0;
+    *word = weft__load_acquire(&t->word); /* pairs: TASK-C */
+    for (;;) {
+        if ((*word & WEFT__STATE) == WEFT__DONE || (*word & refuse))
+            return false;
+        if (!(*word & WEFT__LOCK) && weft__cas_acq_rel(&t->word, word, *word | WEFT__LOCK)) { /* pairs: TASK-C */
+            *word |= WEFT__LOCK;
+            return true;
+        }
+        wait_for_lock(&turns);
+        *word = weft__load_acquire(&t->word); /* pairs: TASK-C */
+    }
+}
+
 bool weft__task_finish_race(struct weft_task *t, int rc)
 {
-    if (!finish(t, rc, true))
+    uint64_t word;
+    if (!lock_pending(t, 0, &word))
         return false;
+    do {
+        t->rc = decide(t, word, rc);
+        keep_message(t, t->rc);
+    } while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)); /* pairs: TASK-DONE; C may have come */
+    count_finished(t, own_worker(t->rt));
+    tell(t, word);
     weft__task_unref(t);
+    return true;
+}
+
+bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, bool cancelling)
+{
+    uint64_t word, refuse = cancelling ? 0 : WEFT__C;
+    if (!lock_pending(f, refuse, &word))
+        return false;
+    if (value != NULL)
+        memcpy(f->frame, value, value->coro->size);
+    f->rc = rc;
+    if (rc == -ECANCELED)
+        keep_message(f, rc);
+    for (;;) {
+        if (word & refuse) { /* cancelled at the last moment: the canceller ends it */
+            weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__LOCK); /* pairs: TASK-C */
+            return false;
+        }
+        if (weft__cas_acq_rel(&f->word, &word, WEFT__DONE)) /* pairs: TASK-DONE */
+            break;
+    }
+    tell(f, word);
     return true;
 }
 
@@ -260,15 +355,21 @@ void weft__task_unref(struct weft_task *t)
 void weft__task_free(struct weft_task *t)
 {
     struct weft_runtime *rt = t->rt;
-    if (weft__unlikely(t->rc < 0 && t->rc != -ECANCELED && (weft__load_acquire(&t->word) & WEFT__STATE) == WEFT__DONE &&
+    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+    if (weft__unlikely(t->rc < 0 && t->rc != -ECANCELED && (word & WEFT__STATE) == WEFT__DONE &&
                        !(weft__load_acquire(&t->flags) &
-                         (WEFT__TASK_RETRIEVED | WEFT__TASK_HIDDEN)))) { /* pairs: TASK-REFS, TASK-DONE */
-        char name[64];
-        weft_task_name(t, name, sizeof name);
-        weft__report(rt, "task \"%s\" (%s) failed with %d (%s), and nobody asked for its outcome", name,
-                     t->frame->coro->name, t->rc, weft_strerror(t->rc));
+                         (WEFT__TASK_RETRIEVED | WEFT__TASK_HIDDEN)))) /* pairs: TASK-REFS, TASK-DONE */
+        weft__exception(rt, WEFT_NEVER_RETRIEVED, t, t->rc);
+    if (weft__unlikely((word & ~(uint64_t)WEFT__BITS) !=
+                       0)) /* a FUTURE that nobody set: callbacks wait for it in vain */
+        tell(t, word);
+    struct weft__task_extra *x = weft__load_acquire(&t->extra); /* pairs: TASK-EXTRA */
+    if (weft__unlikely(x != NULL)) {
+        weft__task_names_free(x);
+        weft_strand_release(x->strand);
+        free(x);
     }
-    weft__task_names_free(t);
+    weft_context_release(t->context);
     if (weft__load_relaxed(&t->flags) & WEFT__TASK_HEAP_FRAME) /* relaxed: as above */
         free(t->frame);
     t->frame = NULL;
@@ -291,7 +392,7 @@ static void collect_task(void *user, void *object)
     struct collect *c = user;
     struct weft_task *t = object;
     uint64_t state = weft__task_state(t);
-    if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || !weft__task_try_ref(t))
+    if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || !weft__task_visible(t) || !weft__task_try_ref(t))
         return;
     if (c->count == c->capacity) {
         size_t capacity = c->capacity != 0 ? 2 * c->capacity : 64;
@@ -321,7 +422,8 @@ long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
     for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
         uint64_t state = weft__task_state(c.tasks[i]);
         uint32_t flags = weft__load_relaxed(&c.tasks[i]->flags); /* relaxed: HIDDEN is set before TASK-NEW */
-        if (c.failed || (state != WEFT__NEW && state != WEFT__STARTED) || (flags & WEFT__TASK_HIDDEN))
+        if (c.failed || (state != WEFT__NEW && state != WEFT__STARTED) || (flags & WEFT__TASK_HIDDEN) ||
+            !weft__task_visible(c.tasks[i]))
             weft__task_unref(c.tasks[i]);
         else
             c.tasks[kept++] = c.tasks[i];

@@ -9,8 +9,14 @@
  * C: a cancel request waits to be delivered. A task claimed with C never enters its function. LOCK: somebody edits the list
  * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter.
  *
- * Three kinds share this struct: TASK (counted), CHILD (weft_child: only the part up to `refs`, in its parent's frame) and
- * THREAD (weft_to_thread: counted, never on a fiber, cancel ends it at once). */
+ * The kinds that share this struct:
+ *   TASK      a coroutine on a fiber; counted: one reference for each handle, one of the runtime until it has ended
+ *   CHILD     weft_child: only the part up to `refs`, in its parent's frame
+ *   THREAD    weft_to_thread: counted, never on a fiber, cancel ends it at once
+ *   FUTURE    STARTED from birth, never on a fiber, ended by whoever sets it or cancels it; counted by its handles alone. C means that
+ *             it has been cancelled: only the end of that is to come. `future` says what a cancellation does
+ *   CALLBACK  a function on a fiber that must not wait; counted like a TASK; NEW while its timer or its task is waited for
+ * ENTRY is no task: a step of the library's own in a ready queue (struct weft__entry). */
 #ifndef WEFT_EXECUTOR_TASK_H
 #define WEFT_EXECUTOR_TASK_H
 
@@ -22,7 +28,15 @@
 #include "executor/inbox.h"
 #include "executor/wait.h"
 
-enum weft__kind { WEFT__KIND_TASK = 1, WEFT__KIND_CHILD, WEFT__KIND_THREAD, WEFT__KIND_FIBER };
+enum weft__kind {
+    WEFT__KIND_TASK = 1,
+    WEFT__KIND_CHILD,
+    WEFT__KIND_THREAD,
+    WEFT__KIND_FIBER,
+    WEFT__KIND_FUTURE,
+    WEFT__KIND_CALLBACK,
+    WEFT__KIND_ENTRY,
+};
 
 enum {
     WEFT__FREE = 0,
@@ -42,9 +56,46 @@ struct weft__waiter {
     void (*fire)(struct weft__waiter *waiter, struct weft_task *task);
 };
 
-#define WEFT__INLINE_FRAME 56
+/* A step of the library's own in a ready queue: whoever picks it runs it at once, on whatever stack that is. It must be short, must
+ * not suspend, and must not ask who the calling task is. Where order=fifo takes asyncio's hop through the queue, this is the hop. */
+struct weft__entry {
+    struct weft__link link; /* first, with kind, as in struct weft_task */
+    uint32_t kind;          /* WEFT__KIND_ENTRY */
+    void (*run)(struct weft__entry *entry);
+};
 
-enum { WEFT__TASK_HIDDEN = 1, WEFT__TASK_HEAP_FRAME = 2, WEFT__TASK_RETRIEVED = 4 };
+#define WEFT__INLINE_FRAME 48
+
+enum {
+    WEFT__TASK_HIDDEN = 1,
+    WEFT__TASK_HEAP_FRAME = 2,
+    WEFT__TASK_RETRIEVED = 4,
+    WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
+    WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
+
+    WEFT__TASK_STRAND = 64, /* extra->strand is set */
+    WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+};
+
+/* What a FUTURE that stands for others does when it is cancelled. */
+struct weft__future_kind {
+    const char *name;
+    /* Would a cancellation be taken now? True: it counts as asked for from here on, and `cancel` will be called. */
+    bool (*accept)(struct weft_task *future, unsigned depth);
+    /* Pass it on: weft__cancel_mark on what is waited for. */
+    void (*cancel)(struct weft_task *future, struct weft__cancel_list *list);
+};
+
+/* What most tasks do without: made when first needed, freed with the task. */
+struct weft__task_extra {
+    _Atomic(char *) name;            /* see task_api.c; NULL: "Task-<id>" */
+    _Atomic(const char *) asked;     /* message of the latest request that marked the task */
+    _Atomic(const char *) delivered; /* message of the request that ended its wait */
+    const char *met;                 /* message of the cancellation it met last; its own */
+    _Atomic(const char *) outcome;   /* message it ended with */
+    struct weft_strand *strand;      /* referenced */
+    const void *created_at;          /* debug: the address that called create */
+};
 
 struct weft_task {
     struct weft__link link; /* in an inbox; first, with kind: see weft__ready_kind */
@@ -53,9 +104,12 @@ struct weft_task {
     _Atomic(uint64_t) word; /* state and newest waiter */
     weft_frame *frame;
     _Atomic(struct weft__fiber *) fiber; /* set just after the claim (pairs: TASK-FIBER) */
-    struct weft_task *below;             /* who awaits it on the same stack; private to the fiber */
-    _Atomic(uint32_t) requests;          /* weft_cancelling */
-    _Atomic(uint32_t) flags;             /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
+    union {
+        struct weft_task *below;                /* who awaits it on the same stack; private to the fiber */
+        const struct weft__future_kind *future; /* FUTURE: NULL for a plain one */
+    };
+    _Atomic(uint32_t) requests; /* weft_cancelling */
+    _Atomic(uint32_t) flags;    /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
     union {
         struct weft_task *parent; /* CHILD: the task that forked it, and here a CHILD ends */
         struct {
@@ -64,8 +118,9 @@ struct weft_task {
         };
     };
     struct weft_runtime *rt;
-    _Atomic(char *) name; /* malloc, NULL: "Task-<id>" */
+    _Atomic(struct weft__task_extra *) extra; /* NULL: not needed so far (pairs: TASK-EXTRA) */
     uint64_t id;
+    struct weft_context *context; /* referenced; NULL: empty. The running task's own */
     alignas(8) char inline_frame[WEFT__INLINE_FRAME];
 };
 
@@ -105,18 +160,67 @@ static inline bool weft__task_counted(const struct weft_task *t)
 {
     return t->kind != WEFT__KIND_CHILD;
 }
+/* One that weft_all_tasks shows and the metrics count. */
+static inline bool weft__task_visible(const struct weft_task *t)
+{
+    return t->kind == WEFT__KIND_TASK || t->kind == WEFT__KIND_THREAD;
+}
 
 _Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
+_Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small");
+
+/* Options may come from a program that was compiled against an older, shorter struct. */
+#define WEFT__TASK_HAS(options, field)                                                                                 \
+    ((options)->size >= offsetof(weft_task_options, field) + sizeof((options)->field))
 
 /* A new counted task with two references: the creator's handle and the runtime's. Not yet queued. NULL: memory. */
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
                                     const weft_task_options *options);
 /* Make a NEW task ready: its runtime reference goes into a ready queue of the calling worker (or the injector). */
 void weft__task_schedule(struct weft_task *t);
+/* Start a NEW task at once, on a fiber of its own, and come back here when it suspends first, or ends (fiber.c). */
+void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t);
 /* End a task with an outcome: tells the waiters; gives the runtime's reference back when counted. A success with C pending
  * becomes -ECANCELED. For THREAD tasks `weft__task_finish_race` returns false when it has ended already (cancelled). */
 void weft__task_finish(struct weft_task *t, int rc);
 bool weft__task_finish_race(struct weft_task *t, int rc);
+
+/* Set a pending FUTURE: false when it has ended, or is being cancelled (`cancelling` passes over that: for the canceller).
+ * `value`: copied into its frame, unless NULL. Any thread. */
+bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, bool cancelling);
+/* A pending FUTURE with one reference. NULL: memory. */
+struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
+                                      const struct weft__future_kind *kind);
+
+/* The task's extra, made if need be; NULL: memory. Any thread that holds the task. */
+struct weft__task_extra *weft__task_extra(struct weft_task *t);
+static inline struct weft__task_extra *weft__task_has_extra(const struct weft_task *t)
+{
+    return weft__task_counted(t) ? weft__load_acquire(&((struct weft_task *)t)->extra) : NULL; /* pairs: TASK-EXTRA */
+}
+static inline struct weft_strand *weft__task_strand(const struct weft_task *t)
+{
+    if (weft__likely(
+            !(weft__load_relaxed(&((struct weft_task *)t)->flags) & WEFT__TASK_STRAND))) /* relaxed: set once */
+        return NULL;
+    return weft__task_has_extra(t)->strand;
+}
+/* The message of an ended, cancelled task for one that awaits it. */
+const char *weft__task_take_message(struct weft_task *t);
+/* A task was claimed with a cancellation pending and will not run. */
+static inline void weft__task_met_unstarted(struct weft_task *t)
+{
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    if (weft__unlikely(x != NULL))
+        x->met = weft__load_acquire(&x->asked); /* pairs: TASK-C */
+}
+/* The running task has met a cancellation with this message. */
+static inline void weft__task_met(struct weft_task *t, const char *message)
+{
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    if (weft__unlikely(x != NULL || message != NULL) && (x != NULL || (x = weft__task_extra(t)) != NULL))
+        x->met = message;
+}
 
 /* False when the task is DONE (the waiter is not added, fire is not called). Any thread. */
 bool weft__task_add_waiter(struct weft_task *t, struct weft__waiter *waiter);
@@ -131,14 +235,23 @@ struct weft__cancel_entry {
         *unlock; /* a CHILD: its parent, kept LOCKED so that the frame stays until the child has been told */
 };
 struct weft__cancel_list {
+    const char *message; /* goes with every mark */
     size_t count, capacity;
     struct weft__cancel_entry *entries;
-    struct weft__cancel_entry first[16];
+    struct weft__cancel_entry first[15];
 };
 void weft__cancel_list_init(struct weft__cancel_list *list);
 /* Count a request on t and, unless it has ended, mark it and put it on the list: true. The mark takes effect when the list
  * is run. For use inside weft__wait_kind.cancel. */
 bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list);
+/* Would weft__cancel_mark take a request now? For weft__future_kind.accept, which hands its depth on, one deeper. */
+bool weft__cancel_accepted(struct weft_task *t, unsigned depth);
+/* A CALLBACK returned an error. */
+void weft__callback_failed(struct weft_task *t, int rc);
+/* weft_cancel on a CALLBACK's handle. */
+bool weft__callback_cancel(struct weft_task *t);
+/* For weft__slab_each, when nothing runs any more: end a CALLBACK that still waits. */
+void weft__callback_end_of_run(void *user, void *object);
 /* Deliver or pass on all marks, until the list is empty; frees it. */
 void weft__cancel_run(struct weft__cancel_list *list);
 /* If the last request is not needed any more (a scope's own): requests - 1, C dropped at zero. As weft_uncancel. */

@@ -37,7 +37,8 @@ int weft_status(const weft_task *t)
 
 bool weft_cancelled(const weft_task *t)
 {
-    return t != NULL && weft_status(t) == -ECANCELED;
+    return t != NULL && weft__task_state(t) == WEFT__DONE && weft__task_rc(t) == -ECANCELED &&
+           !(weft__load_relaxed(&((weft_task *)t)->flags) & WEFT__TASK_PASSED_ON); /* relaxed: TASK-DONE orders */
 }
 
 const void *weft_result_(const weft_task *t, const weft_coro *coro)
@@ -55,8 +56,53 @@ const void *weft_result_(const weft_task *t, const weft_coro *coro)
 weft_task *weft_current_task(void)
 {
     struct weft__fiber *f = weft__fiber_self();
-    return f != NULL ? weft__fiber_counted_task(f) : NULL;
+    struct weft_task *t = f != NULL ? weft__fiber_counted_task(f) : NULL;
+    return t != NULL && t->kind == WEFT__KIND_TASK ? t : NULL;
 }
+
+/* ---- what most tasks do without ---------------------------------------------------------------------------------- */
+
+struct weft__task_extra *weft__task_extra(struct weft_task *t)
+{
+    if (!weft__task_counted(t))
+        return NULL;
+    struct weft__task_extra *x = weft__load_acquire(&t->extra), *fresh; /* pairs: TASK-EXTRA */
+    if (x != NULL || (fresh = calloc(1, sizeof *fresh)) == NULL)
+        return x;
+    if (weft__cas_acq_rel(&t->extra, &x, fresh)) /* pairs: TASK-EXTRA */
+        return fresh;
+    free(fresh);
+    return x;
+}
+
+const char *weft__task_take_message(struct weft_task *t)
+{
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    if (weft__likely(x == NULL))
+        return NULL;
+    if (t->kind == WEFT__KIND_FUTURE ||
+        (weft__load_relaxed(&t->flags) & WEFT__TASK_KEEP_MESSAGE))  /* relaxed: TASK-DONE orders */
+        return weft__load_relaxed(&x->outcome);                     /* relaxed: TASK-DONE orders */
+    return weft__exchange_acq_rel(&x->outcome, (const char *)NULL); /* pairs: TASK-DONE */
+}
+
+const char *weft_cancel_message(void)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    struct weft_task *t = f != NULL ? weft__fiber_counted_task(f) : NULL;
+    struct weft__task_extra *x = t != NULL ? weft__task_has_extra(t) : NULL;
+    return x != NULL ? x->met : NULL;
+}
+
+void weft_set_cancel_message(const char *message)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    struct weft_task *t = f != NULL ? weft__fiber_counted_task(f) : NULL;
+    if (t != NULL)
+        weft__task_met(t, message);
+}
+
+/* ---- names, enumeration ------------------------------------------------------------------------------------------ */
 
 /* A name is never freed while the task lives (a reader may be copying it): an old one is kept in a list until the end. */
 struct name {
@@ -68,7 +114,8 @@ size_t weft_task_name(const weft_task *t, char *buf, size_t size)
 {
     if (t == NULL)
         return (size_t)snprintf(buf, size, "(none)");
-    const char *name = weft__load_acquire(&((weft_task *)t)->name); /* pairs: TASK-NAME */
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    const char *name = x != NULL ? weft__load_acquire(&x->name) : NULL; /* pairs: TASK-NAME */
     int n =
         name != NULL ? snprintf(buf, size, "%s", name) : snprintf(buf, size, "Task-%llu", (unsigned long long)t->id);
     return n > 0 ? (size_t)n : 0;
@@ -81,20 +128,21 @@ int weft_task_set_name(weft_task *t, const char *name)
     if (name == NULL)
         return -EINVAL;
     size_t n = strlen(name) + 1;
-    struct name *fresh = malloc(sizeof *fresh + n);
+    struct weft__task_extra *x = weft__task_extra(t);
+    struct name *fresh = x != NULL ? malloc(sizeof *fresh + n) : NULL;
     if (fresh == NULL)
         return -ENOMEM;
     memcpy(fresh->text, name, n);
-    char *old = weft__load_acquire(&t->name); /* pairs: TASK-NAME */
+    char *old = weft__load_acquire(&x->name); /* pairs: TASK-NAME */
     do {
         fresh->older = old != NULL ? weft__container_of(old, struct name, text) : NULL;
-    } while (!weft__cas_acq_rel(&t->name, &old, fresh->text)); /* pairs: TASK-NAME */
+    } while (!weft__cas_acq_rel(&x->name, &old, fresh->text)); /* pairs: TASK-NAME */
     return 0;
 }
 
-void weft__task_names_free(struct weft_task *t)
+void weft__task_names_free(struct weft__task_extra *x)
 {
-    char *text = weft__load_relaxed(&t->name); /* relaxed: the last reference is gone, TASK-REFS orders */
+    char *text = weft__load_relaxed(&x->name); /* relaxed: the last reference is gone, TASK-REFS orders */
     for (struct name *at = text != NULL ? weft__container_of(text, struct name, text) : NULL; at != NULL;) {
         struct name *older = at->older;
         free(at);

@@ -209,6 +209,50 @@ bool weft__timer_cancel(struct weft__timer *t)
     return false;
 }
 
+/* The guard is held; the timer has been taken out of the heap. */
+static void fire(struct weft__timer *t)
+{
+    weft__store_release(&t->index, TIMER_FIRING); /* pairs: TIMER-INDEX */
+    t->fire(t);
+    weft__store_release(&t->index, WEFT__TIMER_IDLE); /* pairs: TIMER-INDEX; not touched again from here on */
+}
+
+uint64_t weft__timers_sequence(struct weft__timers *ts)
+{
+    weft__guard_lock(&ts->guard);
+    uint64_t sequence = ts->sequence;
+    weft__guard_unlock(&ts->guard);
+    return sequence;
+}
+
+bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before)
+{
+    if (weft__load_relaxed(&ts->earliest) > now) /* relaxed: its owner asks, and set it itself */
+        return false;
+    weft__guard_lock(&ts->guard);
+    /* Newer ones that are due as well are put aside: rare, and few (set for the past by what this round runs). */
+    struct weft__timer_entry newer[16];
+    unsigned aside = 0;
+    while (ts->count > 0 && ts->heap[0].deadline <= now && ts->heap[0].sequence >= before &&
+           aside < sizeof newer / sizeof newer[0]) {
+        newer[aside++] = ts->heap[0];
+        heap_remove(ts, 0);
+    }
+    bool due = ts->count > 0 && ts->heap[0].deadline <= now && ts->heap[0].sequence < before;
+    struct weft__timer *first = due ? ts->heap[0].timer : NULL;
+    if (due)
+        heap_remove(ts, 0);
+    while (aside > 0)
+        heap_raise(ts, ts->count++, newer[--aside]);
+    if (due) {
+        fire(first);
+        weft__count(&ts->fired, 1); /* one writer: under the guard */
+    }
+    timers_publish(ts);
+    weft__guard_unlock(&ts->guard);
+    return due;
+}
+
 unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit, bool try_only)
 {
     /* relaxed: a set this look misses is not older than the look; its caller sees to it that somebody looks again */
@@ -222,9 +266,7 @@ unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit,
     while (fired < limit && ts->count > 0 && ts->heap[0].deadline <= now) {
         struct weft__timer *t = ts->heap[0].timer;
         heap_remove(ts, 0);
-        weft__store_release(&t->index, TIMER_FIRING); /* pairs: TIMER-INDEX */
-        t->fire(t);
-        weft__store_release(&t->index, WEFT__TIMER_IDLE); /* pairs: TIMER-INDEX; not touched again from here on */
+        fire(t);
         fired++;
     }
     if (fired) {

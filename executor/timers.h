@@ -35,6 +35,10 @@ bool weft__timer_cancel(struct weft__timer *t);
 /* Any thread. Fire what is due at `now`, at most `limit`, in order; returns how many. `try_only`: give up when the guard
  * is taken. */
 unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit, bool try_only);
+/* How many timers have been set so far. */
+uint64_t weft__timers_sequence(struct weft__timers *ts);
+/* Fire the first one that is due and was set before that count. False: there is none. */
+bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before);
 static inline weft_ns weft__timers_earliest(const struct weft__timers *ts)
 {
     return weft__load_seq_cst(&ts->earliest); /* pairs: TIMER-PARK, the seq_cst store in set */

@@ -12,8 +12,20 @@ static inline uint64_t with_state(uint64_t word, uint64_t state)
     return (word & ~(uint64_t)WEFT__FIBER_STATE) | state;
 }
 
+static WEFT__COLD void in_callback(const struct weft__fiber *f)
+{
+    weft__misuse(f->task->frame->coro->name, "it runs as a callback and must not wait; create a task for what has to");
+}
+
+static inline void forbid_in_callback(const struct weft__fiber *f)
+{
+    if (weft__unlikely(f->task->kind == WEFT__KIND_CALLBACK))
+        in_callback(f);
+}
+
 uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *kind, void *object)
 {
+    forbid_in_callback(f);
     weft__store_relaxed(&f->wait_kind, kind); /* relaxed: FIBER-WORD publishes */
     f->wait_object = object;
     uint32_t ticket = ++f->ticket;
@@ -40,6 +52,12 @@ bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
     }
 }
 
+static inline const char *asked(struct weft_task *t)
+{
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    return weft__likely(x == NULL) ? NULL : weft__load_acquire(&x->asked); /* pairs: TASK-C */
+}
+
 /* The holder of the fiber hands C marks of the chain upwards to the innermost task. True: that one has C now. */
 static bool gather_marks(struct weft__fiber *f)
 {
@@ -52,12 +70,20 @@ static bool gather_marks(struct weft__fiber *f)
     if (below != 0) {
         struct weft_task *t = innermost;
         uint32_t left = below;
+        const char *message = NULL;
         do {
             weft__fetch_add_relaxed(&t->requests, left); /* relaxed: a count; the marks are ordered by the words */
             t = t->below;
-            if (weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C) & WEFT__C) /* pairs: TASK-C */
+            if (weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C) & WEFT__C) { /* pairs: TASK-C */
                 left--;
+                message = asked(t);
+            }
         } while (left != 0 && t->below != NULL);
+        if (weft__unlikely(message != NULL || weft__task_has_extra(innermost) != NULL)) {
+            struct weft__task_extra *x = weft__task_extra(innermost);
+            if (x != NULL)
+                weft__store_relaxed(&x->asked, message); /* relaxed: the mark that follows orders */
+        }
         weft__fetch_or_acq_rel(&innermost->word, WEFT__C); /* pairs: TASK-C */
         return true;
     }
@@ -74,12 +100,16 @@ static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, 
     weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C);          /* pairs: TASK-C */
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
     size_t before = list->count;
+    list->message = asked(innermost);
     if (kind->cancel != NULL && kind->cancel(f, f->wait_object, list)) {
         bool child = list->count == before + 1 && !weft__task_counted(list->entries[before].task);
         if (child && locked)
             list->entries[before].unlock = f;
         return child && locked;
     }
+    struct weft__task_extra *x = weft__task_has_extra(innermost);
+    if (weft__unlikely(x != NULL)) /* told before the wake; if that comes late, nobody looks at it */
+        weft__store_release(&x->delivered, list->message); /* pairs: FIBER-WORD */
     if (!weft__wake(f, f->ticket, WEFT__CANCELLED)) {
         /* It has been woken otherwise: the request meets it when it resumes. */
         weft__fetch_or_acq_rel(&innermost->word, WEFT__C);     /* pairs: TASK-C */
@@ -165,6 +195,14 @@ static bool take_own_mark(struct weft__fiber *f)
     return true;
 }
 
+static inline bool meet_own_mark(struct weft__fiber *f)
+{
+    if (!take_own_mark(f))
+        return false;
+    weft__task_met(f->task, asked(f->task));
+    return true;
+}
+
 static inline bool requested(struct weft__fiber *f)
 {
     return (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
@@ -197,12 +235,20 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
             weft__wake(f, f->ticket, WEFT__TIMED_OUT);
     }
     uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */
-    if (state != WEFT__FIBER_WOKEN)
+    if (state != WEFT__FIBER_WOKEN || f->rt->fifo) /* asyncio's order: a wake always takes its turn in the queue */
         weft__fiber_switch_away(f, commit_park, f);
     enum weft__wake reason = disarm(f);
     if (deadline != WEFT_FOREVER)
         weft__timer_cancel(&f->timer);
-    if (weft__unlikely(requested(f)) && take_own_mark(f))
+    if (weft__unlikely(reason == WEFT__CANCELLED)) {
+        struct weft__task_extra *x = weft__task_has_extra(f->task);
+        if (x != NULL)
+            x->met = weft__load_acquire(&x->delivered); /* pairs: FIBER-WORD */
+        if (requested(f))
+            (void)take_own_mark(f); /* one more request is met by the same cancellation, with the first one's message */
+        return WEFT__CANCELLED;
+    }
+    if (weft__unlikely(requested(f)) && meet_own_mark(f))
         return WEFT__CANCELLED;
     return reason;
 }
@@ -220,11 +266,12 @@ static void requeue(struct weft__worker *w, void *fiber)
 
 int weft__yield(struct weft__fiber *f)
 {
-    if (weft__unlikely(requested(f)) && take_own_mark(f))
+    forbid_in_callback(f);
+    if (weft__unlikely(requested(f)) && !f->rt->fifo && meet_own_mark(f))
         return -ECANCELED;
     f->inlined = 0;
     weft__fiber_switch_away(f, requeue, f);
-    if (weft__unlikely(requested(f)) && take_own_mark(f))
+    if (weft__unlikely(requested(f)) && meet_own_mark(f))
         return -ECANCELED;
     return 0;
 }

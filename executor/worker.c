@@ -7,7 +7,7 @@
  * ever. With nothing local the worker's idle loop steals, then parks (idle.c).
  *
  * The order is a user-visible promise only with order=fifo and one worker: then picks go in asyncio's rounds. A round is what
- * was in the queue at its beginning; timers that are due and events that came are added between rounds.
+ * was in the queue at its beginning, followed by the timers that are due; events are collected between rounds.
  *
  * Threads: all functions belong to the worker's own thread but make_ready, item_of_link, link_of_item. */
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "executor/runtime.h"
+#include "executor/strand.h"
 
 #define LOOK_AROUND 64           /* picks between two looks at timers, I/O and inboxes */
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
@@ -53,7 +54,32 @@ struct weft__link *weft__link_of_item(uintptr_t item)
     return &((struct weft_task *)item)->link;
 }
 
+static void push_ready(struct weft_runtime *rt, uintptr_t item);
+
+/* The strand of a ready item; NULL for most. */
+static inline struct weft_strand *strand_of(uintptr_t item)
+{
+    if (item & WEFT__ITEM_FIBER)
+        return ((struct weft__fiber *)(item & ~WEFT__ITEM_FIBER))->strand;
+    const struct weft_task *t = (const struct weft_task *)item;
+    return t->kind == WEFT__KIND_TASK ? weft__task_strand(t) : NULL;
+}
+
 void weft__make_ready(struct weft_runtime *rt, uintptr_t item)
+{
+    struct weft_strand *s = strand_of(item);
+    if (weft__likely(s == NULL) || weft__strand_arrive(s, weft__link_of_item(item)))
+        push_ready(rt, item);
+}
+
+void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s)
+{
+    struct weft__link *next = s != NULL ? weft__strand_leave(s) : NULL;
+    if (next != NULL)
+        push_ready(rt, weft__item_of_link(next));
+}
+
+static void push_ready(struct weft_runtime *rt, uintptr_t item)
 {
     struct weft__worker *w = weft__worker_self();
     if (weft__likely(w != NULL && w->rt == rt)) {
@@ -122,21 +148,30 @@ bool weft__worker_take_inboxes(struct weft__worker *w)
 
 /* ---- the turn ---------------------------------------------------------------------------------------------------- */
 
-/* A real item, claimed; or 0 when it was nothing (somebody else had claimed it, or it was cancelled before it began). */
-static uintptr_t claim(uintptr_t item)
+bool weft__item_claim(uintptr_t item)
 {
     if (item & WEFT__ITEM_FIBER)
-        return item;
+        return true;
     struct weft_task *t = (struct weft_task *)item;
+    if (weft__unlikely(t->kind == WEFT__KIND_ENTRY)) {
+        struct weft__entry *entry = (struct weft__entry *)item;
+        entry->run(entry);
+        return false;
+    }
     bool counted = weft__task_counted(t);
     int claimed = weft__task_claim(t);
     if (weft__likely(claimed > 0))
-        return item;
-    if (claimed < 0)
+        return true;
+    /* Cancelled before it began, or somebody else has claimed it and has a reference of its own: this one is the entry's. */
+    if (counted)
+        weft__strand_pass(t->rt, weft__task_strand(t));
+    if (claimed < 0) {
+        weft__task_met_unstarted(t);
         weft__task_finish(t, -ECANCELED);
-    else if (counted)
-        weft__task_unref(t); /* the entry's reference; who claimed it has its own */
-    return 0;
+    } else if (counted) {
+        weft__task_unref(t);
+    }
+    return false;
 }
 
 static bool fire_timers(struct weft__worker *w)
@@ -161,47 +196,72 @@ static WEFT__COLD void look_around(struct weft__worker *w)
         weft__try_collect(rt, (int32_t)w->index);
 }
 
-/* order=fifo: between two rounds. */
-static void begin_round(struct weft__worker *w)
+/* order=fifo: the next item in asyncio's order; 0: nothing is ready, and no timer is due. A round is what is in the queue at its
+ * beginning, then the timers that are due then (a timer that fires is an entry of its own, in place). */
+static uintptr_t pick_in_order(struct weft__worker *w)
 {
-    weft__worker_take_inboxes(w);
-    while (weft__timers_earliest(&w->timers) <= weft__runtime_now(w->rt) && fire_timers(w))
-        ;
-    weft__try_collect(w->rt, (int32_t)w->index);
-    w->round_left = weft__deque_size(&w->ready);
+    struct weft_runtime *rt = w->rt;
+    for (;;) {
+        if (w->round_left > 0) {
+            uintptr_t item = weft__deque_pop_oldest(&w->ready);
+            w->round_left = item != 0 ? w->round_left - 1 : 0;
+            if (item != 0)
+                return item;
+        }
+        if (w->round_timers != 0) {
+            if (weft__timers_fire_one(&w->timers, weft__runtime_now(rt), w->round_timers))
+                continue;
+            w->round_timers = 0;
+        }
+        if (weft__unlikely(rt->at_round_end != NULL)) {
+            struct weft__fiber *f = rt->at_round_end;
+            rt->at_round_end = NULL;
+            return weft__item_of_fiber(f);
+        }
+        if (weft__unlikely(rt->halted))
+            return 0;
+        weft__worker_take_inboxes(w);
+        weft__try_collect(rt, (int32_t)w->index);
+        w->round_left = weft__deque_size(&w->ready);
+        if (weft__timers_earliest(&w->timers) <= weft__runtime_now(rt))
+            w->round_timers = weft__timers_sequence(&w->timers);
+        if (w->round_left == 0 && w->round_timers == 0)
+            return 0;
+    }
+}
+
+static uintptr_t pick_any(struct weft__worker *w)
+{
+    uintptr_t item = 0;
+    if (weft__unlikely((++w->picks & (LOOK_AROUND - 1)) == 0 ||
+                       weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
+        look_around(w);
+        item = weft__deque_pop_oldest(&w->joins);
+    }
+    if (item == 0)
+        item = weft__deque_pop_oldest(&w->ready);
+    if (item == 0)
+        item = weft__deque_pop_newest(&w->joins);
+    return item;
 }
 
 uintptr_t weft__worker_pick(struct weft__worker *w)
 {
     for (;;) {
         uintptr_t item;
-        if (w->rt->fifo) {
-            if (w->round_left == 0) {
-                begin_round(w);
-                if (w->round_left == 0)
-                    return 0;
-            }
-            w->round_left--;
-            item = weft__deque_pop_oldest(&w->ready);
-        } else {
-            item = 0;
-            if (weft__unlikely((++w->picks & (LOOK_AROUND - 1)) == 0 ||
-                               weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
-                look_around(w);
-                item = weft__deque_pop_oldest(&w->joins);
-            }
+        if (weft__unlikely(w->rt->fifo)) {
+            item = pick_in_order(w);
             if (item == 0)
-                item = weft__deque_pop_oldest(&w->ready);
-            if (item == 0)
-                item = weft__deque_pop_newest(&w->joins);
-        }
-        if (item == 0) {
-            if (!weft__worker_take_inboxes(w))
                 return 0;
-            continue;
+        } else {
+            item = pick_any(w);
+            if (item == 0) {
+                if (!weft__worker_take_inboxes(w))
+                    return 0;
+                continue;
+            }
         }
-        item = claim(item);
-        if (weft__likely(item != 0))
+        if (weft__likely(weft__item_claim(item)))
             return item;
     }
 }

@@ -35,7 +35,8 @@ struct weft__worker {
     void *after_argument;
     struct weft__context context; /* the idle loop, on the thread's own stack */
     uint64_t picks, random, next_id, last_id;
-    int64_t round_left; /* order=fifo: entries left in this round */
+    int64_t round_left;    /* order=fifo: entries left in this round */
+    uint64_t round_timers; /* order=fifo: timers set before this count fire in this round; 0: they have */
     bool batching;
     bool searching; /* counted in idle.searching */
     weft_ns last_trim;
@@ -86,6 +87,11 @@ void *weft__worker_main(void *worker); /* thread function */
 /* Make an item ready: at the end of the calling worker's queue if it belongs to rt, else in the injector; and see to it that
  * somebody runs it. Any thread. */
 void weft__make_ready(struct weft_runtime *rt, uintptr_t item);
+/* Who had the turn of the strand (NULL: nothing to do) leaves the CPU, or never runs: on to the next. Any thread. */
+void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s);
+/* Whoever picked an item: true when it is to be run (a fiber, or a task that is claimed by this call); false when it was nothing any more, or
+ * an entry that has been run. */
+bool weft__item_claim(uintptr_t item);
 /* Owner. The next local item that can be run: a fiber, or a task that this call has claimed. 0: nothing here. */
 uintptr_t weft__worker_pick(struct weft__worker *w);
 /* Owner, in the idle loop. An item from another worker, from an inbox or the injector; 0: none. */

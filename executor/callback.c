@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/callback.c -- functions called soon, at an instant, or when a task has ended (weft/callback.h).
+ *
+ * A callback is a task descriptor of kind CALLBACK: it goes through the ready queues and runs on a fiber as a task does, but belongs to
+ * no task and must not wait. What it waits for before it is ready (a timer, the end of a task) lies in its extra:
+ *
+ * | armed | the instant comes / the task ends | cancelled or removed              | the run ends   |
+ * | yes   | armed = no, into a ready queue    | disarmed, ends unrun              | ends unrun     |
+ * | no    | -                                 | marked: whoever picks it drops it | ends unrun     |
+ *
+ * The runtime's reference goes with it: from being armed to the queue's entry, to the run.
+ *
+ * Threads: creating belongs to tasks and callbacks (threadsafe: any); firing to whoever fires timers or ends tasks. */
+#include <weft/callback.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "executor/runtime.h"
+
+struct callback {
+    struct weft__task_extra extra; /* first: the descriptor knows and frees it by this */
+    struct weft__timer timer;
+    struct weft__waiter waiter;
+    struct weft_task *call;   /* the callback itself */
+    struct weft_task *target; /* whose end is waited for; not referenced: it tells before it goes */
+    weft_ns when;
+    _Atomic(uint32_t) armed; /* CALLBACK-ARMED: whoever takes it from 1 to 0 has the runtime's reference */
+};
+
+static struct callback *callback_of(const struct weft_task *call)
+{
+    struct weft__task_extra *x = weft__task_has_extra(call);
+    return x != NULL &&
+                   (weft__load_relaxed(&((struct weft_task *)call)->flags) & WEFT__TASK_ARMED) /* relaxed: set once */
+               ? weft__container_of(x, struct callback, extra)
+               : NULL;
+}
+
+static bool disarm(struct callback *c)
+{
+    return weft__exchange_acq_rel(&c->armed, 0) != 0; /* pairs: CALLBACK-ARMED (itself) */
+}
+
+/* End a callback that will not run; takes the runtime's reference. */
+static void drop(struct weft_task *call)
+{
+    if (weft__task_claim(call) != 0)
+        weft__task_finish(call, -ECANCELED);
+    else
+        weft__task_unref(call);
+}
+
+static void timer_fires(struct weft__timer *timer)
+{
+    struct callback *c = weft__container_of(timer, struct callback, timer);
+    if (disarm(c))
+        weft__task_schedule(c->call);
+}
+
+static void target_ended(struct weft__waiter *waiter, struct weft_task *target)
+{
+    struct callback *c = weft__container_of(waiter, struct callback, waiter);
+    bool ended = weft__task_state(target) == WEFT__DONE; /* else a future that was released unset */
+    if (!disarm(c))
+        return;
+    if (ended)
+        weft__task_schedule(c->call);
+    else
+        drop(c->call);
+}
+
+static struct weft_task *create(struct weft_runtime *rt, const weft_frame *frame)
+{
+    return weft__task_create(rt, WEFT__KIND_CALLBACK, frame, NULL);
+}
+
+/* A callback with room for what it waits for. */
+static struct callback *create_armed(struct weft_runtime *rt, const weft_frame *frame)
+{
+    struct callback *c = calloc(1, sizeof *c);
+    struct weft_task *call = c != NULL ? create(rt, frame) : NULL;
+    if (call == NULL) {
+        free(c);
+        return NULL;
+    }
+    c->call = call;
+    c->when = weft__runtime_now(rt);
+    weft__timer_init(&c->timer, timer_fires);
+    c->waiter.fire = target_ended;
+    weft__store_relaxed(&c->armed, 1);                                /* relaxed: published by what it is armed with */
+    weft__fetch_or_acq_rel(&call->flags, (uint32_t)WEFT__TASK_ARMED); /* pairs: TASK-REFS */
+    weft__store_release(&call->extra, &c->extra);                     /* pairs: TASK-EXTRA */
+    return c;
+}
+
+weft_handle *weft_call_soon_(weft_runtime *rt, const weft_frame *frame)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    struct weft_task *call = NULL;
+    if (rt == NULL && f == NULL)
+        weft__misuse("weft_call_soon",
+                     "called outside a task or callback; other threads use weft_call_soon_threadsafe");
+    if (rt == NULL || (f != NULL && f->rt == rt)) {
+        call = create(f->rt, frame);
+        if (call != NULL)
+            weft__task_schedule(call);
+        return call;
+    }
+    if (!weft__submission_begin(rt))
+        return NULL;
+    call = create(rt, frame);
+    if (call != NULL)
+        weft__task_schedule(call);
+    weft__submission_end(rt);
+    return call;
+}
+
+static weft_handle *call_at(const char *name, weft_ns instant, const weft_frame *frame)
+{
+    struct weft__fiber *f = weft__fiber_require(name);
+    struct callback *c = create_armed(f->rt, frame);
+    if (c == NULL)
+        return NULL;
+    struct weft_task *call = c->call;
+    c->when = instant;
+    if (instant <= weft__runtime_now(f->rt) && !f->rt->fifo) {
+        weft__store_relaxed(&c->armed, 0); /* relaxed: not shared yet */
+        weft__task_schedule(call);
+    } else if (weft__timers_set(&f->worker->timers, &c->timer, instant) < 0) {
+        weft__store_relaxed(&c->armed, 0); /* relaxed: not shared yet */
+        drop(call);
+        weft_release(call);
+        return NULL;
+    }
+    return call;
+}
+
+weft_handle *weft_call_later_(weft_ns delay, const weft_frame *frame)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_call_later");
+    return call_at("weft_call_later", weft__deadline_after(f->rt, delay), frame);
+}
+
+weft_handle *weft_call_at_(weft_ns instant, const weft_frame *frame)
+{
+    return call_at("weft_call_at", instant, frame);
+}
+
+weft_ns weft_handle_when(const weft_handle *h)
+{
+    struct callback *c = h != NULL && h->kind == WEFT__KIND_CALLBACK ? callback_of(h) : NULL;
+    return c != NULL ? c->when : 0;
+}
+
+weft_handle *weft_add_done_callback_(weft_task *t, const weft_frame *frame)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_add_done_callback");
+    struct callback *c = create_armed(f->rt, frame);
+    if (c == NULL)
+        return NULL;
+    struct weft_task *call = c->call;
+    c->target = t;
+    weft_ref(call); /* the target may end, and the callback with it, before this call returns */
+    if ((t == NULL || !weft__task_add_waiter(t, &c->waiter)) && disarm(c))
+        weft__task_schedule(call);
+    weft_release(call);
+    return call;
+}
+
+/* Stop waiting; true when the callback will not run. */
+static bool stop(struct callback *c)
+{
+    if (weft__timer_cancel(&c->timer) ||
+        (c->target != NULL && weft__load_acquire(&c->armed) != 0 && /* pairs: CALLBACK-ARMED */
+         weft__task_remove_waiter(c->target, &c->waiter))) {
+        if (disarm(c)) {
+            drop(c->call);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool weft_remove_done_callback(weft_task *t, weft_handle *h)
+{
+    struct callback *c = h != NULL && h->kind == WEFT__KIND_CALLBACK ? callback_of(h) : NULL;
+    return c != NULL && t != NULL && c->target == t && stop(c);
+}
+
+bool weft__callback_cancel(struct weft_task *call)
+{
+    struct weft__cancel_list list;
+    struct callback *c = callback_of(call);
+    if (c != NULL && c->target == NULL && stop(c))
+        return true;
+    weft__cancel_list_init(&list);
+    bool taken = weft__cancel_mark(call, &list);
+    weft__cancel_run(&list);
+    return taken;
+}
+
+void weft__callback_failed(struct weft_task *call, int rc)
+{
+    weft__task_set_retrieved(call);
+    if (rc != -ECANCELED)
+        weft__exception(call->rt, WEFT_CALLBACK_FAILED, call, rc);
+}
+
+void weft__callback_end_of_run(void *user, void *object)
+{
+    struct weft_task *call = object;
+    (void)user;
+    if (call->kind != WEFT__KIND_CALLBACK || weft__task_state(call) != WEFT__NEW)
+        return;
+    struct callback *c = callback_of(call);
+    if (c != NULL)
+        stop(c);
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/root.c -- what runs on a runtime: main coroutines, and the clean-up after them.
+ *
+ * weft_run: a hidden root task runs the program's main coroutine as a task; when that has ended it cancels every other task once, in order
+ * of creation, and waits until all have ended; tasks born meanwhile get the same, until there is none.
+ * A runner has no root while it lives: each weft_runner_run submits a main task and sleeps until it has ended; close submits a root without
+ * main, which cleans up. Between runs the virtual clock stands.
+ *
+ * With order=fifo the end keeps asyncio's rounds: the round in which main's end is noticed is finished before the others are cancelled, and
+ * when all have ended two more rounds run (the last callbacks of the last tasks); what is still queued then is dropped.
+ *
+ * Threads: the caller's, which sleeps on rt->done; the root runs as a task. */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/context_vars.h"
+#include "executor/driver.h"
+#include "executor/runtime.h"
+
+/* ---- the root task ----------------------------------------------------------------------------------------------- */
+
+struct root {
+    WEFT_FRAME;
+    struct weft_runtime *rt;
+    const weft_frame *main_frame; /* NULL: only clean up */
+    weft_frame *copy_back;
+    size_t frame_size;
+};
+
+/* Wait for a task to its end, whatever it is asked meanwhile. */
+static int outlast(struct weft__fiber *f, struct weft_task *t)
+{
+    while (weft__task_state(t) != WEFT__DONE)
+        (void)weft__await_suspended(f, t);
+    return weft__task_rc(t);
+}
+
+static int run_main(struct root *r, struct weft__fiber *f)
+{
+    struct weft_task *main_task = weft__task_create(r->rt, WEFT__KIND_TASK, r->main_frame, NULL);
+    if (main_task == NULL)
+        return -ENOMEM;
+    weft__task_schedule(main_task);
+    int rc = outlast(f, main_task);
+    weft__task_set_retrieved(main_task); /* weft_run gives it to its caller */
+    memcpy(r->copy_back, main_task->frame, r->frame_size);
+    weft__task_unref(main_task);
+    return rc;
+}
+
+/* Cancel and outlast every task there is; returns how many there were, or -ENOMEM. */
+static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
+{
+    struct weft_task **left;
+    long n = weft__all_tasks(rt, &left);
+    for (long i = 0; i < n; i++)
+        weft_cancel(left[i]);
+    for (long i = 0; i < n; i++)
+        outlast(f, left[i]);
+    for (long i = 0; i < n; i++) {
+        int rc = weft__task_rc(left[i]);
+        if (rc < 0 && rc != -ECANCELED) {
+            weft__task_set_retrieved(left[i]);
+            weft__exception(rt, WEFT_SHUTDOWN_FAILED, left[i], rc);
+        }
+        weft__task_unref(left[i]);
+    }
+    free(left);
+    return n;
+}
+
+/* Look once more: who submits now is either refused, or waited for here and then seen. */
+static void refuse_submissions(struct weft_runtime *rt)
+{
+    weft__store_seq_cst(&rt->shut, 1);               /* pairs: SHUT */
+    while (weft__load_seq_cst(&rt->submitters) != 0) /* pairs: SHUT */
+        sched_yield();
+}
+
+static int root(struct root *r)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_run");
+    struct weft_runtime *rt = r->rt;
+    int rc = r->main_frame != NULL ? run_main(r, f) : 0;
+    if (rt->fifo)
+        weft__fiber_round_end(f);
+    bool any = false, shut = false;
+    for (;;) {
+        long n = clean_up(rt, f);
+        if (n == 0 && shut)
+            break;
+        any |= n > 0;
+        if (n == 0) {
+            shut = true;
+            refuse_submissions(rt);
+        } else if (n < 0) {
+            (void)weft_sleep(WEFT_MS(10)); /* no room for the list: let the tasks go on until there is */
+        }
+    }
+    if (rt->fifo) {
+        for (int i = 0; any && i < 2; i++)
+            weft__fiber_round_end(f);
+        rt->halted = true;
+    }
+    return rc;
+}
+WEFT_CORO(root);
+
+/* ---- waiting for the end of a task in the caller's thread -------------------------------------------------------- */
+
+struct end_waiter {
+    struct weft__waiter waiter;
+    struct weft_runtime *rt;
+    bool last; /* the root: when it has ended the runtime has */
+    _Atomic(uint32_t) done;
+};
+
+static void run_ended(struct weft__waiter *waiter, struct weft_task *t)
+{
+    struct end_waiter *e = weft__container_of(waiter, struct end_waiter, waiter);
+    struct weft_runtime *rt = e->rt;
+    (void)t;
+    if (e->last)
+        weft__store_seq_cst(&rt->ended, 1); /* pairs: ENDED */
+    else
+        weft__store_seq_cst(&rt->begun, 0); /* pairs: BEGUN */
+    weft__store_release(&e->done, 1);       /* pairs: ENDED; the waiter may be gone from here on */
+    weft__parker_post(&rt->done);
+}
+
+/* Schedule t and sleep until it has ended, or nothing can go on. */
+static int run_to_end(struct weft_runtime *rt, struct weft_task *t, bool last)
+{
+    struct end_waiter e = {{.next = NULL, .fire = run_ended}, rt, last, 0};
+    uint32_t ticket = weft__parker_ticket(&rt->done);
+    weft__task_add_waiter(t, &e.waiter);
+    weft__task_schedule(t);
+    weft__store_seq_cst(&rt->begun, 1); /* pairs: BEGUN */
+    weft__runtime_work_done(rt);
+    while (weft__load_acquire(&e.done) == 0 && weft__load_acquire(&rt->deadlocked) == 0) { /* pairs: ENDED */
+        weft__parker_wait(&rt->done, ticket, WEFT_FOREVER);
+        ticket = weft__parker_ticket(&rt->done);
+    }
+    if (weft__load_acquire(&e.done) != 0) /* pairs: ENDED */
+        return weft__task_rc(t);
+    weft__task_remove_waiter(t, &e.waiter); /* nothing runs: nobody can be telling it */
+    return -EDEADLK;
+}
+
+static struct weft_task *create_root(struct weft_runtime *rt, const struct root *r)
+{
+    struct weft_task *t = weft__task_create(rt, WEFT__KIND_TASK, &r->frame_, NULL);
+    if (t != NULL)
+        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_HIDDEN); /* pairs: TASK-REFS; not yet queued */
+    return t;
+}
+
+int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size, const struct weft__driver *driver)
+{
+    if (weft__worker_self() != NULL)
+        return -EBUSY;
+    struct weft_runtime *rt;
+    int rc = weft__runtime_start(&rt, options, driver);
+    if (rc < 0)
+        return rc;
+    struct root r = {
+        .frame_ = {&root_coro_}, .rt = rt, .main_frame = frame, .copy_back = frame, .frame_size = frame_size};
+    struct weft_task *t = create_root(rt, &r);
+    rc = t != NULL ? run_to_end(rt, t, true) : -ENOMEM;
+    if (t != NULL)
+        weft__task_unref(t);
+    weft__runtime_end(rt); /* joins every thread: nobody knows the frame after that */
+    return rc;
+}
+
+/* ---- a runner ---------------------------------------------------------------------------------------------------- */
+
+struct weft_runner {
+    struct weft_runtime *rt;
+    struct weft_context *context; /* of all main tasks */
+    _Atomic(uint32_t) busy;       /* RUNNER-BUSY: a run is under way; who sets it has seen all the last one did */
+};
+
+int weft__runner_open(weft_runner **out, const weft_options *options, const struct weft__driver *driver)
+{
+    *out = NULL;
+    if (weft__worker_self() != NULL)
+        return -EBUSY;
+    struct weft_runner *r = calloc(1, sizeof *r);
+    int rc = -ENOMEM;
+    if (r == NULL || (r->context = weft__context_new()) == NULL)
+        goto err;
+    rc = weft__runtime_start(&r->rt, options, driver);
+    if (rc < 0)
+        goto err;
+    *out = r;
+    return 0;
+err:
+    if (r != NULL)
+        weft_context_release(r->context);
+    free(r);
+    return rc;
+}
+
+weft_runtime *weft_runner_runtime(weft_runner *r)
+{
+    return r->rt;
+}
+
+int weft_runner_run_(weft_runner *r, weft_frame *frame, size_t frame_size)
+{
+    if (weft__worker_self() != NULL || weft__exchange_acq_rel(&r->busy, 1) != 0) /* pairs: RUNNER-BUSY (itself) */
+        return -EBUSY;
+    weft_task_options options = {.size = sizeof options, .context = r->context};
+    bool deadlocked = weft__load_acquire(&r->rt->deadlocked) != 0; /* pairs: ENDED */
+    struct weft_task *t = deadlocked ? NULL : weft__task_create(r->rt, WEFT__KIND_TASK, frame, &options);
+    int rc = deadlocked ? -EDEADLK : -ENOMEM;
+    if (t != NULL) {
+        rc = run_to_end(r->rt, t, false);
+        weft__store_seq_cst(&r->rt->begun, 0); /* pairs: BEGUN; it may have ended before it was set */
+        weft__task_set_retrieved(t);
+        if (rc != -EDEADLK || weft__task_state(t) == WEFT__DONE)
+            memcpy(frame, t->frame, frame_size);
+        weft__task_unref(t);
+    }
+    weft__store_release(&r->busy, 0); /* pairs: RUNNER-BUSY */
+    return rc;
+}
+
+int weft_runner_close(weft_runner *r)
+{
+    if (r == NULL)
+        return 0;
+    if (weft__worker_self() != NULL || weft__exchange_acq_rel(&r->busy, 1) != 0) /* pairs: RUNNER-BUSY (itself) */
+        return -EBUSY;
+    struct root root_frame = {.frame_ = {&root_coro_}, .rt = r->rt};
+    struct weft_task *t =
+        weft__load_acquire(&r->rt->deadlocked) == 0 ? create_root(r->rt, &root_frame) : NULL; /* pairs: ENDED */
+    if (t != NULL) {
+        run_to_end(r->rt, t, true);
+        weft__task_unref(t);
+    }
+    weft__runtime_end(r->rt);
+    weft_context_release(r->context);
+    free(r);
+    return 0;
+}
