@@ -9,8 +9,10 @@ failed=0
 
 clean_tree() {
     rm -rf "$tree"
-    mkdir -p "$tree"/{executor,io,include/weft,examples,docs}
+    mkdir -p "$tree"/{executor,io,include/weft,examples,docs,tests/lint}
     printf '/* SPDX-License-Identifier: Apache-2.0 */\n' | tee "$tree"/{executor,io,examples}/a.c "$tree/include/weft.h" >"$tree/include/weft/a.h"
+    printf '| asyncio | weft | differences |\n| --- | --- | --- |\n| `Lock.acquire` | see `weft/a.h` | |\n' >"$tree/docs/coming-from-asyncio.md"
+    echo Lock.acquire >"$tree/tests/lint/asyncio-names.txt"
 }
 
 # catches CHECK FILE TEXT EXPECTED: with TEXT at the end of FILE the check fails and says EXPECTED.
@@ -77,6 +79,15 @@ catches words executor/a.c '/* TODO: the rest */' 'unfinished'
 catches words docs/a.md 'see /home/somebody/notes' "a path of somebody's machine"
 catches words docs/a.md 'as ../shared/notes says' 'a folder that is not in this tree'
 catches words docs/a.md 'left for the next issue' 'a text stands by itself'
+
+page=docs/coming-from-asyncio.md
+passes asyncio $page '\n| weft_ | of another table: `gather` |'
+passes asyncio include/weft/a.h 'int weft_lock_acquire(void);'
+catches asyncio tests/lint/asyncio-names.txt 'Lock.acquired' 'no row for Lock.acquired'
+catches asyncio $page '| `Lock.acquires` | None | |' 'coming-from-asyncio.md:4: a row for Lock.acquires, which asyncio does not have'
+catches asyncio $page '| `Lock.acquire` | None | |' 'two rows for Lock.acquire'
+catches asyncio $page 'Call weft_lock_acquire(&l).' 'weft_lock_acquire is declared nowhere'
+catches asyncio $page 'Include `weft/b.h`, set the option `size_of_it`.' 'size_of_it is declared nowhere'
 
 [ "$failed" -eq 0 ] && echo 'selftest.sh: every check finds its faults'
 exit "$failed"
