@@ -112,12 +112,13 @@ void weft__worker_enter(struct weft__worker *w, uintptr_t item)
     weft__worker_after(w);
 }
 
-/* Who runs when this fiber leaves the CPU: whoever started its task eagerly, else the worker's next. */
+/* Who runs when this fiber leaves the CPU: whoever started its task eagerly, else the worker's next. In asyncio's order that is chosen in the
+ * idle loop: entries and timers must find this fiber suspended. */
 static inline uintptr_t next_after(struct weft__fiber *f, struct weft__worker *w)
 {
     struct weft__fiber *back = f->return_to;
     if (weft__likely(back == NULL))
-        return weft__worker_pick(w);
+        return weft__unlikely(w->rt->fifo) ? 0 : weft__worker_pick(w);
     f->return_to = NULL;
     return weft__item_of_fiber(back);
 }
@@ -128,8 +129,6 @@ void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__w
     if (weft__unlikely(f->strand != NULL))
         weft__strand_pass(w->rt, f->strand);
     uintptr_t item = next_after(f, w);
-    if (weft__unlikely(item == weft__item_of_fiber(f)))
-        return; /* only of weft__fiber_round_end: the round was over */
     w->after = after;
     w->after_argument = argument;
     switch_to(w, &f->context, item);

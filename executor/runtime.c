@@ -45,8 +45,7 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
         o->slow_task = WEFT_MS(100);
     if (o->seed == 0)
         o->seed = (uint64_t)weft__monotonic();
-    rt->fifo = o->order == WEFT_ORDER_FIFO;
-    rt->inlining = !rt->fifo && o->inlining != WEFT_INLINING_NEVER;
+    rt->inlining = o->order != WEFT_ORDER_FIFO && o->inlining != WEFT_INLINING_NEVER;
     rt->inline_limit = o->inlining == WEFT_INLINING_ALWAYS ? UINT32_MAX : INLINE_LIMIT;
     rt->is_virtual = o->clock == WEFT_CLOCK_VIRTUAL;
     rt->stack_class = weft__stack_class(o->stack_size != 0 ? o->stack_size : WEFT__STACK_DEFAULT);
@@ -95,6 +94,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     if (rc < 0)
         goto err_runtime;
     rt->worker_count = rt->plan->workers;
+    rt->fifo = rt->options.order == WEFT_ORDER_FIFO && rt->worker_count == 1; /* several have no common order */
     rt->workers = aligned_alloc(WEFT__CACHELINE, rt->worker_count * sizeof *rt->workers);
     rc = -ENOMEM;
     if (rt->workers == NULL)
@@ -189,10 +189,10 @@ static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
     while ((item = weft__deque_pop_oldest(&w->ready)) != 0) {
         drop_entry(item);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 || !weft__inbox_empty(&rt->injector); i++) {
         struct weft__link *link = weft__inbox_claim(i == 0 ? &w->inbox : &rt->injector);
         while (link != NULL) {
-            struct weft__link *next = link->next;
+            struct weft__link *next = link->next; /* an entry may add to the injector */
             drop_entry(weft__item_of_link(link));
             link = next;
         }
@@ -213,6 +213,15 @@ static void give_up(void *user, void *object)
         weft__future_finish(t, -EDEADLK, NULL, true);
     else if (weft__task_visible(t))
         weft__task_finish(t, -EDEADLK);
+}
+
+/* Nobody sets a future any more: what waits for it (a gather) lets go. */
+static void end_future(void *user, void *object)
+{
+    struct weft_task *t = object;
+    (void)user;
+    if (t->kind == WEFT__KIND_FUTURE && t->future == NULL && weft__task_state(t) == WEFT__STARTED)
+        weft__future_finish(t, -ECANCELED, NULL, true);
 }
 
 /* Runtimes that handles of tasks given up keep: reachable for leak checkers. */
@@ -237,6 +246,7 @@ void weft__runtime_end(struct weft_runtime *rt)
         rt->driver->stop(rt);
     weft__blocking_destroy(rt->blocking);
     weft__slab_each(&rt->tasks, weft__callback_end_of_run, NULL);
+    weft__slab_each(&rt->tasks, end_future, NULL);
     for (unsigned i = 0; i < rt->worker_count; i++) {
         drop_entries(rt, &rt->workers[i]);
         weft__worker_destroy(&rt->workers[i]);

@@ -84,6 +84,7 @@ struct weft__future_kind {
     bool (*accept)(struct weft_task *future, unsigned depth);
     /* Pass it on: weft__cancel_mark on what is waited for. */
     void (*cancel)(struct weft_task *future, struct weft__cancel_list *list);
+    void (*destroy)(struct weft_task *future); /* its last reference is gone */
 };
 
 /* What most tasks do without: made when first needed, freed with the task. */

@@ -27,16 +27,24 @@ enum scope_state {
     SCOPE_EXPIRED, /* the timer has cancelled the owner */
 };
 
+/* order=fifo: a deadline that has passed is an entry in the ready queue, as asyncio's call_soon. It outlives a scope that ends first. */
+struct soon {
+    struct weft__entry entry;
+    struct scope *scope; /* NULL: not wanted any more; the one worker's own */
+};
+
 struct scope {
     struct weft__timer timer;
+    struct soon *soon;
     struct weft_task *owner;
     _Atomic(uint32_t) state; /* SCOPE-STATE: fire's store, then the owner's loads */
     uint32_t before;         /* the owner's requests at begin */
-    bool pending_before;     /* when it became DUE: was another request on its way? */
+    weft_ns deadline;
+    bool pending_before; /* when it became DUE: was another request on its way? */
 };
 
 /* What scope_ points to when there is no scope. */
-static char no_memory, ended;
+static char no_memory, ended, ended_expired;
 
 static void cancel_owner(struct scope *s)
 {
@@ -53,12 +61,49 @@ static void scope_fire(struct weft__timer *timer)
     cancel_owner(s);
 }
 
+static void soon_runs(struct weft__entry *entry)
+{
+    struct soon *soon = weft__container_of(entry, struct soon, entry);
+    struct scope *s = soon->scope;
+    free(soon);
+    if (s == NULL)
+        return;
+    s->soon = NULL;
+    weft__store_release(&s->state, SCOPE_EXPIRED); /* pairs: SCOPE-STATE */
+    cancel_owner(s);
+}
+
+static int expire_soon(struct weft__fiber *f, struct scope *s)
+{
+    struct soon *soon = malloc(sizeof *soon);
+    if (soon == NULL)
+        return -ENOMEM;
+    *soon = (struct soon){.entry = {.kind = WEFT__KIND_ENTRY, .run = soon_runs}, .scope = s};
+    s->soon = soon;
+    weft__make_ready(f->rt, weft__item_of_entry(&soon->entry));
+    return 0;
+}
+
+/* From here on the scope does not expire any more. */
+static void disarm(struct scope *s)
+{
+    weft__timer_cancel(&s->timer);
+    if (s->soon != NULL)
+        s->soon->scope = NULL;
+    s->soon = NULL;
+}
+
+static bool is_closed(const weft_timeout *limit)
+{
+    return limit->scope_ == NULL || limit->scope_ == &ended || limit->scope_ == &ended_expired;
+}
+
 /* The scope behind a handle; NULL when there was no memory for one. Any other use outside begin and end aborts. */
 static struct scope *scope_of(const weft_timeout *limit, const char *call)
 {
     if (limit->scope_ == &no_memory)
         return NULL;
-    if (limit->scope_ == NULL || limit->scope_ == &ended)
+    if (is_closed(limit))
         weft__misuse(call, "the time limit is not open");
     struct scope *s = limit->scope_;
     if (s->owner != weft__fiber_task(weft__fiber_require(call)))
@@ -69,9 +114,12 @@ static struct scope *scope_of(const weft_timeout *limit, const char *call)
 /* Arm an idle scope. 0 or -ENOMEM (it then has no deadline). */
 static int scope_arm(struct weft__fiber *f, struct scope *s, weft_ns deadline)
 {
+    s->deadline = deadline;
     if (deadline == WEFT_FOREVER)
         return 0;
-    if (deadline <= weft__runtime_now(weft__fiber_runtime(f))) {
+    if (deadline <= weft__runtime_now(f->rt) && f->rt->fifo)
+        return expire_soon(f, s);
+    if (deadline <= weft__runtime_now(f->rt)) {
         weft__store_relaxed(&s->state, SCOPE_DUE); /* relaxed: the timer is idle, only the owner looks */
         s->pending_before = weft__cancel_pending(f);
         cancel_owner(s);
@@ -107,6 +155,7 @@ static int begin(struct weft__fiber *f, weft_timeout *limit, weft_ns deadline)
     limit->scope_ = &no_memory;
     if (s == NULL)
         return -ENOMEM;
+    s->soon = NULL;
     weft__timer_init(&s->timer, scope_fire);
     s->owner = weft__fiber_task(f);
     s->before = weft__load_relaxed(&s->owner->requests); /* relaxed: a count; what it leads to is ordered by the word */
@@ -138,9 +187,11 @@ int weft_timeout_end(weft_timeout *limit, int rc)
     limit->scope_ = &ended;
     if (s == NULL)
         return rc < 0 ? rc : -ENOMEM;
-    weft__timer_cancel(&s->timer);
+    disarm(s);
     bool asked = weft__load_acquire(&s->state) != SCOPE_ACTIVE; /* pairs: SCOPE-STATE */
-    if (asked && !scope_delivered(weft__fiber_self(), s))
+    if (scope_delivered(weft__fiber_self(), s))
+        limit->scope_ = &ended_expired;
+    if (asked && limit->scope_ == &ended)
         scope_take_back(s);
     else if (asked && weft__uncancel(s->owner) <= s->before && rc == -ECANCELED)
         rc = -ETIMEDOUT;
@@ -149,24 +200,44 @@ int weft_timeout_end(weft_timeout *limit, int rc)
     return rc;
 }
 
-int weft_timeout_reschedule(weft_timeout *limit, weft_ns duration)
+static int reschedule(struct weft__fiber *f, weft_timeout *limit, weft_ns deadline, const char *call)
 {
-    struct weft__fiber *f = weft__fiber_require("weft_timeout_reschedule");
-    struct scope *s = scope_of(limit, "weft_timeout_reschedule");
+    if (is_closed(limit))
+        return -EINVAL;
+    struct scope *s = scope_of(limit, call);
     if (s == NULL)
         return -ENOMEM;
-    weft__timer_cancel(&s->timer);
+    disarm(s);
     if (scope_delivered(f, s))
         return -EINVAL;
     if (weft__load_relaxed(&s->state) == SCOPE_DUE) { /* relaxed: the timer is idle, only the owner looks */
         scope_take_back(s);
         weft__store_relaxed(&s->state, SCOPE_ACTIVE); /* relaxed: as before */
     }
-    return scope_arm(f, s, weft__deadline_after(weft__fiber_runtime(f), duration));
+    return scope_arm(f, s, deadline);
+}
+
+int weft_timeout_reschedule(weft_timeout *limit, weft_ns duration)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_timeout_reschedule");
+    return reschedule(f, limit, weft__deadline_after(f->rt, duration), "weft_timeout_reschedule");
+}
+
+int weft_timeout_reschedule_at(weft_timeout *limit, weft_ns instant)
+{
+    return reschedule(weft__fiber_require("weft_timeout_reschedule_at"), limit, instant, "weft_timeout_reschedule_at");
+}
+
+weft_ns weft_timeout_when(const weft_timeout *limit)
+{
+    struct scope *s = scope_of(limit, "weft_timeout_when");
+    return s != NULL ? s->deadline : WEFT_FOREVER;
 }
 
 bool weft_timeout_expired(const weft_timeout *limit)
 {
+    if (is_closed(limit))
+        return limit->scope_ == &ended_expired;
     struct scope *s = scope_of(limit, "weft_timeout_expired");
     return s != NULL && scope_delivered(weft__fiber_self(), s);
 }

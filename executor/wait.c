@@ -231,7 +231,8 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
         weft__cancel_run(&list);
     }
     if (deadline != WEFT_FOREVER) {
-        if (deadline <= weft__runtime_now(f->rt) || weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0)
+        if ((deadline <= weft__runtime_now(f->rt) && !f->rt->fifo) ||
+            weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0)
             weft__wake(f, f->ticket, WEFT__TIMED_OUT);
     }
     uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */

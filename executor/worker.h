@@ -71,6 +71,10 @@ static inline uintptr_t weft__item_of_task(struct weft_task *t)
 {
     return (uintptr_t)t;
 }
+static inline uintptr_t weft__item_of_entry(struct weft__entry *entry)
+{
+    return (uintptr_t)entry;
+}
 uintptr_t weft__item_of_link(struct weft__link *link);
 struct weft__link *weft__link_of_item(uintptr_t item);
 
