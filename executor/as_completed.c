@@ -35,7 +35,7 @@ struct iteration {
     uint32_t ticket;
     struct weft__fiber *fiber;
     struct arrival *first, *last;
-    size_t left; /* to be handed out, or to time out */
+    size_t left;    /* to be handed out, or to time out */
     size_t awaited; /* not arrived */
     size_t count;
     struct arrival arrivals[];
@@ -132,6 +132,7 @@ static bool find_twice(struct iteration *it)
 
 int weft_as_completed_begin(weft_as_completed *iteration, weft_task *const tasks[], size_t n, weft_ns timeout)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_as_completed_begin");
     struct iteration *it = calloc(1, sizeof *it + n * sizeof it->arrivals[0]);
     iteration->state_ = &no_memory;
@@ -193,6 +194,7 @@ static int sleep_on(struct iteration *it, struct weft__fiber *f)
 
 int weft_as_completed_next(weft_as_completed *iteration, weft_task **out)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_as_completed_next");
     if (iteration->state_ == NULL)
         weft__misuse("weft_as_completed_next", "the iteration was never begun, or has ended");

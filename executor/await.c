@@ -117,6 +117,7 @@ static int run_inline(struct weft__fiber *f, struct weft_task *t)
 
 int weft_await(weft_task *t)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_await");
     if (t == NULL)
         return -ENOMEM;
@@ -131,7 +132,8 @@ int weft_await(weft_task *t)
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
     if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < rt->inline_limit &&
-        stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t)) {
+        stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
+        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
         /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */
         bool entry = weft__deque_pop_newest_if(&f->worker->ready, weft__item_of_task(t));
         int claimed = weft__task_claim(t);
@@ -175,6 +177,7 @@ static inline struct weft_task *child_task(weft_child *child)
 
 void weft_fork_(weft_child *child, weft_frame *frame)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_fork");
     struct weft__worker *w = f->worker;
     struct weft_task *t = child_task(child);
@@ -189,7 +192,8 @@ void weft_fork_(weft_child *child, weft_frame *frame)
     t->parent = f->task;
     weft__store_relaxed(&t->word, WEFT__NEW); /* relaxed: the push publishes */
     weft__count(&w->counters.forks, 1);
-    if (weft__unlikely(w->rt->fifo || !weft__deque_push(&w->joins, weft__item_of_task(t)))) {
+    if (weft__unlikely((w->rt->in_turn && (w->rt->fifo || weft__seeded_draw(w->rt->seeded, 2) != 0)) ||
+                       !weft__deque_push(&w->joins, weft__item_of_task(t)))) {
         weft__make_ready(w->rt, weft__item_of_task(t)); /* asyncio's order; or no memory to grow */
         return;
     }
@@ -200,6 +204,7 @@ void weft_fork_(weft_child *child, weft_frame *frame)
 
 int weft_join(weft_child *child)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_join");
     struct weft_task *t = child_task(child);
     struct weft__worker *w = f->worker;
@@ -231,6 +236,7 @@ int weft_join(weft_child *child)
 
 weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_create_task");
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
     if (weft__likely(t != NULL)) {

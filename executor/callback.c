@@ -96,6 +96,7 @@ static struct callback *create_armed(struct weft_runtime *rt, const weft_frame *
 
 weft_handle *weft_call_soon_(weft_runtime *rt, const weft_frame *frame)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_self();
     struct weft_task *call = NULL;
     if (rt == NULL && f == NULL)
@@ -155,6 +156,7 @@ weft_ns weft_handle_when(const weft_handle *h)
 
 weft_handle *weft_add_done_callback_(weft_task *t, const weft_frame *frame)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_add_done_callback");
     struct callback *c = create_armed(f->rt, frame);
     if (c == NULL)
@@ -184,6 +186,7 @@ static bool stop(struct callback *c)
 
 bool weft_remove_done_callback(weft_task *t, weft_handle *h)
 {
+    weft__preempt_point();
     struct callback *c = h != NULL && h->kind == WEFT__KIND_CALLBACK ? callback_of(h) : NULL;
     return c != NULL && t != NULL && c->target == t && stop(c);
 }

@@ -211,6 +211,7 @@ bool weft_cancel(weft_task *t)
 
 bool weft_cancel_with(weft_task *t, const char *message)
 {
+    weft__preempt_point();
     if (t == NULL)
         return false;
     if (weft__task_state(t) == WEFT__DONE) {
@@ -243,5 +244,6 @@ unsigned weft_cancelling(const weft_task *t)
 
 unsigned weft_uncancel(weft_task *t)
 {
+    weft__preempt_point();
     return t != NULL ? weft__uncancel(t) : 0;
 }

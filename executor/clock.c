@@ -65,8 +65,8 @@ static bool advance(struct weft_runtime *rt)
     }
     if (next > weft__runtime_now(rt))
         weft__store_release(&rt->virtual_now, next); /* pairs: VIRTUAL */
-    unsigned fired = rt->fifo;                       /* asyncio's order: the worker fires them, each in its turn */
-    for (unsigned i = 0; i < rt->worker_count && !rt->fifo; i++)
+    unsigned fired = rt->in_turn;                    /* the worker fires them, each in its turn */
+    for (unsigned i = 0; i < rt->worker_count && !rt->in_turn; i++)
         fired += weft__timers_fire(&rt->workers[i].timers, next, UINT32_MAX, false);
     return fired != 0;
 }

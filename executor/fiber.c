@@ -112,13 +112,13 @@ void weft__worker_enter(struct weft__worker *w, uintptr_t item)
     weft__worker_after(w);
 }
 
-/* Who runs when this fiber leaves the CPU: whoever started its task eagerly, else the worker's next. In asyncio's order that is chosen in the
- * idle loop: entries and timers must find this fiber suspended. */
+/* Who runs when this fiber leaves the CPU: whoever started its task eagerly, else the worker's next. In asyncio's order, and from a seed, that is
+ * chosen in the idle loop: entries and timers must find this fiber suspended. */
 static inline uintptr_t next_after(struct weft__fiber *f, struct weft__worker *w)
 {
     struct weft__fiber *back = f->return_to;
     if (weft__likely(back == NULL))
-        return weft__unlikely(w->rt->fifo) ? 0 : weft__worker_pick(w);
+        return weft__unlikely(w->rt->in_turn) ? 0 : weft__worker_pick(w);
     f->return_to = NULL;
     return weft__item_of_fiber(back);
 }

@@ -56,11 +56,13 @@ static int set(weft_future *f, int rc, const weft_frame *value)
 
 int weft_future_set_result(weft_future *f, int rc)
 {
+    weft__preempt_point();
     return rc < 0 ? -EINVAL : set(f, rc, NULL);
 }
 
 int weft_future_set_value_(weft_future *f, const weft_frame *value)
 {
+    weft__preempt_point();
     if (f != NULL && f->kind == WEFT__KIND_FUTURE && f->frame->coro != value->coro &&
         (f->frame->coro->entry != value->coro->entry || f->frame->coro->size != value->coro->size))
         return -EINVAL;
@@ -69,5 +71,6 @@ int weft_future_set_value_(weft_future *f, const weft_frame *value)
 
 int weft_future_set_error(weft_future *f, int error)
 {
+    weft__preempt_point();
     return error >= 0 ? -EINVAL : set(f, error, NULL);
 }

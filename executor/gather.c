@@ -73,6 +73,7 @@ static int look(struct weft__fiber *f, weft_task *const tasks[], size_t n, int *
 
 int weft_gather_n(weft_task *const tasks[], size_t n)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather");
     int verdict;
     int all = look(f, tasks, n, &verdict);
@@ -134,6 +135,7 @@ static int count_failed(weft_task *const tasks[], size_t n)
 
 int weft_gather_settled_n(weft_task *const tasks[], size_t n)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather_settled");
     int verdict;
     int all = look(f, tasks, n, &verdict);
@@ -210,6 +212,7 @@ static const struct weft__future_kind gathering_kind = {"gather", gathering_acce
 
 weft_future *weft_gather_future(weft_task *const tasks[], size_t n, bool return_exceptions)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather_future");
     struct weft__watch *w =
         weft__watch_create(f->rt, tasks, n, return_exceptions ? WEFT__UNTIL_ALL : WEFT__UNTIL_FAILURE);

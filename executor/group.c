@@ -26,6 +26,7 @@
 #include <weft/scope.h>
 
 #include "executor/guard.h"
+#include "executor/seeded.h"
 #include "executor/task.h"
 
 struct group_child {
@@ -206,6 +207,7 @@ static int reserve(struct group *g, struct group_child **out)
 
 int weft_group_start_(weft_group *group, const weft_task_options *options, const weft_frame *frame, weft_task **task)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_group_start");
     struct group *g = group_of(group, "weft_group_start");
     if (task != NULL)
@@ -247,6 +249,7 @@ int weft_group_start_(weft_group *group, const weft_task_options *options, const
 
 int weft_group_begin(weft_group *group)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_group_begin");
     struct group *g = calloc(1, sizeof *g);
     group->group_ = g != NULL ? (void *)g : &no_memory;
@@ -292,6 +295,7 @@ static void wait_for_children(struct group *g, struct weft__fiber *f, bool *canc
 
 int weft_group_join(weft_group *group, int rc)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_group_join");
     struct group *g = group_of(group, "weft_group_join");
     if (g == NULL) {
@@ -340,6 +344,7 @@ int weft_group_join(weft_group *group, int rc)
 
 void weft_group_cancel(weft_group *group)
 {
+    weft__preempt_point();
     struct group *g = group_of(group, "weft_group_cancel");
     if (g == NULL)
         return;

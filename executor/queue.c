@@ -17,6 +17,7 @@
 #include <weft/queue.h>
 
 #include "executor/queue_store.h"
+#include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
 struct weft_queue {
@@ -182,26 +183,31 @@ static inline int get(weft_queue *q, void *item, size_t size, bool may_wait)
 
 int weft_queue_put_(weft_queue *q, const void *item, size_t size)
 {
+    weft__preempt_point();
     return put(q, item, size, true);
 }
 
 int weft_queue_put_nowait_(weft_queue *q, const void *item, size_t size)
 {
+    weft__preempt_point();
     return put(q, item, size, false);
 }
 
 int weft_queue_get_(weft_queue *q, void *item, size_t size)
 {
+    weft__preempt_point();
     return get(q, item, size, true);
 }
 
 int weft_queue_get_nowait_(weft_queue *q, void *item, size_t size)
 {
+    weft__preempt_point();
     return get(q, item, size, false);
 }
 
 int weft_queue_task_done(weft_queue *q)
 {
+    weft__preempt_point();
     lock(q);
     bool counted = q->unfinished > 0;
     if (counted && --q->unfinished == 0)
@@ -213,6 +219,7 @@ int weft_queue_task_done(weft_queue *q)
 /* Woken is woken: an item put before the joiner runs does not call it back. */
 int weft_queue_join(weft_queue *q)
 {
+    weft__preempt_point();
     struct weft__slept slept = {.cancelled = false};
     lock(q);
     if (q->unfinished > 0) {
@@ -225,6 +232,7 @@ int weft_queue_join(weft_queue *q)
 
 void weft_queue_shutdown(weft_queue *q, bool immediate)
 {
+    weft__preempt_point();
     void *block = NULL;
     lock(q);
     q->shut_down = true;

@@ -47,6 +47,11 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
         o->seed = (uint64_t)weft__monotonic();
     rt->inlining = o->order != WEFT_ORDER_FIFO && o->inlining != WEFT_INLINING_NEVER;
     rt->inline_limit = o->inlining == WEFT_INLINING_ALWAYS ? UINT32_MAX : INLINE_LIMIT;
+    if (o->sched == WEFT_SCHED_SEEDED) {
+        o->workers = 1;
+        o->clock = WEFT_CLOCK_VIRTUAL;
+        o->order = WEFT_ORDER_DEFAULT;
+    }
     rt->is_virtual = o->clock == WEFT_CLOCK_VIRTUAL;
     rt->stack_class = weft__stack_class(o->stack_size != 0 ? o->stack_size : WEFT__STACK_DEFAULT);
     return 0;
@@ -55,6 +60,7 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
 static void free_runtime(struct weft_runtime *rt)
 {
     weft__slab_destroy(&rt->tasks);
+    weft__seeded_destroy(rt->seeded);
     free(rt->workers);
     weft__topology_plan_free(rt->plan);
     free(rt);
@@ -95,9 +101,12 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
         goto err_runtime;
     rt->worker_count = rt->plan->workers;
     rt->fifo = rt->options.order == WEFT_ORDER_FIFO && rt->worker_count == 1; /* several have no common order */
+    rt->in_turn = rt->fifo || rt->options.sched == WEFT_SCHED_SEEDED;
     rt->workers = aligned_alloc(WEFT__CACHELINE, rt->worker_count * sizeof *rt->workers);
     rc = -ENOMEM;
     if (rt->workers == NULL)
+        goto err_runtime;
+    if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
     weft__slab_init(&rt->fibers, sizeof(struct weft__fiber));
@@ -186,6 +195,8 @@ static void drop_entry(uintptr_t item)
 static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
 {
     uintptr_t item;
+    while (rt->seeded != NULL && (item = weft__seeded_take(rt->seeded)) != 0)
+        drop_entry(item);
     while ((item = weft__deque_pop_oldest(&w->ready)) != 0) {
         drop_entry(item);
     }

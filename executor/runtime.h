@@ -7,6 +7,7 @@
 
 #include "executor/driver.h"
 #include "executor/idle.h"
+#include "executor/seeded.h"
 #include "executor/worker.h"
 
 struct weft__blocking;
@@ -14,8 +15,10 @@ struct weft__blocking;
 struct weft_runtime {
     weft_options options; /* with defaults filled in */
     bool fifo, inlining, is_virtual;
-    uint32_t inline_limit; /* tasks run at once on one stack without a turn of the scheduler */
-    uint32_t stack_class;  /* of tasks that ask for nothing */
+    bool in_turn; /* fifo or seeded: what comes next is chosen in the idle loop only, and timers take turns as well */
+    struct weft__seeded *seeded; /* sched=seeded; else NULL */
+    uint32_t inline_limit;       /* tasks run at once on one stack without a turn of the scheduler */
+    uint32_t stack_class;        /* of tasks that ask for nothing */
     unsigned worker_count;
     struct weft__worker *workers;
     struct weft__plan *plan;

@@ -32,6 +32,7 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
 
 int weft_shield(weft_task *t)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_shield");
     if (t == NULL)
         return -ENOMEM;
@@ -43,6 +44,7 @@ int weft_shield(weft_task *t)
 
 int weft_wait_for(weft_task *t, weft_ns timeout)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_wait_for");
     if (t == NULL)
         return -ENOMEM;
@@ -126,6 +128,7 @@ static void outer_ended(struct weft__waiter *waiter, struct weft_task *t)
 
 weft_future *weft_shield_future(weft_task *t)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_shield_future");
     if (t == NULL)
         return NULL;

@@ -19,6 +19,7 @@
  * asyncio. Wait: tasks only. Everything else: any thread. */
 #include <errno.h>
 
+#include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
 enum { FILLING = 0, DRAINING, RESETTING, BROKEN };
@@ -69,6 +70,7 @@ static int meet(weft_barrier *b)
 
 int weft_barrier_wait(weft_barrier *b)
 {
+    weft__preempt_point();
     int rc = 0;
     weft__waitlist_lock(&b->waiters_);
     while (rc == 0 && (b->state_ == DRAINING || b->state_ == RESETTING))
@@ -81,6 +83,7 @@ int weft_barrier_wait(weft_barrier *b)
 
 void weft_barrier_reset(weft_barrier *b)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&b->waiters_);
     set_state(b, b->count_ > 0 ? RESETTING : FILLING);
     weft__waitlist_unlock(&b->waiters_);
@@ -88,6 +91,7 @@ void weft_barrier_reset(weft_barrier *b)
 
 void weft_barrier_abort(weft_barrier *b)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&b->waiters_);
     set_state(b, BROKEN);
     weft__waitlist_unlock(&b->waiters_);

@@ -11,6 +11,7 @@
  * Notify: any thread, the lock being held by whomever. */
 #include <errno.h>
 
+#include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
 static const struct weft__wait_kind condition_wait = {"condition", NULL};
@@ -49,6 +50,7 @@ static int wait_for_notification(weft_condition *c, struct weft__fiber *f)
 
 int weft_condition_wait(weft_condition *c)
 {
+    weft__preempt_point();
     int rc = wait_for_notification(c, weft__fiber_require("weft_condition_wait"));
     if (rc == -EPERM)
         return rc;
@@ -64,6 +66,7 @@ int weft_condition_wait(weft_condition *c)
 
 int weft_condition_notify(weft_condition *c, size_t n)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&c->waiters_);
     bool held = lock_held(c);
     if (held)
@@ -74,5 +77,6 @@ int weft_condition_notify(weft_condition *c, size_t n)
 
 int weft_condition_notify_all(weft_condition *c)
 {
+    weft__preempt_point();
     return weft_condition_notify(c, SIZE_MAX);
 }

@@ -7,6 +7,7 @@
  * only. Everything else: any thread. */
 #include <errno.h>
 
+#include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
 static const struct weft__wait_kind event_wait = {"event", NULL};
@@ -32,6 +33,7 @@ void weft_event_init(weft_event *e)
 
 int weft_event_wait(weft_event *e)
 {
+    weft__preempt_point();
     struct weft__slept slept = {.cancelled = false};
     weft__waitlist_lock(&e->waiters_);
     if (!e->set_) {
@@ -44,6 +46,7 @@ int weft_event_wait(weft_event *e)
 
 void weft_event_set(weft_event *e)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&e->waiters_);
     if (!e->set_) {
         e->set_ = true;
@@ -54,6 +57,7 @@ void weft_event_set(weft_event *e)
 
 void weft_event_clear(weft_event *e)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&e->waiters_);
     e->set_ = false;
     weft__waitlist_unlock(&e->waiters_);

@@ -12,6 +12,7 @@
  * Acquire: tasks only. Everything else: any thread. */
 #include <errno.h>
 
+#include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
 static const struct weft__wait_kind lock_wait = {"lock", NULL};
@@ -51,6 +52,7 @@ void weft_lock_init(weft_lock *l)
 
 int weft_lock_acquire(weft_lock *l)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&l->waiters_);
     if (weft__unlikely(l->locked_ || l->waiters_.count_ != 0))
         return acquire_slow(l);
@@ -61,6 +63,7 @@ int weft_lock_acquire(weft_lock *l)
 
 int weft_lock_try_acquire(weft_lock *l)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&l->waiters_);
     bool mine = !l->locked_ && !weft__sync_has_waiters(&l->waiters_);
     if (mine)
@@ -78,6 +81,7 @@ void weft__lock_let_go(weft_lock *l)
 
 int weft_lock_release(weft_lock *l)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&l->waiters_);
     bool held = l->locked_;
     if (weft__likely(held))

@@ -11,6 +11,7 @@
  * Acquire: tasks only. Everything else: any thread. */
 #include <errno.h>
 
+#include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
 static const struct weft__wait_kind semaphore_wait = {"semaphore", NULL};
@@ -58,6 +59,7 @@ static WEFT__NOINLINE int acquire_slow(weft_semaphore *s)
 
 int weft_semaphore_acquire(weft_semaphore *s)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&s->waiters_);
     if (weft__unlikely(locked(s)))
         return acquire_slow(s);
@@ -68,6 +70,7 @@ int weft_semaphore_acquire(weft_semaphore *s)
 
 int weft_semaphore_try_acquire(weft_semaphore *s)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&s->waiters_);
     bool mine = !locked(s);
     s->value_ -= mine;
@@ -77,6 +80,7 @@ int weft_semaphore_try_acquire(weft_semaphore *s)
 
 int weft_semaphore_release(weft_semaphore *s)
 {
+    weft__preempt_point();
     weft__waitlist_lock(&s->waiters_);
     bool room = s->value_ < s->bound_;
     if (weft__likely(room)) {

@@ -172,17 +172,20 @@ static int begin(struct weft__fiber *f, weft_timeout *limit, weft_ns deadline)
 
 int weft_timeout_begin(weft_timeout *limit, weft_ns duration)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_timeout_begin");
     return begin(f, limit, weft__deadline_after(weft__fiber_runtime(f), duration));
 }
 
 int weft_timeout_begin_at(weft_timeout *limit, weft_ns instant)
 {
+    weft__preempt_point();
     return begin(weft__fiber_require("weft_timeout_begin_at"), limit, instant);
 }
 
 int weft_timeout_end(weft_timeout *limit, int rc)
 {
+    weft__preempt_point();
     struct scope *s = scope_of(limit, "weft_timeout_end");
     limit->scope_ = &ended;
     if (s == NULL)

@@ -35,6 +35,7 @@ static size_t count_done(weft_task *const tasks[], size_t n, enum weft__watch_ru
 
 int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, weft_ns timeout)
 {
+    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_wait");
     if (n == 0 || when < WEFT_ALL_COMPLETED || when > WEFT_FIRST_EXCEPTION)
         return -EINVAL;

@@ -249,8 +249,8 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
 {
     for (;;) {
         uintptr_t item;
-        if (weft__unlikely(w->rt->fifo)) {
-            item = pick_in_order(w);
+        if (weft__unlikely(w->rt->in_turn)) {
+            item = w->rt->fifo ? pick_in_order(w) : weft__seeded_pick(w);
             if (item == 0)
                 return 0;
         } else {
@@ -285,7 +285,7 @@ void *weft__worker_main(void *worker)
     while (weft__load_acquire(&rt->stopping) == 0) { /* pairs: STOPPING */
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
-            if (!rt->fifo && fire_timers(w))
+            if (!rt->in_turn && fire_timers(w))
                 continue;
             item = weft__worker_steal(w);
         }
