@@ -97,7 +97,7 @@ static inline bool stack_fits(struct weft__fiber *f, uint32_t stack_class)
 /* On a strand's fiber only tasks of that strand run, and the other way round. */
 static inline bool same_strand(const struct weft__fiber *f, struct weft_task *t)
 {
-    return f->strand == weft__task_strand(t);
+    return (f->unusual & WEFT__FIBER_STRAND ? f->strand : NULL) == weft__task_strand(t);
 }
 
 static inline bool no_request(struct weft__fiber *f)
@@ -128,6 +128,8 @@ int weft_await(weft_task *t)
         int rc = f->rt->fifo ? weft__yield(f) : 0;
         return rc < 0 ? rc : -EDEADLK;
     }
+    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
+        return weft__yield(f); /* aborts: a callback must not wait */
     struct weft_runtime *rt = f->rt;
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */

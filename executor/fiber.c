@@ -63,10 +63,15 @@ static void put_after(struct weft__worker *w, void *fiber)
 }
 
 /* The fiber is to start the task when it is switched to. */
-static inline void prepare(struct weft__fiber *f, struct weft_task *t)
+static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct weft_task *t)
 {
     f->first = t;
-    f->strand = weft__task_strand(t);
+    f->unusual = w->in_turn ? WEFT__FIBER_IN_TURN : 0;
+    if (weft__unlikely((weft__load_relaxed(&t->flags) & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
+        f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
+        f->unusual |= f->strand != NULL ? WEFT__FIBER_STRAND : 0;
+        f->unusual |= t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0;
+    }
     weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
 }
 
@@ -83,7 +88,7 @@ static void switch_to(struct weft__worker *w, struct weft__context *from, uintpt
             weft__strand_pass(w->rt, weft__task_strand(t));
             weft__task_finish(t, -ENOMEM);
         } else {
-            prepare(next, t);
+            prepare(w, next, t);
         }
     }
     weft__count(&w->steps, 1);
@@ -112,23 +117,33 @@ void weft__worker_enter(struct weft__worker *w, uintptr_t item)
     weft__worker_after(w);
 }
 
-/* Who runs when this fiber leaves the CPU: whoever started its task eagerly, else the worker's next. In asyncio's order, and from a seed, that is
- * chosen in the idle loop: entries and timers must find this fiber suspended. */
-static inline uintptr_t next_after(struct weft__fiber *f, struct weft__worker *w)
+/* An unusual fiber leaves the CPU: its strand's turn goes on, and who runs next is whoever started its task eagerly, else the worker's next.
+ * In asyncio's order, and from a seed, that is chosen in the idle loop: entries and timers must find this fiber suspended. */
+static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft__worker *w)
 {
-    struct weft__fiber *back = f->return_to;
-    if (weft__likely(back == NULL))
-        return weft__unlikely(w->rt->in_turn) ? 0 : weft__worker_pick(w);
-    f->return_to = NULL;
-    return weft__item_of_fiber(back);
+    if (f->unusual & WEFT__FIBER_STRAND)
+        weft__strand_pass(w->rt, f->strand);
+    if (f->unusual & WEFT__FIBER_RETURNS) {
+        f->unusual &= ~(uint32_t)WEFT__FIBER_RETURNS;
+        return weft__item_of_fiber(f->return_to);
+    }
+    return w->in_turn ? 0 : weft__worker_pick(w);
+}
+
+/* Its task has returned. */
+static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
+{
+    if (f->unusual & WEFT__FIBER_STRAND)
+        weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
+    f->unusual &= ~(uint32_t)(WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
+    if (rc < 0 && t->kind == WEFT__KIND_CALLBACK)
+        weft__callback_failed(t, rc);
 }
 
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)
 {
     struct weft__worker *w = f->worker;
-    if (weft__unlikely(f->strand != NULL))
-        weft__strand_pass(w->rt, f->strand);
-    uintptr_t item = next_after(f, w);
+    uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick(w);
     w->after = after;
     w->after_argument = argument;
     switch_to(w, &f->context, item);
@@ -158,8 +173,9 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
             weft__task_unref(t);
         return;
     }
-    prepare(next, t);
+    prepare(w, next, t);
     next->return_to = f;
+    next->unusual |= WEFT__FIBER_RETURNS;
     next->worker = w;
     next->inlined = 0;
     w->current = next;
@@ -179,18 +195,15 @@ static void fiber_main(void *fiber)
         f->budget = 64;
         int rc = weft__fiber_run(f, t);
         WEFT__ASSERT(f->task == NULL);
-        if (weft__unlikely(f->strand != NULL))
-            weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
-        f->strand = NULL;
-        if (weft__unlikely(rc < 0 && t->kind == WEFT__KIND_CALLBACK))
-            weft__callback_failed(t, rc);
+        if (weft__unlikely(f->unusual != 0))
+            end_unusual(f, t, rc);
         weft__task_finish(t, rc);
         struct weft__worker *w = f->worker;
-        uintptr_t item = next_after(f, w);
+        uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {
-                prepare(f, t);
+                prepare(w, f, t);
                 f->inlined = 0;
                 weft__count(&w->steps, 1);
                 continue;

@@ -38,6 +38,14 @@ enum {
     WEFT__FIBER_REQUEST = 16,
 };
 
+/* What makes a fiber take the slow ways. */
+enum {
+    WEFT__FIBER_STRAND = 1,   /* its task has a strand */
+    WEFT__FIBER_RETURNS = 2,  /* return_to is set */
+    WEFT__FIBER_CALLBACK = 4, /* its task is a callback and must not wait */
+    WEFT__FIBER_IN_TURN = 8,  /* the runtime chooses in the idle loop only */
+};
+
 struct weft__await {
     struct weft__waiter waiter;
     struct weft__fiber *fiber;
@@ -58,9 +66,10 @@ struct weft__fiber {
     struct weft_runtime *rt;
     uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
     uint32_t budget;
+    uint32_t unusual;              /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */
     struct weft_task *first;       /* to start when switched to */
-    struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU */
-    struct weft_strand *strand;    /* of its outermost task */
+    struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
+    struct weft_strand *strand;    /* of its outermost task (STRAND) */
     union {                        /* a fiber waits for one thing at a time */
         struct weft__await await;
         struct weft__wait_node node;

@@ -51,6 +51,17 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
     return true;
 }
 
+/* Is there a context to inherit, maybe? The usual case is none. */
+static inline bool inherits(struct weft__worker *w, enum weft__kind kind)
+{
+    if (kind == WEFT__KIND_FUTURE)
+        return false;
+    if (w == NULL || w->current == NULL)
+        return true;
+    struct weft_task *t = w->current->task;
+    return t != NULL && (!weft__task_counted(t) || t->context != NULL);
+}
+
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
                                     const weft_task_options *options)
 {
@@ -67,7 +78,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
         if (WEFT__TASK_HAS(options, context) && options->context != NULL)
             context = weft__context_ref(options->context);
     }
-    if (context == NULL && kind != WEFT__KIND_FUTURE && weft__context_inherit(&context) < 0)
+    if (weft__unlikely(context == NULL && inherits(w, kind)) && weft__context_inherit(&context) < 0)
         return NULL;
     struct weft_task *t = NULL;
     if (size > WEFT__INLINE_FRAME && (heap = malloc(size)) == NULL)
@@ -369,7 +380,8 @@ void weft__task_free(struct weft_task *t)
         weft_strand_release(x->strand);
         free(x);
     }
-    weft_context_release(t->context);
+    if (weft__unlikely(t->context != NULL))
+        weft_context_release(t->context);
     if (weft__load_relaxed(&t->flags) & WEFT__TASK_HEAP_FRAME) /* relaxed: as above */
         free(t->frame);
     t->frame = NULL;

@@ -19,7 +19,7 @@ static WEFT__COLD void in_callback(const struct weft__fiber *f)
 
 static inline void forbid_in_callback(const struct weft__fiber *f)
 {
-    if (weft__unlikely(f->task->kind == WEFT__KIND_CALLBACK))
+    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
         in_callback(f);
 }
 

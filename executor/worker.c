@@ -54,13 +54,15 @@ struct weft__link *weft__link_of_item(uintptr_t item)
     return &((struct weft_task *)item)->link;
 }
 
-static void push_ready(struct weft_runtime *rt, uintptr_t item);
+static inline void push_ready(struct weft_runtime *rt, uintptr_t item);
 
 /* The strand of a ready item; NULL for most. */
 static inline struct weft_strand *strand_of(uintptr_t item)
 {
-    if (item & WEFT__ITEM_FIBER)
-        return ((struct weft__fiber *)(item & ~WEFT__ITEM_FIBER))->strand;
+    if (item & WEFT__ITEM_FIBER) {
+        const struct weft__fiber *f = (const struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
+        return weft__likely(!(f->unusual & WEFT__FIBER_STRAND)) ? NULL : f->strand;
+    }
     const struct weft_task *t = (const struct weft_task *)item;
     return t->kind == WEFT__KIND_TASK ? weft__task_strand(t) : NULL;
 }
@@ -79,7 +81,7 @@ void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s)
         push_ready(rt, weft__item_of_link(next));
 }
 
-static void push_ready(struct weft_runtime *rt, uintptr_t item)
+static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
 {
     struct weft__worker *w = weft__worker_self();
     if (weft__likely(w != NULL && w->rt == rt)) {
@@ -148,20 +150,9 @@ bool weft__worker_take_inboxes(struct weft__worker *w)
 
 /* ---- the turn ---------------------------------------------------------------------------------------------------- */
 
-bool weft__item_claim(uintptr_t item)
+/* What was picked will not run. Always false. */
+static WEFT__NOINLINE bool refused(struct weft_task *t, bool counted, int claimed)
 {
-    if (item & WEFT__ITEM_FIBER)
-        return true;
-    struct weft_task *t = (struct weft_task *)item;
-    if (weft__unlikely(t->kind == WEFT__KIND_ENTRY)) {
-        struct weft__entry *entry = (struct weft__entry *)item;
-        entry->run(entry);
-        return false;
-    }
-    bool counted = weft__task_counted(t);
-    int claimed = weft__task_claim(t);
-    if (weft__likely(claimed > 0))
-        return true;
     /* Cancelled before it began, or somebody else has claimed it and has a reference of its own: this one is the entry's. */
     if (counted)
         weft__strand_pass(t->rt, weft__task_strand(t));
@@ -172,6 +163,26 @@ bool weft__item_claim(uintptr_t item)
         weft__task_unref(t);
     }
     return false;
+}
+
+static inline bool claim(uintptr_t item)
+{
+    if (item & WEFT__ITEM_FIBER)
+        return true;
+    struct weft_task *t = (struct weft_task *)item;
+    if (weft__unlikely(t->kind == WEFT__KIND_ENTRY)) {
+        struct weft__entry *entry = (struct weft__entry *)item;
+        entry->run(entry);
+        return false;
+    }
+    bool counted = weft__task_counted(t); /* before somebody else has it */
+    int claimed = weft__task_claim(t);
+    return weft__likely(claimed > 0) || refused(t, counted, claimed);
+}
+
+bool weft__item_claim(uintptr_t item)
+{
+    return claim(item);
 }
 
 static bool fire_timers(struct weft__worker *w)
@@ -249,7 +260,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
 {
     for (;;) {
         uintptr_t item;
-        if (weft__unlikely(w->rt->in_turn)) {
+        if (weft__unlikely(w->in_turn)) {
             item = w->rt->fifo ? pick_in_order(w) : weft__seeded_pick(w);
             if (item == 0)
                 return 0;
@@ -261,7 +272,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
                 continue;
             }
         }
-        if (weft__likely(weft__item_claim(item)))
+        if (weft__likely(claim(item)))
             return item;
     }
 }
@@ -309,6 +320,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     memset(w, 0, sizeof *w);
     w->rt = rt;
     w->index = index;
+    w->in_turn = rt->in_turn;
     w->random = (rt->options.seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)index << 32 | 1);
     if (w->random == 0)
         w->random = 1;

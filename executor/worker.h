@@ -38,6 +38,7 @@ struct weft__worker {
     int64_t round_left;    /* order=fifo: entries left in this round */
     uint64_t round_timers; /* order=fifo: timers set before this count fire in this round; 0: they have */
     bool batching;
+    bool in_turn;   /* the runtime's: close at hand */
     bool searching; /* counted in idle.searching */
     weft_ns last_trim;
     struct weft__slab_cache tasks, fibers;
