@@ -55,7 +55,7 @@ static void timer_fires(struct weft__timer *timer)
 {
     struct callback *c = weft__container_of(timer, struct callback, timer);
     if (disarm(c))
-        weft__task_schedule(c->call);
+        weft__make_due(c->call->rt, weft__item_of_task(c->call));
 }
 
 static void target_ended(struct weft__waiter *waiter, struct weft_task *target)

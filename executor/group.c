@@ -26,14 +26,16 @@
 #include <weft/scope.h>
 
 #include "executor/guard.h"
+#include "executor/runtime.h"
 #include "executor/seeded.h"
-#include "executor/task.h"
 
 struct group_child {
     struct weft__waiter waiter;
+    struct weft__entry entry; /* order=fifo: asyncio's callback, which takes a turn of its own */
     struct group_child *next, *previous;
     struct group *group;
-    struct weft_task *task; /* NULL: being created */
+    struct weft_task *task; /* NULL: being created, or ended and on its turn */
+    int rc;
 };
 
 #define FEW_ERRORS 6
@@ -146,11 +148,11 @@ static void abort_children(struct group *g, struct weft__cancel_list *list)
 
 /* ---- children ---------------------------------------------------------------------------------------------------- */
 
-static void child_fire(struct weft__waiter *waiter, struct weft_task *task)
+static void child_ended(struct weft__entry *entry)
 {
-    struct group_child *child = weft__container_of(waiter, struct group_child, waiter);
+    struct group_child *child = weft__container_of(entry, struct group_child, entry);
     struct group *g = child->group;
-    int rc = weft__task_rc(task);
+    int rc = child->rc;
     struct weft__cancel_list list;
     bool abort_now = false, cancel_owner = false;
     weft__guard_lock(&g->guard);
@@ -175,6 +177,20 @@ static void child_fire(struct weft__waiter *waiter, struct weft_task *task)
     group_drop(g);
 }
 
+static void child_fire(struct weft__waiter *waiter, struct weft_task *task)
+{
+    struct group_child *child = weft__container_of(waiter, struct group_child, waiter);
+    child->rc = weft__task_rc(task);
+    if (weft__likely(!task->rt->fifo)) {
+        child_ended(&child->entry);
+        return;
+    }
+    weft__guard_lock(&child->group->guard);
+    child->task = NULL;
+    weft__guard_unlock(&child->group->guard);
+    weft__make_ready(task->rt, weft__item_of_entry(&child->entry));
+}
+
 /* Put a node without a task on the list: from now on join waits for it. 0, -ENOMEM or -ESHUTDOWN. */
 static int reserve(struct group *g, struct group_child **out)
 {
@@ -182,6 +198,7 @@ static int reserve(struct group *g, struct group_child **out)
     if (child == NULL)
         return -ENOMEM;
     child->waiter.fire = child_fire;
+    child->entry = (struct weft__entry){.kind = WEFT__KIND_ENTRY, .run = child_ended};
     child->group = g;
     child->task = NULL;
     child->next = NULL;

@@ -74,6 +74,14 @@ void weft__make_ready(struct weft_runtime *rt, uintptr_t item)
         push_ready(rt, item);
 }
 
+void weft__make_due(struct weft_runtime *rt, uintptr_t item)
+{
+    if (rt->fifo)
+        rt->workers[0].due = item; /* fired by that worker, in its round */
+    else
+        weft__make_ready(rt, item);
+}
+
 void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s)
 {
     struct weft__link *next = s != NULL ? weft__strand_leave(s) : NULL;
@@ -220,8 +228,13 @@ static uintptr_t pick_in_order(struct weft__worker *w)
                 return item;
         }
         if (w->round_timers != 0) {
-            if (weft__timers_fire_one(&w->timers, weft__runtime_now(rt), w->round_timers))
+            if (weft__timers_fire_one(&w->timers, weft__runtime_now(rt), w->round_timers)) {
+                uintptr_t item = w->due;
+                w->due = 0;
+                if (item != 0)
+                    return item;
                 continue;
+            }
             w->round_timers = 0;
         }
         if (weft__unlikely(rt->at_round_end != NULL)) {

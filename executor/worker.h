@@ -36,6 +36,7 @@ struct weft__worker {
     struct weft__context context; /* the idle loop, on the thread's own stack */
     uint64_t picks, random, next_id, last_id;
     int64_t round_left;    /* order=fifo: entries left in this round */
+    uintptr_t due;         /* order=fifo: a callback whose timer has fired: it runs in the timer's place */
     uint64_t round_timers; /* order=fifo: timers set before this count fire in this round; 0: they have */
     bool batching;
     bool in_turn;   /* the runtime's: close at hand */
@@ -92,6 +93,8 @@ void *weft__worker_main(void *worker); /* thread function */
 /* Make an item ready: at the end of the calling worker's queue if it belongs to rt, else in the injector; and see to it that
  * somebody runs it. Any thread. */
 void weft__make_ready(struct weft_runtime *rt, uintptr_t item);
+/* A timer's callback: with order=fifo it runs where the timer stands in the round, else it is ready. Inside fire. */
+void weft__make_due(struct weft_runtime *rt, uintptr_t item);
 /* Who had the turn of the strand (NULL: nothing to do) leaves the CPU, or never runs: on to the next. Any thread. */
 void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s);
 /* Whoever picked an item: true when it is to be run (a fiber, or a task that is claimed by this call); false when it was nothing any more, or
