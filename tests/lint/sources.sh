@@ -16,7 +16,7 @@ check_form() {
     ' "$@"
 }
 
-mapfile -t files < <(tree_files_like '(\.(c|h|S|cpp|cmake|sh|awk|pml|lua|map)|CMakeLists\.txt|^scripts/[a-z-]+|^\.ci/[a-z-]+)$')
+mapfile -t files < <(tree_files_like '(\.(c|h|S|cpp|cmake|sh|awk|pml|lua|map|py)|CMakeLists\.txt|^scripts/[a-z-]+|^\.ci/[a-z-]+)$')
 findings_from_input < <(check_form "${files[@]}")
 
 while IFS= read -r file; do
