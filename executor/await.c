@@ -150,7 +150,7 @@ int weft_await(weft_task *t)
             }
             int rc = take_outcome(f, t);
             weft__task_unref(t);
-            return rc;
+            return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
         }
         if (entry)
             weft__task_unref(t);
@@ -219,7 +219,7 @@ int weft_join(weft_child *child)
             if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) &&
                 rc >= 0) /* relaxed: marked on this chain only */
                 rc = -ECANCELED;
-            return rc;
+            return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
         }
         /* Another stack for it, and this fiber waits: a recursion of any depth goes on. */
         weft__make_ready(f->rt, weft__item_of_task(t));

@@ -13,6 +13,10 @@
  * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
  * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
  *
+ * A request that goes to several (a group, a gather, the end of the run) marks them all before the first is told, and from the mark on
+ * whatever a task's wait ends with, it meets the request: so none can be woken by the clean-up of another and go on, as in asyncio,
+ * where nothing runs in between.
+ *
  * A CHILD lives in its parent's frame, which is sure to stay only while the parent cannot run: the parent's fiber stays LOCKED
  * until the child has been told (the entry's unlock), one link of the chain at a time.
  *
@@ -129,8 +133,12 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
             weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
             return false;
         }
-        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
+        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) {  /* pairs: TASK-C */
+            struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+            if (f != NULL)
+                weft__fiber_announce(f);
             return true;
+        }
     }
 }
 

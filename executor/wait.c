@@ -144,8 +144,18 @@ static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *li
         weft__fiber_unlock(f, list);
 }
 
+void weft__fiber_announce(struct weft__fiber *f)
+{
+    weft__fetch_or_acq_rel(&f->word, (uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+}
+
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
 {
+    if (f == weft__fiber_self()) {
+        /* A task cancels one that awaits it on the same stack: its own chain. It has the mark at once, and meets it when it waits. */
+        (void)gather_marks(f);
+        return;
+    }
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
         bool take = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED);
@@ -275,6 +285,11 @@ int weft__yield(struct weft__fiber *f)
     if (weft__unlikely(requested(f)) && meet_own_mark(f))
         return -ECANCELED;
     return 0;
+}
+
+bool weft__take_request(struct weft__fiber *f)
+{
+    return requested(f) && meet_own_mark(f);
 }
 
 bool weft__cancel_pending(struct weft__fiber *f)

@@ -34,7 +34,7 @@ enum weft_clock {
 enum weft_inlining {
     WEFT_INLINING_AUTO = 0, /* where it is safe, with a bound so that other ready work gets its turn */
     WEFT_INLINING_NEVER,
-    WEFT_INLINING_ALWAYS, /* without the bound: for tests */
+    WEFT_INLINING_ALWAYS, /* wherever the rules allow it, whatever it costs others: for tests */
 };
 
 /* Who decides what runs next. */
