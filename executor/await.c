@@ -42,8 +42,10 @@ static void awaited_ended(struct weft__waiter *waiter, struct weft_task *t)
 static inline int outcome(struct weft__fiber *f, struct weft_task *t)
 {
     int rc = weft__task_rc(t);
-    if (weft__unlikely(rc == -ECANCELED))
+    if (weft__unlikely(rc == -ECANCELED)) {
+        weft__passing_is_over(f);
         weft__task_met(f->task, weft__task_counted(t) ? weft__task_take_message(t) : NULL);
+    }
     return rc;
 }
 

@@ -84,6 +84,8 @@ int weft_gather_n(weft_task *const tasks[], size_t n)
     struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true);
     if (result.how == 0)
         return -ENOMEM;
+    if (result.requested)
+        weft__passing_is_over(f);
     if (result.how == WEFT__CANCELLED || result.overridden)
         return -ECANCELED;
     if (result.verdict < 0)
@@ -145,6 +147,8 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
         struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true);
         if (result.how == 0)
             return -ENOMEM;
+        if (result.requested)
+            weft__passing_is_over(f);
         if (result.how == WEFT__CANCELLED || result.requested || result.overridden)
             return -ECANCELED;
     }

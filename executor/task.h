@@ -73,6 +73,8 @@ enum {
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
 
+    WEFT__TASK_PASSED =
+        32, /* its mark went on to what it waits for; it has not gone on since. Under its fiber's LOCKED, or its own */
     WEFT__TASK_STRAND = 64, /* extra->strand is set */
     WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
