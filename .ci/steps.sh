@@ -20,7 +20,7 @@ step() {
         passed=$((passed + 1))
         printf 'ok      %4d s  %s\n' $((SECONDS - begun)) "$name"
     elif [ "$status" -eq 77 ]; then
-        printf 'skipped %4d s  %s\n' $((SECONDS - begun)) "$name"
+        printf 'skipped %4d s  %s (%s)\n' $((SECONDS - begun)) "$name" "$(tail -n 1 "$log")"
     else
         failed=$((failed + 1))
         printf 'FAILED  %4d s  %s (exit code %d, %s)\n' $((SECONDS - begun)) "$name" "$status" "$log"

@@ -196,6 +196,9 @@ void weft_fork_(weft_child *child, weft_frame *frame)
     t->parent = f->task;
     weft__store_relaxed(&t->word, WEFT__NEW); /* relaxed: the push publishes */
     weft__count(&w->counters.forks, 1);
+#ifdef WEFT_DEBUG
+    f->children++;
+#endif
     if (weft__unlikely((w->rt->in_turn && (w->rt->fifo || weft__seeded_draw(w->rt->seeded, 2) != 0)) ||
                        !weft__deque_push(&w->joins, weft__item_of_task(t)))) {
         weft__make_ready(w->rt, weft__item_of_task(t)); /* asyncio's order; or no memory to grow */
@@ -211,6 +214,9 @@ int weft_join(weft_child *child)
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_join");
     struct weft_task *t = child_task(child);
+#ifdef WEFT_DEBUG
+    f->children--;
+#endif
     struct weft__worker *w = f->worker;
     if (weft__likely(weft__deque_pop_newest_if(&w->joins, weft__item_of_task(t)))) {
         if (weft__likely(stack_fits(f, f->rt->stack_class) && no_request(f))) {

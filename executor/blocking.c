@@ -100,6 +100,8 @@ static void run_job(struct weft__blocking *b, struct weft_task *t)
     if (claimed > 0) {
         weft__context_enter_thread(&t->context);
         rc = t->frame->coro->entry(t->frame);
+        if (weft__unlikely(weft__thread_runtime() == NULL)) /* fork.c took it away */
+            weft__misuse(t->frame->coro->name, WEFT__RETURNED_FORKED);
         weft__context_enter_thread(NULL);
     }
     now_available(b);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/clock.c -- the runtime's two clocks: the kernel's monotonic one, or a virtual one that jumps.
  *
- * The virtual clock stands still while anything is ready or a helper thread works, and moves to the next deadline when every
- * worker has parked: the last one to park moves it (weft__virtual_advance). If there is no deadline either, and no task waits
- * for a descriptor, the program can never go on: that is reported as a deadlock, and weft_run returns -EDEADLK. */
+ * The virtual clock stands still while anything is ready, while something has arrived at a descriptor that a task waits for,
+ * and while a helper thread works. It moves to the next deadline when every worker has parked: the last one to park moves it
+ * (weft__virtual_advance). If there is no deadline either, and no task waits for a descriptor, the program can never go on:
+ * that is reported as a deadlock, and weft_run returns -EDEADLK. */
 #include <errno.h>
 
 #include "executor/blocking.h"
@@ -41,14 +42,31 @@ static bool nothing_runs(struct weft_runtime *rt)
            weft__blocking_state(rt->blocking) == helpers;
 }
 
+/* The turns that all workers have taken: while all are parked it tells whether anybody ran in between. */
+static uint64_t steps(struct weft_runtime *rt)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        sum += weft__load_relaxed(&rt->workers[i].steps); /* relaxed: the bits of the parked order it */
+    return sum;
+}
+
 static bool advance(struct weft_runtime *rt)
 {
+    uint64_t before = steps(rt);
     if (weft__load_seq_cst(&rt->begun) == 0 || weft__load_seq_cst(&rt->ended) != 0 ||
         !nothing_runs(rt)) /* pairs: BEGUN, ENDED */
         return false;
     bool io = rt->driver != NULL && rt->driver->waiting(rt);
-    if (io && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
-        return true;
+    if (io) {
+        int arrived = weft__collect_arrived(rt);
+        if (arrived != 0)
+            return arrived > 0;
+        /* A leader may have made something ready just before; and who ran it may have written to a descriptor just after. It
+         * parks later, and then this is its question. */
+        if (!nothing_runs(rt) || steps(rt) != before)
+            return false;
+    }
     weft_ns next = WEFT_FOREVER;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         weft_ns earliest = weft__timers_earliest(&rt->workers[i].timers);

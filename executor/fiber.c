@@ -39,8 +39,20 @@ static int call_entry(const weft_coro *coro, void *frame)
     return rc;
 }
 
+static WEFT__COLD void left_open(struct weft_task *t, const weft_coro *coro)
+{
+    if (weft__load_relaxed(&t->flags) & WEFT__TASK_FORKED) /* relaxed: set by this thread */
+        weft__misuse(coro->name, WEFT__RETURNED_FORKED);
+    weft__misuse(coro->name, "the coroutine returned with a time limit or a group still open: each weft_timeout_begin "
+                             "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
+}
+
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
 {
+#ifdef WEFT_DEBUG
+    uint32_t children = f->children; /* of the task below */
+    f->children = 0;
+#endif
     const weft_coro *coro = t->frame->coro;
     const weft_coro *outer = weft__load_relaxed(&f->worker->running); /* relaxed: own worker's field */
     t->below = f->task;
@@ -49,9 +61,13 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     weft__store_release(&t->fiber, f);              /* pairs: TASK-FIBER, the canceller's acquire load */
     int rc = call_entry(coro, t->frame);
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
-        weft__misuse(coro->name,
-                     "the coroutine returned with a time limit or a group still open: each weft_timeout_begin "
-                     "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
+        left_open(t, coro);
+#ifdef WEFT_DEBUG
+    if (f->children != 0)
+        weft__misuse(coro->name, "the coroutine returned with a forked child not joined: each weft_fork needs its "
+                                 "weft_join, on every way out of the block");
+    f->children = children;
+#endif
     f->task = t->below;
     weft__store_relaxed(&f->worker->running, outer); /* relaxed: a hint for reports */
     return rc;

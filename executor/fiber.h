@@ -66,6 +66,9 @@ struct weft__fiber {
     struct weft_runtime *rt;
     uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
     uint32_t budget;
+#ifdef WEFT_DEBUG
+    uint32_t children; /* forked and not joined, by the innermost task */
+#endif
     uint32_t unusual;              /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */
     struct weft_task *first;       /* to start when switched to */
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */

@@ -2,7 +2,8 @@
 /* executor/fork.c -- all runtimes of the process, for fork().
  *
  * The child of a fork has only the forking thread: no worker runs. What it inherited is inert: handles stay readable, new work is refused,
- * and weft_run starts a fresh runtime.
+ * and weft_run starts a fresh runtime. A function that returned there would return into a worker's or a helper's loop: its
+ * task is marked, and the process ended with a sentence (fiber.c, blocking.c).
  *
  * Threads: enlist and delist by the thread that starts or ends a runtime; the handlers by whoever forks. */
 #include <signal.h>
@@ -27,8 +28,14 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     struct weft__worker *w = weft__worker_self();
-    if (w != NULL) /* a worker's thread blocks signals, which the new process must not */
+    if (w != NULL) { /* a worker's thread blocks signals, which the new process must not */
         pthread_sigmask(SIG_SETMASK, &w->rt->caller_mask, NULL);
+        struct weft_task *t = w->current != NULL ? w->current->task : NULL;
+        for (; t != NULL; t = t->below) {
+            uint32_t flags = weft__load_relaxed(&t->flags);            /* relaxed: one thread */
+            weft__store_relaxed(&t->flags, flags | WEFT__TASK_FORKED); /* relaxed: one thread */
+        }
+    }
     for (struct weft_runtime *rt = all_runtimes; rt != NULL; rt = rt->next) {
         if (rt->driver != NULL)
             rt->driver->forked(rt);

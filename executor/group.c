@@ -231,6 +231,8 @@ int weft_group_start_(weft_group *group, const weft_task_options *options, const
         *task = NULL;
     if (g == NULL)
         return group->group_ == &ended ? -ESHUTDOWN : -ENOMEM;
+    if (weft__unlikely(options != NULL) && !weft__task_options_valid(options))
+        return -EINVAL;
     struct group_child *child;
     int rc = reserve(g, &child);
     if (rc < 0)

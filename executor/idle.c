@@ -24,6 +24,8 @@
  * finds work it wakes the next one if there is more.
  *
  * Threads: notify and try_collect any; park and search_ended the worker itself. */
+#include <sched.h>
+
 #include "executor/runtime.h"
 
 void weft__idle_init(struct weft__idle *idle)
@@ -177,6 +179,20 @@ bool weft__try_collect(struct weft_runtime *rt, int32_t who)
 {
     if (rt->driver == NULL || !rt->driver->waiting(rt) || !take_token(rt, who))
         return false;
+    unsigned woken = collect(rt, 0);
+    give_token(rt);
+    return woken != 0;
+}
+
+int weft__collect_arrived(struct weft_runtime *rt)
+{
+    while (!take_token(rt, WEFT__COLLECTOR_REACTOR)) {
+        if (weft__load_seq_cst(&rt->idle.collector) >= 0) { /* pairs: LEADER */
+            rt->driver->kick(rt);
+            return -1;
+        }
+        sched_yield(); /* the reactor thread only looks, or it is free by now */
+    }
     unsigned woken = collect(rt, 0);
     give_token(rt);
     return woken != 0;

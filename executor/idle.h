@@ -34,6 +34,9 @@ void weft__park(struct weft__worker *w);
 void weft__search_ended(struct weft__worker *w);
 /* Collect without waiting if nobody else does and I/O is waited for. True: something was made ready. */
 bool weft__try_collect(struct weft_runtime *rt, int32_t who);
+/* For the virtual clock: make ready what has arrived by now. 1: something was; 0: nothing had arrived; -1: a worker has the
+ * token, maybe with an event in its hands, and has been told to come back: it parks anew. */
+int weft__collect_arrived(struct weft_runtime *rt);
 /* Does every worker sleep, with nobody on the way to wake one? */
 bool weft__all_parked(struct weft_runtime *rt);
 /* Is there ready work that another worker could take? `lone`: does a single item in a worker's queue count? */

@@ -69,7 +69,7 @@ weft_queue *weft_lifo_queue_create(size_t item_size, size_t maxsize)
 
 weft_queue *weft_priority_queue_create(size_t item_size, size_t maxsize, int (*compare)(const void *a, const void *b))
 {
-    return create(WEFT__STORE_HEAP, item_size, maxsize, compare);
+    return compare != NULL ? create(WEFT__STORE_HEAP, item_size, maxsize, compare) : NULL;
 }
 
 void weft_queue_destroy(weft_queue *q)

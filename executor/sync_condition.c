@@ -51,7 +51,10 @@ static int wait_for_notification(weft_condition *c, struct weft__fiber *f)
 int weft_condition_wait(weft_condition *c)
 {
     weft__preempt_point();
-    int rc = wait_for_notification(c, weft__fiber_require("weft_condition_wait"));
+    struct weft__fiber *f = weft__fiber_require("weft_condition_wait");
+    if (weft__unlikely(c->lock_ == NULL))
+        return -EINVAL;
+    int rc = wait_for_notification(c, f);
     if (rc == -EPERM)
         return rc;
     while (weft_lock_acquire(c->lock_) != 0)
@@ -67,6 +70,8 @@ int weft_condition_wait(weft_condition *c)
 int weft_condition_notify(weft_condition *c, size_t n)
 {
     weft__preempt_point();
+    if (weft__unlikely(c->lock_ == NULL))
+        return -EINVAL;
     weft__waitlist_lock(&c->waiters_);
     bool held = lock_held(c);
     if (held)

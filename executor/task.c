@@ -71,7 +71,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     uint32_t stack_class = rt->stack_class;
     struct weft_context *context = NULL;
     if (weft__unlikely(options != NULL)) {
-        if (options->size > sizeof *options || options->stack_size > WEFT_MAX_STACK)
+        if (!weft__task_options_valid(options))
             return NULL;
         if (options->stack_size != 0)
             stack_class = weft__stack_class(options->stack_size);

@@ -152,6 +152,10 @@ static inline void weft__task_scope_closed(struct weft_task *t)
 {
     weft__fetch_add_relaxed(&t->flags, (uint32_t)0 - WEFT__TASK_SCOPE); /* relaxed: the task's own count */
 }
+/* In the same word, so that one look at the end sees both: the task goes on in the child of a fork(), where no worker is. */
+#define WEFT__TASK_FORKED (UINT32_C(1) << 31)
+#define WEFT__RETURNED_FORKED                                                                                          \
+    "the function returned in the child of a fork(), where no runtime is: the child has to end by _exit or exec"
 /* The outcome of a DONE task for somebody who asked for it: an error is no longer one that nobody looked at. */
 static inline int weft__task_take_rc(struct weft_task *t)
 {
@@ -176,7 +180,15 @@ _Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small
 #define WEFT__TASK_HAS(options, field)                                                                                 \
     ((options)->size >= offsetof(weft_task_options, field) + sizeof((options)->field))
 
-/* A new counted task with two references: the creator's handle and the runtime's. Not yet queued. NULL: memory. */
+/* The first three fields have been there from the beginning. */
+static inline bool weft__task_options_valid(const weft_task_options *options)
+{
+    return WEFT__TASK_HAS(options, stack_size) && options->size <= sizeof *options &&
+           options->stack_size <= WEFT_MAX_STACK;
+}
+
+/* A new counted task with two references: the creator's handle and the runtime's. Not yet queued. NULL: memory, or options
+ * that are not valid. */
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
                                     const weft_task_options *options);
 /* Make a NEW task ready: its runtime reference goes into a ready queue of the calling worker (or the injector). */

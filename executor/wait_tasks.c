@@ -42,14 +42,19 @@ int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, we
     enum weft__watch_rule rule = when == WEFT_FIRST_COMPLETED   ? WEFT__UNTIL_ANY
                                  : when == WEFT_FIRST_EXCEPTION ? WEFT__UNTIL_ERROR
                                                                 : WEFT__UNTIL_ALL;
+    size_t own = 0;
     for (size_t i = 0; i < n; i++) {
-        if (tasks[i] != NULL && timeout == WEFT_FOREVER && rule == WEFT__UNTIL_ALL && weft__watch_is_own(f, tasks[i]))
-            return -EDEADLK;
-        if (tasks[i] != NULL && tasks[i]->rt != f->rt && !weft__watch_is_done(tasks[i]))
+        if (weft__watch_is_done(tasks[i]))
+            continue;
+        if (tasks[i]->rt != f->rt)
             return -EXDEV;
+        own += weft__watch_is_own(f, tasks[i]);
     }
     bool met = false;
     size_t done = count_done(tasks, n, rule, &met);
+    /* The caller's own tasks cannot end while it waits: where each one has to, or no other is left to end it sooner. */
+    if (timeout == WEFT_FOREVER && own != 0 && !met && (rule == WEFT__UNTIL_ALL || done + own == n))
+        return -EDEADLK;
     if ((met || done == n || timeout <= 0) && !f->rt->fifo) {
         int rc = weft__yield(f);
         if (rc < 0)

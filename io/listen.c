@@ -135,8 +135,11 @@ int weft_listen_with(const weft_listen_options *given, weft_listener **out, cons
     struct weft__fiber *f = weft__fiber_require("weft_listen");
     struct weft__io *io = weft__fiber_io(f, "weft_listen");
     weft_listen_options options = {0};
-    if (given != NULL)
-        memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+    if (given != NULL) {
+        if (given->size < sizeof given->size || given->size > sizeof options)
+            return -EINVAL;
+        memcpy(&options, given, given->size);
+    }
     struct weft__addresses list;
     int rc = weft__address_resolve(address, true, &list);
     if (rc < 0)

@@ -89,6 +89,17 @@ COROUTINE_TEST(notify_some)
     return 0;
 }
 
+/* Made in either way. */
+COROUTINE_TEST(no_lock_at_all)
+{
+    (void)frame;
+    weft_condition made = WEFT_CONDITION_INIT(NULL), initialised;
+    weft_condition_init(&initialised, NULL);
+    CHECK(weft_condition_wait(&made) == -EINVAL && weft_condition_wait(&initialised) == -EINVAL);
+    CHECK(weft_condition_notify(&made, 1) == -EINVAL && weft_condition_notify_all(&initialised) == -EINVAL);
+    return 0;
+}
+
 /* S4 */
 COROUTINE_TEST(notification_is_not_stored)
 {
@@ -328,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_the_lock),
         cmocka_unit_test(test_notify_some),
+        cmocka_unit_test(test_no_lock_at_all),
         cmocka_unit_test(test_notification_is_not_stored),
         cmocka_unit_test(test_cancelled_wait_takes_the_lock),
         cmocka_unit_test(test_notification_is_handed_on),

@@ -345,6 +345,26 @@ TEST(in_forked_child)
     return 0;
 }
 
+/* Task options with a wrong size or stack are refused, and leave nothing behind. */
+TEST(wrong_options)
+{
+    weft_group g;
+    weft_task *t = weft_current_task();
+    static const size_t wrong[] = {0, sizeof(size_t), sizeof(weft_task_options) + 1};
+    CHECK(weft_group_begin(&g) == 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        weft_task_options options = {.size = wrong[i]};
+        CHECK(weft_group_create_task_with(&g, &options, &t, actor, .id = 1) == -EINVAL && t == NULL);
+    }
+    CHECK(weft_group_create_task_with(&g, WEFT_TASK_OPTIONS(.stack_size = 2 * WEFT_MAX_STACK), &t, actor, .id = 1) ==
+          -EINVAL);
+    CHECK(weft_group_create_task_with(&g, WEFT_TASK_OPTIONS(.name = "right"), &t, actor, .id = 2) == 0);
+    weft_release(t);
+    CHECK(weft_group_join(&g, 0) == 0);
+    CHECK(actors[1].started == 0 && actors[2].ended == 1);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +383,7 @@ int main(void)
         cmocka_unit_test(cancelled_as_a_whole),
         cmocka_unit_test(within_time_limit),
         cmocka_unit_test(in_forked_child),
+        cmocka_unit_test(wrong_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

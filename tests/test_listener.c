@@ -384,6 +384,20 @@ static int client(struct client *c)
 }
 WEFT_CORO(client);
 
+TEST(wrong_options)
+{
+    static const size_t wrong[] = {0, 1, sizeof(size_t) - 1, sizeof(weft_listen_options) + 1, SIZE_MAX};
+    weft_listener *l = NULL;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        weft_listen_options options = {.size = wrong[i]};
+        CHECK(weft_listen_with(&options, &l, "127.0.0.1:0") == -EINVAL && l == NULL);
+    }
+    weft_listen_options shortest = {.size = sizeof(size_t), .backlog = -1};
+    REQUIRE(weft_listen_with(&shortest, &l, "127.0.0.1:0") == 0);
+    weft_close(l);
+    return 0;
+}
+
 TEST(storm)
 {
     enum { CLIENTS = 10 };
@@ -409,6 +423,7 @@ int main(void)
         cmocka_unit_test(dead_in_the_queue), cmocka_unit_test(address_in_use),  cmocka_unit_test(bad_addresses),
         cmocka_unit_test(all_interfaces),    cmocka_unit_test(localhost),       cmocka_unit_test(connect_cancelled),
         cmocka_unit_test(unix_sockets),      cmocka_unit_test(unix_queue_full), cmocka_unit_test(storm),
+        cmocka_unit_test(wrong_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,7 @@ static int get_int(weft_queue *q)
 static void test_create(void **state)
 {
     (void)state;
+    assert_null(weft_priority_queue_create(sizeof(int), 4, NULL));
     long wrong = 0;
     assert_null(weft_queue_create(0, 3));
     assert_null(weft_queue_create(SIZE_MAX, 0));

@@ -205,11 +205,59 @@ TEST(fork_within)
     return 0;
 }
 
+/* ---- the virtual clock ------------------------------------------------------------------------------------------- */
+
+static atomic_int late;
+
+/* Each message holds the instant at which it was sent, and is read in that instant: the clock does not move while a message has
+ * arrived that a task waits for, whichever worker sleeps on the descriptors. */
+static int read_instants(void *stream)
+{
+    weft_ns sent;
+    while (weft_read_exactly(stream, &sent, sizeof sent) == (ssize_t)sizeof sent)
+        late += weft_now() != sent;
+    return 0;
+}
+
+static int send_instants(void *unused WEFT_UNUSED)
+{
+    weft_stream *a, *b;
+    REQUIRE(unix_pair(&a, &b) == 0);
+    weft_task *t = start(read_instants, b);
+    for (int i = 0; i < 1000; i++) {
+        weft_ns now = weft_now();
+        CHECK(weft_write(a, &now, sizeof now) == 0);
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
+    }
+    weft_close(a);
+    CHECK(weft_await_release(t) == 0);
+    weft_close(b);
+    return 0;
+}
+
+static void virtual_clock_waits_for_events(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= 8; n *= 2) {
+        late = 0;
+        first_failure = NULL;
+        int rc = weft_run_with(WEFT_OPTIONS(.workers = n, .pin = WEFT_PIN_NONE, .clock = WEFT_CLOCK_VIRTUAL), call,
+                               .fn = send_instants);
+        if (rc != 0 || late != 0 || first_failure != NULL)
+            fail_msg("with %u workers: %d messages were read late, the run ended with %d", n, late, rc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(closed_records_are_used_again), cmocka_unit_test(generations),  cmocka_unit_test(account),
-        cmocka_unit_test(without_nanoseconds),           cmocka_unit_test(side_by_side), cmocka_unit_test(fork_within),
+        cmocka_unit_test(virtual_clock_waits_for_events),
+        cmocka_unit_test(closed_records_are_used_again),
+        cmocka_unit_test(generations),
+        cmocka_unit_test(account),
+        cmocka_unit_test(without_nanoseconds),
+        cmocka_unit_test(side_by_side),
+        cmocka_unit_test(fork_within),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "support/aborts.h"
 #include "support/check.h"
 
 struct add {
@@ -433,30 +434,7 @@ static void test_account(void **state)
     assert_tasks_ok();
 }
 
-/* Misuse that cannot be an error code ends the program with a sentence that names the call. */
-static void expect_abort(void (*what)(void), const char *text)
-{
-    int fds[2];
-    assert_int_equal(pipe(fds), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(fds[1], 2);
-        what();
-        _exit(0);
-    }
-    close(fds[1]);
-    char out[4096];
-    size_t n = 0;
-    ssize_t got;
-    while (n < sizeof out - 1 && (got = read(fds[0], out + n, sizeof out - 1 - n)) > 0)
-        n += (size_t)got;
-    out[n] = '\0';
-    close(fds[0]);
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    assert_non_null(strstr(out, text));
-}
+/* Misuse that cannot be an error code. */
 static void await_outside(void)
 {
     (void)weft_sleep(1);

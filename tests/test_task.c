@@ -346,6 +346,18 @@ static int null_main(struct null_main *f)
     TASK_CHECK(weft_status(NULL) == -ENOMEM && weft_done(NULL) && !weft_cancelled(NULL) && !weft_cancel(NULL));
     weft_release(NULL);
     TASK_CHECK(weft_create_task_with(WEFT_TASK_OPTIONS(.stack_size = 2 * WEFT_MAX_STACK), ends) == NULL);
+    /* Options that nobody initialised, or of a newer library; and those of an older program, which end before. */
+    weft_task_options sized = {.name = "sized", .eager = true};
+    static const size_t wrong[] = {0, 1, sizeof(size_t), sizeof sized + 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        sized.size = wrong[i];
+        TASK_CHECK(weft_create_task_with(&sized, ends) == NULL);
+    }
+    sized.size = offsetof(weft_task_options, eager);
+    weft_task *older = weft_create_task_with(&sized, ends);
+    TASK_CHECK(older != NULL && !weft_done(older)); /* not eager */
+    weft_cancel(older);
+    weft_release(older);
     return 0;
 }
 WEFT_CORO(null_main);

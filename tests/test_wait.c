@@ -128,6 +128,24 @@ TEST(wait_delivers_pending_request)
     return 0;
 }
 
+/* A wait that only the waiting task could end, by ending, is refused; with a limit, or with somebody else to end it, not. */
+TEST(wait_for_oneself)
+{
+    weft_task *self = weft_current_task(), *other = ACTOR(0, .work = 2);
+    weft_task *both[] = {self, other};
+    CHECK(weft_wait(&self, 1, WEFT_ALL_COMPLETED, WEFT_FOREVER) == -EDEADLK);
+    CHECK(weft_wait(&self, 1, WEFT_FIRST_COMPLETED, WEFT_FOREVER) == -EDEADLK);
+    CHECK(weft_wait(&self, 1, WEFT_FIRST_EXCEPTION, WEFT_FOREVER) == -EDEADLK);
+    CHECK(weft_wait(both, 2, WEFT_ALL_COMPLETED, WEFT_FOREVER) == -EDEADLK);
+    CHECK(now_ms() == 0);
+    CHECK(weft_wait(&self, 1, WEFT_ALL_COMPLETED, WEFT_MS(1)) == 0 && now_ms() == 1);
+    CHECK(weft_wait(both, 2, WEFT_FIRST_COMPLETED, WEFT_FOREVER) == 1 && now_ms() == 2);
+    CHECK(weft_wait(both, 2, WEFT_FIRST_COMPLETED, WEFT_FOREVER) == 1);
+    CHECK(weft_wait(both, 2, WEFT_ALL_COMPLETED, WEFT_FOREVER) == -EDEADLK);
+    weft_release(other);
+    return 0;
+}
+
 /* ---- wait_for --------------------------------------------------------------------------------------------------- */
 
 /* I1: value or error in time; I6: no limit is plain await, and an ended task gives its result also with a limit of
@@ -356,6 +374,7 @@ int main(void)
         cmocka_unit_test(wait_arguments),
         cmocka_unit_test(wait_cancelled),
         cmocka_unit_test(wait_delivers_pending_request),
+        cmocka_unit_test(wait_for_oneself),
         cmocka_unit_test(wait_for_in_time),
         cmocka_unit_test(wait_for_too_late),
         cmocka_unit_test(wait_for_zero),

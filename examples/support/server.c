@@ -12,11 +12,12 @@
 
 /* What the command line says. */
 static const char *host = "127.0.0.1", *port;
-static long workers, account, drain_ms = 30000;
+static long workers, account, seconds, drain_ms = 30000;
 
 static const struct server_option common[] = {
     {"workers", &workers, "worker threads; 0: one per CPU that may be used"},
     {"drain-ms", &drain_ms, "longest time from SIGTERM to the end"},
+    {"seconds", &seconds, "leave by itself after so long, as on SIGTERM; 0: never"},
     {NULL, NULL, NULL},
 };
 
@@ -172,7 +173,8 @@ static int serve(struct serve *f)
     rc =
         weft_group_create_task(&clients, &accepting, reception, .server = s, .listener = listener, .clients = &clients);
     if (rc == 0 && stop == -ETIMEDOUT) {
-        rc = wait_for_signal(WEFT_FOREVER);
+        rc = wait_for_signal(seconds > 0 ? WEFT_SEC(seconds) : WEFT_FOREVER);
+        rc = rc == -ETIMEDOUT ? 0 : rc;
     }
     if (accepting != NULL) {
         weft_cancel(accepting);

@@ -49,7 +49,8 @@ enum weft_return_when {
 
 /* Wait until some or all of the tasks have ended, or `timeout` nanoseconds have passed (WEFT_FOREVER: no limit).
  * Raises no error of the tasks, cancels nothing. Returns how many of the n have ended (ask weft_done which), -EINVAL for
- * n == 0, or -ECANCELED when the caller was cancelled. Only inside a task. asyncio: wait. */
+ * n == 0, -ECANCELED when the caller was cancelled, or -EDEADLK when it would wait for itself without a limit. Only inside a
+ * task. asyncio: wait. */
 WEFT_API int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, weft_ns timeout);
 
 /* Await a task, but no longer than `timeout`: then it is cancelled, waited for until it has ended, and the result is

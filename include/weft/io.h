@@ -48,7 +48,7 @@ typedef struct weft_listen_options {
 #define WEFT_LISTEN_OPTIONS(...) (&(weft_listen_options){.size = sizeof(weft_listen_options), __VA_ARGS__})
 #endif
 
-/* Open a listening socket. 0 and *out; a negative errno. Suspends only to look a name up. asyncio: start_server. */
+/* Open a listening socket. 0 and *out; a negative errno (-EINVAL: also options of a wrong size). Suspends only to look a name up. asyncio: start_server. */
 WEFT_API WEFT_NODISCARD int weft_listen(weft_listener **out, const char *address);
 WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options, weft_listener **out,
                                              const char *address);

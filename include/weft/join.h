@@ -18,7 +18,7 @@
  *     }
  *
  * Rules: every fork is joined exactly once before its frame and its child object go out of scope, on every way out of the
- * block, latest fork first. A child may do anything a task may (sleep, await, read a socket, fork). Inside it
+ * block, latest fork first (debug builds of the library end a program that forgot one, with a sentence). A child may do anything a task may (sleep, await, read a socket, fork). Inside it
  * weft_current_task() is the counted task that forked it. */
 #ifndef WEFT_JOIN_H
 #define WEFT_JOIN_H

@@ -19,7 +19,7 @@ WEFT_API WEFT_NODISCARD weft_queue *weft_queue_create(size_t item_size, size_t m
 /* Last in, first out. asyncio: LifoQueue. */
 WEFT_API WEFT_NODISCARD weft_queue *weft_lifo_queue_create(size_t item_size, size_t maxsize);
 /* Lowest first by `compare` (negative, zero, positive, as for qsort); ties in the order put. `compare` runs while the
- * queue is guarded: it must be short and call nothing of weft. asyncio: PriorityQueue. */
+ * queue is guarded: it must be short and call nothing of weft. NULL also when it is NULL. asyncio: PriorityQueue. */
 WEFT_API WEFT_NODISCARD weft_queue *weft_priority_queue_create(size_t item_size, size_t maxsize,
                                                                int (*compare)(const void *a, const void *b));
 WEFT_API void weft_queue_destroy(weft_queue *q);

@@ -50,8 +50,8 @@ typedef struct weft_group {
 WEFT_API int weft_group_begin(weft_group *g);
 
 /* Start a coroutine as a task of the group, without a handle:    rc = weft_group_start(&g, echo, .peer = p);
- * 0; -ENOMEM; -ESHUTDOWN when the group is being aborted or has ended (the coroutine does not run). Tasks of the group may
- * start more. Never suspends. asyncio: TaskGroup.create_task. */
+ * 0; -ENOMEM; -ESHUTDOWN when the group is being aborted or has ended (the coroutine does not run); -EINVAL: task options whose
+ * size or stack_size is not valid. Tasks of the group may start more. Never suspends. asyncio: TaskGroup.create_task. */
 #define weft_group_start(g, ...) weft__GROUP_START(g, __VA_ARGS__, )
 #define weft__GROUP_START(g, fn, ...) weft_group_start_((g), NULL, weft__FRAME(fn, __VA_ARGS__), NULL)
 /* The same with a handle, to be released; *task is NULL on error. And with task options (name, stack size). */

@@ -63,11 +63,11 @@ typedef struct weft_condition {
 /* clang-format on */
 WEFT_API void weft_condition_init(weft_condition *c, weft_lock *lock);
 /* Release the lock, wait to be notified, take the lock again. 0 or -ECANCELED, in both cases with the lock held;
- * -EPERM if the lock is not held. A cancelled waiter that had been notified hands that on. It may return 0 without a
+ * -EPERM if the lock is not held, -EINVAL if there is none (NULL). A cancelled waiter that had been notified hands that on. It may return 0 without a
  * notification meant for it: wait in a loop until what you wait for is true. */
 WEFT_API WEFT_NODISCARD int weft_condition_wait(weft_condition *c);
 /* Wake at most n waiters, first come first served; they go on when they get the lock. 0; -EPERM if the lock is not
- * held. */
+ * held, -EINVAL if there is none. */
 WEFT_API int weft_condition_notify(weft_condition *c, size_t n);
 WEFT_API int weft_condition_notify_all(weft_condition *c);
 

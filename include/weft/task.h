@@ -18,6 +18,9 @@
  * with a message that names the task; a single local array larger than the guard page can jump over it unless the code is
  * compiled with -fstack-clash-protection, which pkg-config and the CMake package pass for that reason.
  *
+ * fork(). In its child no runtime is: weft_run starts a new one, else the child has to end by _exit or exec. A coroutine that
+ * returns there ends the child with a sentence.
+ *
  * Misuse that cannot be an error code, such as awaiting outside a task, aborts the program with a sentence that names the call.
  *
  * "Suspends" in the texts below means: other tasks may run meanwhile, the calling task may go on in another thread, and
@@ -53,7 +56,8 @@ typedef struct weft_task_options {
 /* Create a task that runs the coroutine concurrently:    weft_task *t = weft_create_task(fetch, .url = u);
  * The arguments are copied; the body has not begun when the call returns on one worker, and may begin at once on
  * another worker with several. Everything done before the call happens before the body's first step.
- * Returns one handle, to be released; NULL when memory is short: NULL is a legal argument of weft_await, weft_gather,
+ * Returns one handle, to be released; NULL when memory is short, or when options are given whose size is none that
+ * WEFT_TASK_OPTIONS sets, or whose stack_size is above WEFT_MAX_STACK. NULL is a legal argument of weft_await, weft_gather,
  * weft_release and so on, and counts as a task that ended with -ENOMEM, so one check, where you wait, is enough.
  * Only inside a task (foreign threads: weft_submit). Never suspends. asyncio: create_task. */
 #define weft_create_task(...) weft__CREATE(NULL, __VA_ARGS__, )

@@ -5,6 +5,7 @@
 needs curl
 [ -x "$WEFT_BIN/weft-raw" ] || { echo "skipped: weft-raw was not built"; exit 77; }
 for kind in http echo; do
+    : >"$SCRATCH/out" # before the server starts, or the port found is that of the one before
     "$WEFT_BIN/weft-raw" "$kind" 0 2 >"$SCRATCH/out" 2>"$SCRATCH/err" &
     SERVER=$!
     for ((i = 0; i < 100; i++)); do

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The connection handlers of weft-echo, weft-http and weft-kv with a cancellation at each of their awaits (see harness.h).
+ *
+ * The servers' files are those of examples/, with another name for main. Their server_main (--wrap=server_main) is here: no
+ * listener and no signals, but one connection, a socketpair with small buffers, so that answers have to wait for room. Its
+ * other end is played by two tasks, which are not counted: one sends a script, with pauses; the other begins to read late,
+ * and goes on to the end. All of it is in one runtime on the virtual clock, which does not move while a socket is ready: so it
+ * takes no time, and with one worker goes the same way each time.
+ *
+ * At each suspension the handler is cancelled as the drain limit does it: for good. The client has to see the end of the
+ * stream, the server has to have forgotten the client, and what the client got has to be the beginning of what it gets when
+ * nobody is cancelled. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "harness.h"
+#include "support/server.h"
+
+#define READS_AFTER WEFT_SEC(2)
+#define SMALL 4096 /* of the server's send buffer; the kernel doubles it */
+
+/* What the client sends: a text, or `times` bytes of the text's first one; then it pauses. */
+struct piece {
+    const char *text;
+    size_t times;
+    int pause_ms;
+};
+
+static struct {
+    const struct piece *script;
+    char got[512 * 1024], whole[512 * 1024]; /* in this run; in the last undisturbed one */
+    size_t got_n, whole_n;
+    bool exact; /* the answer is the same each time */
+} play;
+
+/* ---- the client -------------------------------------------------------------------------------------------------- */
+
+struct sender {
+    WEFT_FRAME;
+    weft_stream *stream;
+};
+static int sender(struct sender *f)
+{
+    harness_leave_out();
+    int rc = 0;
+    for (const struct piece *p = play.script; rc == 0 && p->text != NULL; p++) {
+        for (size_t left = p->times; rc == 0 && left > 0;) {
+            char block[1024];
+            size_t n = left < sizeof block ? left : sizeof block;
+            memset(block, p->text[0], n);
+            rc = weft_write(f->stream, block, n);
+            left -= n;
+        }
+        if (rc == 0 && p->times == 0)
+            rc = weft_write(f->stream, p->text, strlen(p->text));
+        if (rc == 0 && p->pause_ms != 0)
+            rc = weft_sleep(WEFT_MS(p->pause_ms));
+    }
+    if (rc == 0)
+        weft_shutdown(f->stream, WEFT_WRITABLE);
+    if (rc < 0 && harness_undisturbed())
+        harness_complain("the client could not send its script");
+    return 0; /* a handler that left is no failure of ours */
+}
+WEFT_CORO(sender);
+
+struct reader {
+    WEFT_FRAME;
+    weft_stream *stream;
+};
+static int reader(struct reader *f)
+{
+    harness_leave_out();
+    (void)weft_sleep(READS_AFTER);
+    ssize_t n;
+    while ((n = weft_read(f->stream, play.got + play.got_n, sizeof play.got - play.got_n)) > 0)
+        play.got_n += (size_t)n;
+    if (n < 0 && (n != -ECONNRESET || harness_undisturbed()))
+        harness_complain("the client saw something else than an end");
+    return 0;
+}
+WEFT_CORO(reader);
+
+/* ---- the server -------------------------------------------------------------------------------------------------- */
+
+static int connection(weft_stream **server, weft_stream **client)
+{
+    int fd[2], small = SMALL;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
+        return -errno;
+    if (setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small) != 0)
+        return -errno;
+    int rc = weft_stream_adopt(server, fd[0]);
+    return rc < 0 ? rc : weft_stream_adopt(client, fd[1]);
+}
+
+static int count_task(void *count, weft_task *t)
+{
+    (void)t;
+    ++*(int *)count;
+    return 0;
+}
+
+struct scene {
+    WEFT_FRAME;
+    struct server *server;
+};
+static int scene(struct scene *f)
+{
+    struct server *s = f->server;
+    harness_leave_out();
+    int rc = s->kind->prepare != NULL ? s->kind->prepare(s) : 0;
+    int others = -1; /* this task is no other */
+    weft_all_tasks(count_task, &others);
+    weft_stream *stream, *peer;
+    if (rc == 0)
+        rc = connection(&stream, &peer);
+    if (rc < 0)
+        return rc;
+    weft_group clients;
+    weft_group_begin(&clients);
+    rc = s->kind->start(s, &clients, stream);
+    weft_task *send = weft_create_task(sender, .stream = peer), *read = weft_create_task(reader, .stream = peer);
+    rc = weft_group_join(&clients, rc);
+    int client_rc = weft_gather(send, read);
+    weft_close(peer);
+    int left = -1;
+    weft_all_tasks(count_task, &left);
+    weft_release(send);
+    weft_release(read);
+    if (left > others)
+        harness_complain("the handler has ended and left a task");
+    if (s->connected != 0 || s->clients != NULL)
+        harness_complain("the server still counts the client");
+    return rc < 0 ? rc : client_rc;
+}
+WEFT_CORO(scene);
+
+int __wrap_server_main(int argc, char **argv, const struct server_kind *kind);
+
+int __wrap_server_main(int argc, char **argv, const struct server_kind *kind)
+{
+    struct server server = {.guard = PTHREAD_MUTEX_INITIALIZER, .kind = kind};
+    struct scene frame = {.frame_ = {&scene_coro_}, .server = &server};
+    (void)argc, (void)argv;
+    play.got_n = 0;
+    int rc = harness_run(&frame.frame_);
+    pthread_mutex_destroy(&server.guard);
+    if (harness_undisturbed()) {
+        memcpy(play.whole, play.got, play.got_n);
+        play.whole_n = play.got_n;
+    } else if (play.exact && (play.got_n > play.whole_n || memcmp(play.got, play.whole, play.got_n) != 0)) {
+        harness_complain("the client got something that an undisturbed one does not get");
+    }
+    return rc < 0;
+}
+
+/* ---- the scripts ------------------------------------------------------------------------------------------------- */
+
+/* The undisturbed answer, checked when all is over: `text` is in it, and it has at least `least` bytes. */
+static void check_answer(const char *text, size_t least)
+{
+    if (play.whole_n < least)
+        fail_msg("the answers have %zu bytes, and should have at least %zu", play.whole_n, least);
+    if (memmem(play.whole, play.whole_n, text, strlen(text)) == NULL)
+        fail_msg("the answers lack \"%s\"", text);
+}
+
+static void everywhere(const char *name, harness_program *program, const struct piece *script, bool exact)
+{
+    static const enum victim self[] = {VICTIM_SELF};
+    play.script = script;
+    play.exact = exact;
+    harness_everywhere(name, program, self, 1, 5);
+}
+
+#define SERVER(name)                                                                                                   \
+    int weft_##name##_main(int argc, char **argv);                                                                     \
+    static void run_##name(void)                                                                                       \
+    {                                                                                                                  \
+        weft_##name##_main(1, (char *[]){(char[]){#name}, NULL});                                                      \
+    }
+
+SERVER(echo)
+SERVER(http)
+SERVER(kv)
+
+static void echo(void **state)
+{
+    static const struct piece script[] = {
+        {.text = "hello ", .pause_ms = 10},
+        {.text = "world\n", .pause_ms = 10},
+        {.text = "x", .times = 60000, .pause_ms = 10},
+        {.text = "the end\n"},
+        {.text = NULL},
+    };
+    (void)state;
+    everywhere("weft-echo", run_echo, script, true);
+    check_answer("hello world\nxxx", 60000);
+    check_answer("xxxthe end\n", 60000);
+}
+
+static void http(void **state)
+{
+    /* A head in two pieces; a pipeline with a sleep in it; bodies in pieces, chunked and of known length; one that waits for
+     * 100 Continue; an answer longer than the buffers; a last request, after which the server waits for our end. */
+    static const struct piece script[] = {
+        {.text = "GET /plaintext HTTP/1.1\r\nHo", .pause_ms = 10},
+        {.text = "st: a\r\n\r\n", .pause_ms = 10},
+        {.text = "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /sleep?ms=50 HTTP/1.1\r\nHost: a\r\n\r\n", .pause_ms = 100},
+        {.text = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfi", .pause_ms = 10},
+        {.text = "rst\r\n6\r\nsecond\r", .pause_ms = 10},
+        {.text = "\n0\r\n\r\n", .pause_ms = 10},
+        {.text = "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", .pause_ms = 10},
+        {.text = "more", .pause_ms = 10},
+        {.text = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 40003\r\n\r\n", .pause_ms = 10},
+        {.text = "b", .times = 40000, .pause_ms = 10},
+        {.text = "end", .pause_ms = 10},
+        {.text = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", .pause_ms = 10},
+        {.text = "GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", .pause_ms = 3000},
+        {.text = NULL},
+    };
+    (void)state;
+    everywhere("weft-http", run_http, script, false); /* dates and figures differ */
+    check_answer("Hello, World!", 40000);
+    check_answer("slept\n", 40000);
+    check_answer("bbbendHTTP/1.1 200 OK", 40000);
+    check_answer("firstsecond", 40000);
+    check_answer("100 Continue", 40000);
+    check_answer("weft_tasks_created_total", 40000);
+    check_answer("no such path\n", 40000);
+}
+
+static void kv(void **state)
+{
+    /* A command in pieces; one larger than the stream's buffer; replies that wait for room; keys that expire meanwhile. */
+    static const struct piece script[] = {
+        {.text = "*1\r\n$4\r\nPI", .pause_ms = 10},
+        {.text = "NG\r\n", .pause_ms = 10},
+        {.text = "SET brief x PX 100\r\nSET kept y\r\nINCR n\r\n", .pause_ms = 1000},
+        {.text = "*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n$50000\r\n", .pause_ms = 10},
+        {.text = "v", .times = 50000, .pause_ms = 10},
+        {.text = "\r\nGET large\r\nGET brief\r\nGET large\r\nMGET kept n\r\n", .pause_ms = 3000},
+        {.text = "QUIT\r\n", .pause_ms = 3000},
+        {.text = NULL},
+    };
+    (void)state;
+    everywhere("weft-kv", run_kv, script, true);
+    check_answer("+PONG\r\n+OK\r\n+OK\r\n:1\r\n+OK\r\n$50000\r\nvvv", 100000);
+    check_answer("vvv\r\n$-1\r\n$50000\r\nvvv", 100000);
+    check_answer("vvv\r\n*2\r\n$1\r\ny\r\n$1\r\n1\r\n+OK\r\n", 100000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(echo), cmocka_unit_test(http), cmocka_unit_test(kv)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# tsan.sh WORKERS: the three servers, built with thread sanitizer, under clients at once; then they drain and end by themselves
+# (--seconds: the sanitizer holds signals back while the main thread sleeps in the kernel). It halts at the first race.
+. "$(dirname "$0")/lib.sh"
+needs curl
+lasts=10
+
+# leaves: in the place of `finish`.
+leaves() {
+    await_server
+    expect "exit status" "$STATUS" 0
+    expect "stderr" "$(complaints)" ""
+}
+
+serve weft-echo --workers "$1" --seconds "$lasts"
+"$WEFT_BIN/weft-test-clients" echo "$PORT" 20 100000 || fail "echo of 100,000 bytes, 20 times at once"
+leaves
+
+serve weft-http --workers "$1" --seconds "$lasts"
+url=http://127.0.0.1:$PORT
+clients=()
+for i in {1..8}; do
+    curl -sS --max-time 10 "$url/?[1-50]" -o /dev/null "$url/sleep?ms=[1-10]" -o /dev/null &
+    clients+=($!)
+    curl -sS --max-time 10 --data-binary "@$0" "$url/echo" -o /dev/null "$url/metrics" -o /dev/null &
+    clients+=($!)
+done
+for client in "${clients[@]}"; do
+    wait "$client" || fail "a client of weft-http ended with status $?"
+done
+"$WEFT_BIN/weft-test-clients" reset "$PORT" 50 || fail "resets"
+leaves
+
+serve weft-kv --workers "$1" --seconds "$lasts"
+clients=()
+for i in {1..8}; do
+    got="$SCRATCH/got.$i"
+    ask "$(printf 'INCR n\\r\\nSET k v PX 50\\r\\nGET k\\r\\n%.0s' {1..100})QUIT\r\n" >"$got" &
+    clients+=($!)
+done
+wait "${clients[@]}"
+expect "INCR from all" "$(ask 'GET n\r\nQUIT\r\n' | tr -d '\r' | tr '\n' ' ')" '$3 800 +OK '
+leaves
+done_testing

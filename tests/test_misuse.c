@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Coroutines that end as they must not: in the child of a fork(), with a forked child not joined. The program is ended with a
+ * sentence; it neither hangs nor goes on with a frame that is gone. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <weft.h>
+
+#include <cmocka.h>
+
+#include "support/aborts.h"
+
+/* Forks; the child of that returns at once, its parent waits for it and ends in the same way. */
+static int fork_and_return(void)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(ABORTS_LIMIT_S);
+        return 0;
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        _exit(3);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
+        abort();
+    _exit(4); /* it ended in another way */
+}
+
+struct forks {
+    WEFT_FRAME;
+};
+static int forks(struct forks *f)
+{
+    (void)f;
+    return fork_and_return();
+}
+WEFT_CORO(forks);
+
+/* The task that forks runs on the stack of the one that awaits it. */
+struct awaits_forks {
+    WEFT_FRAME;
+};
+static int awaits_forks(struct awaits_forks *f)
+{
+    (void)f;
+    return weft_await_release(weft_create_task(forks));
+}
+WEFT_CORO(awaits_forks);
+
+/* So does the structured child. */
+struct joins_forks {
+    WEFT_FRAME;
+};
+static int joins_forks(struct joins_forks *f)
+{
+    struct forks frame = {.frame_ = {0}};
+    weft_child child;
+    (void)f;
+    weft_fork(&child, forks, &frame);
+    return weft_join(&child);
+}
+WEFT_CORO(joins_forks);
+
+struct threads_forks {
+    WEFT_FRAME;
+};
+static int threads_forks(struct threads_forks *f)
+{
+    (void)f;
+    return weft_await_release(weft_to_thread(forks));
+}
+WEFT_CORO(threads_forks);
+
+static void return_forked(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 2), forks);
+}
+static void return_forked_above_another(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1), awaits_forks);
+}
+static void return_forked_in_a_child(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1), joins_forks);
+}
+static void return_forked_in_a_helper(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1), threads_forks);
+}
+
+static void test_return_in_a_forked_process(void **state)
+{
+    (void)state;
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    skip(); /* its runtime does not support the fork of a process with threads */
+#endif
+#endif
+    expect_abort(return_forked, "weft: forks: the function returned in the child of a fork()");
+    expect_abort(return_forked_above_another, "weft: forks: the function returned in the child of a fork()");
+    expect_abort(return_forked_in_a_child, "weft: forks: the function returned in the child of a fork()");
+    expect_abort(return_forked_in_a_helper, "weft: forks: the function returned in the child of a fork()");
+}
+
+/* ---- a forgotten join -------------------------------------------------------------------------------------------- */
+
+struct leaf {
+    WEFT_FRAME;
+    int n;
+};
+static int leaf(struct leaf *f)
+{
+    return f->n;
+}
+WEFT_CORO(leaf);
+
+/* Joins `joined` of three children; those of a coroutine called within are its own affair. */
+struct forgets {
+    WEFT_FRAME;
+    int joined;
+};
+static int forgets(struct forgets *f)
+{
+    static struct leaf leaves[3]; /* they outlive the function: the mistake is to be told, not to do harm */
+    static weft_child children[3];
+    int sum = 0;
+    for (int i = 0; i < 3; i++) {
+        leaves[i] = (struct leaf){.n = i};
+        weft_fork(&children[i], leaf, &leaves[i]);
+    }
+    for (int i = 2; i >= 3 - f->joined; i--)
+        sum += weft_join(&children[i]);
+    return sum;
+}
+WEFT_CORO(forgets);
+
+struct creator {
+    WEFT_FRAME;
+    int joined;
+};
+static int creator(struct creator *f)
+{
+    struct leaf frame = {.n = 10};
+    weft_child child;
+    weft_fork(&child, leaf, &frame);
+    int rc = weft_await_release(weft_create_task(forgets, .joined = f->joined)); /* with a child of ours open */
+    return rc + weft_join(&child);
+}
+WEFT_CORO(creator);
+
+static void forget_one(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1), forgets, .joined = 2);
+}
+static void forget_one_above_another(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1), creator, .joined = 2);
+}
+
+static void test_forgotten_join(void **state)
+{
+    (void)state;
+    for (unsigned workers = 1; workers <= 4; workers *= 2) {
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = workers), forgets, .joined = 3), 3);
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = workers), creator, .joined = 3), 13);
+    }
+#ifdef WEFT_DEBUG
+    expect_abort(forget_one, "weft: forgets: the coroutine returned with a forked child not joined");
+    expect_abort(forget_one_above_another, "weft: forgets: the coroutine returned with a forked child not joined");
+#else
+    (void)forget_one;
+    (void)forget_one_above_another;
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_return_in_a_forked_process),
+        cmocka_unit_test(test_forgotten_join),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
