@@ -42,10 +42,8 @@ static void awaited_ended(struct weft__waiter *waiter, struct weft_task *t)
 static inline int outcome(struct weft__fiber *f, struct weft_task *t)
 {
     int rc = weft__task_rc(t);
-    if (weft__unlikely(rc == -ECANCELED)) {
-        weft__passing_is_over(f);
+    if (weft__unlikely(rc == -ECANCELED))
         weft__task_met(f->task, weft__task_counted(t) ? weft__task_take_message(t) : NULL);
-    }
     return rc;
 }
 

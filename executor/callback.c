@@ -206,8 +206,7 @@ bool weft__callback_cancel(struct weft_task *call)
 void weft__callback_failed(struct weft_task *call, int rc)
 {
     weft__task_set_retrieved(call);
-    if (rc != -ECANCELED)
-        weft__exception(call->rt, WEFT_CALLBACK_FAILED, call, rc);
+    weft__exception(call->rt, WEFT_CALLBACK_FAILED, call, rc);
 }
 
 void weft__callback_end_of_run(void *user, void *object)

@@ -13,9 +13,9 @@
  * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
  * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
  *
- * A request that goes to several (a group, a gather, the end of the run) marks them all before the first is told, and from the mark on
- * whatever a task's wait ends with, it meets the request: so none can be woken by the clean-up of another and go on, as in asyncio,
- * where nothing runs in between.
+ * What is woken while a list is worked off is held back and becomes ready when the list is empty (weft__hold_begin): of several that a
+ * request goes to (a group, a gather, the end of the run) none can be woken by the clean-up of another, or see it end, before it has
+ * got the request too. In asyncio nothing runs in between, either.
  *
  * A CHILD lives in its parent's frame, which is sure to stay only while the parent cannot run: the parent's fiber stays LOCKED
  * until the child has been told (the entry's unlock), one link of the chain at a time.
@@ -51,7 +51,7 @@ static bool append(struct weft__cancel_list *list, struct weft_task *t)
         list->entries = grown;
         list->capacity = capacity;
     }
-    list->entries[list->count++] = (struct weft__cancel_entry){t, NULL};
+    list->entries[list->count++] = (struct weft__cancel_entry){.task = t};
     return true;
 }
 
@@ -101,16 +101,15 @@ bool weft__cancel_accepted(struct weft_task *t, unsigned depth)
     if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
         return false;
     return t->kind != WEFT__KIND_FUTURE || t->future == NULL ? !(t->kind == WEFT__KIND_FUTURE && (word & WEFT__C))
-                                                             : t->future->accept(t, depth);
+                                                             : t->future->accept(t, depth, false);
 }
 
 /* A FUTURE is not a task with requests to count: it takes one that ends it, or passes each on. */
-static bool mark_future(struct weft_task *f, struct weft__cancel_list *list)
+static bool mark_future(struct weft_task *f)
 {
     if (f->future != NULL)
-        return f->future->accept(f, 0);
+        return f->future->accept(f, 0, true);
     uint64_t word = weft__load_acquire(&f->word); /* pairs: TASK-DONE */
-    (void)list;
     do {
         if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__C))
             return false;
@@ -133,29 +132,48 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
             weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
             return false;
         }
-        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) {  /* pairs: TASK-C */
-            struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
-            if (f != NULL)
-                weft__fiber_announce(f);
+        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
             return true;
-        }
     }
+}
+
+static bool mark(struct weft_task *t, struct weft__cancel_list *list)
+{
+    return weft__unlikely(t->kind == WEFT__KIND_FUTURE) ? mark_future(t) : mark_task(t, list);
+}
+
+/* No memory for the list: here and now, one level deeper. */
+static void deliver_now(struct weft_task *t, const struct weft__cancel_list *list)
+{
+    struct weft__cancel_list more;
+    weft__cancel_list_init(&more);
+    more.message = list->message;
+    deliver(t, &more);
+    weft__cancel_run(&more);
+}
+
+void weft__cancel_add(struct weft_task *t, struct weft__cancel_list *list)
+{
+    if (!weft__task_try_ref(t))
+        return;
+    if (append(list, t)) {
+        list->entries[list->count - 1].fresh = true;
+        return;
+    }
+    if (mark(t, list))
+        deliver_now(t, list);
+    weft__task_unref(t);
 }
 
 bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list)
 {
-    if (weft__unlikely(t->kind == WEFT__KIND_FUTURE) ? !mark_future(t, list) : !mark_task(t, list))
+    if (!mark(t, list))
         return false;
     bool counted = weft__task_counted(t);
     if (counted && !weft__task_try_ref(t))
         return true; /* it ended and was released meanwhile */
     if (!append(list, t)) {
-        /* No memory for the list: here and now, one level deeper. */
-        struct weft__cancel_list more;
-        weft__cancel_list_init(&more);
-        more.message = list->message;
-        deliver(t, &more);
-        weft__cancel_run(&more);
+        deliver_now(t, list);
         if (counted)
             weft__task_unref(t);
     }
@@ -173,12 +191,19 @@ static void reverse(struct weft__cancel_entry *entries, size_t n)
 
 void weft__cancel_run(struct weft__cancel_list *list)
 {
+    if (list->count == 0)
+        return;
+    struct weft__hold hold;
+    weft__hold_begin(&hold);
     reverse(list->entries, list->count); /* the end of the array is next */
+    const char *message = list->message;
     while (list->count != 0) {
         struct weft__cancel_entry e = list->entries[--list->count];
         size_t before = list->count;
         bool counted = weft__task_counted(e.task);
-        deliver(e.task, list);
+        list->message = message;
+        if (!e.fresh || mark(e.task, list))
+            deliver(e.task, list);
         /* Told: a CHILD that is itself waited through holds its own fiber for the next of the list. */
         if (e.unlock != NULL)
             weft__fiber_unlock(e.unlock, list);
@@ -189,6 +214,7 @@ void weft__cancel_run(struct weft__cancel_list *list)
     if (list->entries != list->first)
         free(list->entries);
     weft__cancel_list_init(list);
+    weft__hold_end(&hold);
 }
 
 unsigned weft__uncancel(struct weft_task *t)

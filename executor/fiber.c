@@ -83,7 +83,8 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
 {
     f->first = t;
     f->unusual = w->in_turn ? WEFT__FIBER_IN_TURN : 0;
-    if (weft__unlikely((weft__load_relaxed(&t->flags) & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
+    uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
+    if (weft__unlikely((flags & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
         f->unusual |= f->strand != NULL ? WEFT__FIBER_STRAND : 0;
         f->unusual |= t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0;

@@ -13,7 +13,7 @@
  *     the fiber cannot run. A wake meanwhile moves PARKED to WOKEN and leaves making it ready to the one who unlocks.
  *     Another canceller sets REQUEST, and the unlocker looks again.
  * Wake of a wrong ticket is false in every state. REQUEST says only "some task of the chain may have C": the owner looks at
- * its next suspension, or when it resumes. Whoever marks a task sets it in any state, before the request is delivered.
+ * its next suspension, or when it resumes.
  *
  * The chain of tasks (task, then below, below ...) is private to whoever has the fiber: the running fiber itself, the
  * committer, or the holder of LOCKED. pairs: FIBER-WORD covers all of it: every transition is acq_rel. */
@@ -106,9 +106,7 @@ static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
 
 void weft__fiber_timer_init(struct weft__fiber *f);
 
-/* The two things only cancel.c needs. A task of its chain has got a mark: the fiber meets it when it next looks, at the latest when it goes
- * on. (It may be another chain's fiber by now: it looks in vain.) And: deliver it. */
-void weft__fiber_announce(struct weft__fiber *f);
+/* The one thing only cancel.c needs: tell a started task's fiber that its chain has a mark. */
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list);
 /* A fiber that request left LOCKED for an entry of the list: the child has been told. */
 void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list);

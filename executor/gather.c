@@ -23,9 +23,12 @@ static bool over(struct weft__watch *w)
 static bool pass_on(struct weft__watch *w, struct weft__cancel_list *list)
 {
     bool passed_on = false;
-    for (size_t i = 0; i < w->count; i++)
-        if (w->nodes[i].task != NULL && weft__cancel_mark(w->nodes[i].task, list))
-            passed_on = true;
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->nodes[i].task == NULL || !weft__cancel_accepted(w->nodes[i].task, 0))
+            continue;
+        weft__cancel_add(w->nodes[i].task, list);
+        passed_on = true;
+    }
     return passed_on;
 }
 
@@ -84,8 +87,6 @@ int weft_gather_n(weft_task *const tasks[], size_t n)
     struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true);
     if (result.how == 0)
         return -ENOMEM;
-    if (result.requested)
-        weft__passing_is_over(f);
     if (result.how == WEFT__CANCELLED || result.overridden)
         return -ECANCELED;
     if (result.verdict < 0)
@@ -147,8 +148,6 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
         struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true);
         if (result.how == 0)
             return -ENOMEM;
-        if (result.requested)
-            weft__passing_is_over(f);
         if (result.how == WEFT__CANCELLED || result.requested || result.overridden)
             return -ECANCELED;
     }
@@ -186,7 +185,7 @@ static void end_future(struct weft__watch *w, struct weft_task *t, bool decides,
 }
 
 /* The future's own cancellation. The watch is there as long as the future: whoever asks holds that. */
-static bool gathering_accept(struct weft_task *future, unsigned depth)
+static bool gathering_accept(struct weft_task *future, unsigned depth, bool request)
 {
     struct weft__watch *w = gathering_of(future)->watch;
     if (weft__task_state(future) == WEFT__DONE || over(w))
@@ -194,7 +193,7 @@ static bool gathering_accept(struct weft_task *future, unsigned depth)
     bool accepted = depth >= 16; /* deeper nests are believed to be alive */
     for (size_t i = 0; i < w->count && !accepted; i++)
         accepted = w->nodes[i].task != NULL && weft__cancel_accepted(w->nodes[i].task, depth + 1);
-    if (accepted && depth == 0)
+    if (accepted && request)
         weft__store_release(&w->requested, 1U); /* pairs: WATCH-VERDICT */
     return accepted;
 }

@@ -137,13 +137,13 @@ static size_t copy_errors(const struct group *g, int out[], size_t n)
     return g->error_count;
 }
 
-/* Mark every unfinished child, in order of creation. The caller runs the list after the guard. */
+/* Every unfinished child is to be cancelled, in order of creation. The caller runs the list after the guard. */
 static void abort_children(struct group *g, struct weft__cancel_list *list)
 {
     g->aborting = true;
     for (struct group_child *child = g->first; child != NULL; child = child->next)
         if (child->task != NULL)
-            weft__cancel_mark(child->task, list);
+            weft__cancel_add(child->task, list);
 }
 
 /* ---- children ---------------------------------------------------------------------------------------------------- */

@@ -55,10 +55,10 @@ static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
 {
     struct weft_task **left;
     long n = weft__all_tasks(rt, &left);
-    struct weft__cancel_list list; /* all are marked before the first is told */
+    struct weft__cancel_list list; /* none goes on before the last has been told */
     weft__cancel_list_init(&list);
     for (long i = 0; i < n; i++)
-        weft__cancel_mark(left[i], &list);
+        weft__cancel_add(left[i], &list);
     weft__cancel_run(&list);
     for (long i = 0; i < n; i++)
         outlast(f, left[i]);

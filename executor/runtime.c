@@ -244,8 +244,12 @@ void weft__runtime_end(struct weft_runtime *rt)
     stop_workers(rt, rt->worker_count);
     pthread_join(rt->reactor_thread, NULL);
     weft__blocking_stop(rt->blocking);
-    if (rt->options.at_end != NULL)
+    if (rt->options.at_end != NULL) {
+        struct weft_runtime *outer = weft__thread_runtime();
+        weft__thread_runtime_enter(rt); /* weft_now() is the run's */
         rt->options.at_end(rt->options.at_end_user, rt);
+        weft__thread_runtime_enter(outer);
+    }
     bool deadlocked = weft__load_acquire(&rt->deadlocked) != 0; /* pairs: ENDED */
     if (deadlocked)
         weft__slab_each(&rt->tasks, give_up, NULL);

@@ -30,6 +30,34 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
     return result.how == 0 ? -ENOMEM : result.how == WEFT__CANCELLED ? -ECANCELED : 0;
 }
 
+static void wake(struct weft__watch *w, struct weft_task *t, bool decides, bool last)
+{
+    (void)t, (void)decides, (void)last;
+    weft__wake(w->fiber, w->ticket, WEFT__WOKEN);
+}
+
+/* Cancel a task when the wait for it has begun: also one that ends at once takes a turn. */
+static int cancel_and_wait(struct weft__fiber *f, weft_task *t)
+{
+    weft__task_set_retrieved(t);
+    if (t->rt != f->rt)
+        return -EXDEV;
+    struct weft__watch *w = weft__watch_create(f->rt, &t, 1, WEFT__UNTIL_ALL);
+    if (w == NULL)
+        return -ENOMEM;
+    w->fiber = f;
+    w->met = wake;
+    w->ticket = weft__wait_begin(f, &wait_for_wait, w);
+    weft__watch_begin(w, true);
+    struct weft__cancel_list list;
+    weft__cancel_list_init(&list);
+    weft__cancel_add(t, &list);
+    weft__cancel_run(&list);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    weft__watch_leave(w);
+    return how == WEFT__CANCELLED ? -ECANCELED : 0;
+}
+
 int weft_shield(weft_task *t)
 {
     weft__preempt_point();
@@ -59,8 +87,7 @@ int weft_wait_for(weft_task *t, weft_ns timeout)
             rc = weft_await(t);
         return weft_timeout_end(&limit, rc);
     }
-    weft_cancel(t);
-    int rc = watch_one(f, t, &wait_for_wait);
+    int rc = cancel_and_wait(f, t);
     if (rc < 0)
         return rc;
     rc = weft__task_rc(t);

@@ -73,8 +73,6 @@ enum {
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
 
-    WEFT__TASK_PASSED =
-        32, /* its mark went on to what it waits for; it has not gone on since. Under its fiber's LOCKED, or its own */
     WEFT__TASK_STRAND = 64, /* extra->strand is set */
     WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
@@ -82,8 +80,8 @@ enum {
 /* What a FUTURE that stands for others does when it is cancelled. */
 struct weft__future_kind {
     const char *name;
-    /* Would a cancellation be taken now? True: it counts as asked for from here on, and `cancel` will be called. */
-    bool (*accept)(struct weft_task *future, unsigned depth);
+    /* Would a cancellation be taken now? `request`: if so it counts as asked for from here on, and `cancel` will be called. */
+    bool (*accept)(struct weft_task *future, unsigned depth, bool request);
     /* Pass it on: weft__cancel_mark on what is waited for. */
     void (*cancel)(struct weft_task *future, struct weft__cancel_list *list);
     void (*destroy)(struct weft_task *future); /* its last reference is gone */
@@ -246,6 +244,7 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter);
 
 struct weft__cancel_entry {
     struct weft_task *task; /* referenced, if counted */
+    bool fresh;             /* not marked yet */
     struct weft__fiber
         *unlock; /* a CHILD: its parent, kept LOCKED so that the frame stays until the child has been told */
 };
@@ -253,12 +252,14 @@ struct weft__cancel_list {
     const char *message; /* goes with every mark */
     size_t count, capacity;
     struct weft__cancel_entry *entries;
-    struct weft__cancel_entry first[15];
+    struct weft__cancel_entry first[12];
 };
 void weft__cancel_list_init(struct weft__cancel_list *list);
 /* Count a request on t and, unless it has ended, mark it and put it on the list: true. The mark takes effect when the list
  * is run. For use inside weft__wait_kind.cancel. */
 bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list);
+/* Put t on the list (counted tasks only), to be marked when its turn comes; without memory: here and now. */
+void weft__cancel_add(struct weft_task *t, struct weft__cancel_list *list);
 /* Would weft__cancel_mark take a request now? For weft__future_kind.accept, which hands its depth on, one deeper. */
 bool weft__cancel_accepted(struct weft_task *t, unsigned depth);
 /* A CALLBACK returned an error. */
@@ -267,7 +268,7 @@ void weft__callback_failed(struct weft_task *t, int rc);
 bool weft__callback_cancel(struct weft_task *t);
 /* For weft__slab_each, when nothing runs any more: end a CALLBACK that still waits. */
 void weft__callback_end_of_run(void *user, void *object);
-/* Deliver or pass on all marks, until the list is empty; frees it. */
+/* Deliver or pass on all marks, until the list is empty; frees it. What is woken by that becomes ready at the end only. */
 void weft__cancel_run(struct weft__cancel_list *list);
 /* If the last request is not needed any more (a scope's own): requests - 1, C dropped at zero. As weft_uncancel. */
 unsigned weft__uncancel(struct weft_task *t);

@@ -13,7 +13,7 @@
  *      runs. So whoever has cancelled the timer may read `state`, and free the scope.
  *   2. The owner cannot end before end: it is the one that calls it.
  *
- * Threads: all calls belong to the owner; fire to any worker. The block is on the heap because fire touches it while
+ * Threads: begin and end belong to the owner; the others to whoever knows that the scope is open; fire to any worker. The block is on the heap because fire touches it while
  * the owner sleeps. */
 #include <errno.h>
 #include <stdlib.h>
@@ -105,10 +105,7 @@ static struct scope *scope_of(const weft_timeout *limit, const char *call)
         return NULL;
     if (is_closed(limit))
         weft__misuse(call, "the time limit is not open");
-    struct scope *s = limit->scope_;
-    if (s->owner != weft__fiber_task(weft__fiber_require(call)))
-        weft__misuse(call, "the time limit was opened by another task");
-    return s;
+    return limit->scope_;
 }
 
 /* Arm an idle scope. 0 or -ENOMEM (it then has no deadline). */
@@ -119,6 +116,11 @@ static int scope_arm(struct weft__fiber *f, struct scope *s, weft_ns deadline)
         return 0;
     if (deadline <= weft__runtime_now(f->rt) && f->rt->fifo)
         return expire_soon(f, s);
+    if (deadline <= weft__runtime_now(f->rt) && s->owner != weft__fiber_task(f)) {
+        weft__store_release(&s->state, SCOPE_EXPIRED); /* pairs: SCOPE-STATE; as the timer would */
+        cancel_owner(s);
+        return 0;
+    }
     if (deadline <= weft__runtime_now(f->rt)) {
         weft__store_relaxed(&s->state, SCOPE_DUE); /* relaxed: the timer is idle, only the owner looks */
         s->pending_before = weft__cancel_pending(f);
@@ -132,7 +134,8 @@ static int scope_arm(struct weft__fiber *f, struct scope *s, weft_ns deadline)
 static bool scope_delivered(struct weft__fiber *f, struct scope *s)
 {
     uint32_t state = weft__load_acquire(&s->state); /* pairs: SCOPE-STATE */
-    return state == SCOPE_EXPIRED || (state == SCOPE_DUE && !weft__cancel_pending(f));
+    bool mine = s->owner == weft__fiber_task(f);
+    return state == SCOPE_EXPIRED || (state == SCOPE_DUE && (!mine || !weft__cancel_pending(f)));
 }
 
 /* Take a DUE marking back that was not delivered. With older requests left (a time limit inside a clean-up) uncancel
@@ -187,6 +190,8 @@ int weft_timeout_end(weft_timeout *limit, int rc)
 {
     weft__preempt_point();
     struct scope *s = scope_of(limit, "weft_timeout_end");
+    if (s != NULL && s->owner != weft__fiber_task(weft__fiber_require("weft_timeout_end")))
+        weft__misuse("weft_timeout_end", "the time limit was opened by another task");
     limit->scope_ = &ended;
     if (s == NULL)
         return rc < 0 ? rc : -ENOMEM;

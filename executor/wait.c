@@ -90,38 +90,18 @@ static bool gather_marks(struct weft__fiber *f)
     return (weft__load_acquire(&innermost->word) & WEFT__C) != 0; /* pairs: TASK-C */
 }
 
-static inline bool was_passed(struct weft_task *t)
-{
-    return weft__load_acquire(&t->flags) & WEFT__TASK_PASSED; /* pairs: FIBER-WORD */
-}
-
-/* The task goes on: what was passed on is over. */
-static inline void passing_is_over(struct weft_task *t)
-{
-    if (was_passed(t))
-        weft__fetch_and_acq_rel(&t->flags, ~(uint32_t)WEFT__TASK_PASSED); /* pairs: FIBER-WORD */
-}
-
-void weft__passing_is_over(struct weft__fiber *f)
-{
-    passing_is_over(f->task);
-}
-
-/* `another`: an entry of the list asks, whose mark may have gone on together with an earlier one: then it follows that one, so that what
- * is waited for counts each request.
- * The holder of a suspended (or about to suspend) fiber delivers a mark or passes it on. True: it was passed to a CHILD in this
+/* The holder of a suspended (or about to suspend) fiber delivers a mark or passes it on. True: it was passed to a CHILD in this
  * fiber's frame, and the entry on the list has taken over LOCKED. */
-static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, bool locked, bool another)
+static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, bool locked)
 {
-    struct weft_task *innermost = f->task;
-    if (!gather_marks(f) && !(another && innermost != NULL && was_passed(innermost)))
+    if (!gather_marks(f))
         return false;
+    struct weft_task *innermost = f->task;
     weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C);          /* pairs: TASK-C */
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
     size_t before = list->count;
     list->message = asked(innermost);
     if (kind->cancel != NULL && kind->cancel(f, f->wait_object, list)) {
-        weft__fetch_or_acq_rel(&innermost->flags, (uint32_t)WEFT__TASK_PASSED); /* pairs: FIBER-WORD */
         bool child = list->count == before + 1 && !weft__task_counted(list->entries[before].task);
         if (child && locked)
             list->entries[before].unlock = f;
@@ -152,21 +132,16 @@ void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
                 weft__make_ready(f->rt, weft__item_of_fiber(f));
             return;
         }
-        if (deliver_mark(f, list, true, false))
+        if (deliver_mark(f, list, true))
             return;
         word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     }
 }
 
-static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *list, bool another)
+static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
 {
-    if (!deliver_mark(f, list, true, another))
+    if (!deliver_mark(f, list, true))
         weft__fiber_unlock(f, list);
-}
-
-void weft__fiber_announce(struct weft__fiber *f)
-{
-    weft__fetch_or_acq_rel(&f->word, (uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
 }
 
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
@@ -174,6 +149,7 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
     if (f == weft__fiber_self()) {
         /* A task cancels one that awaits it on the same stack: its own chain. It has the mark at once, and meets it when it waits. */
         (void)gather_marks(f);
+        weft__fetch_or_acq_rel(&f->word, (uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
         return;
     }
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
@@ -182,7 +158,7 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
         uint64_t next = word | (uint64_t)(take ? WEFT__FIBER_LOCKED : WEFT__FIBER_REQUEST);
         if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
             if (take)
-                serve_and_unlock(f, list, true);
+                serve_and_unlock(f, list);
             return;
         }
     }
@@ -207,7 +183,7 @@ static void commit_park(struct weft__worker *w, void *fiber)
             if (requested) {
                 struct weft__cancel_list list;
                 weft__cancel_list_init(&list);
-                serve_and_unlock(f, &list, false);
+                serve_and_unlock(f, &list);
                 weft__cancel_run(&list);
             }
             return;
@@ -222,7 +198,6 @@ static bool take_own_mark(struct weft__fiber *f)
     if (!gather_marks(f))
         return false;
     weft__fetch_and_acq_rel(&f->task->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
-    passing_is_over(f->task);
     return true;
 }
 
@@ -258,8 +233,7 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
         struct weft__cancel_list list;
         weft__cancel_list_init(&list);
         weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-        deliver_mark(f, &list, false,
-                     false); /* the fiber is here: nothing of its frame can go before the list has run */
+        deliver_mark(f, &list, false); /* the fiber is here: nothing of its frame can go before the list has run */
         weft__cancel_run(&list);
     }
     if (deadline != WEFT_FOREVER) {

@@ -59,8 +59,6 @@ bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason);
 
 /* Give the CPU to other ready work; 0 or -ECANCELED. As weft_yield. */
 int weft__yield(struct weft__fiber *f);
-/* What the task waited for has ended cancelled: a request that was passed on to it is over. */
-void weft__passing_is_over(struct weft__fiber *f);
 /* Meet a cancellation that came while what was awaited ran on this stack. True: there was one. */
 bool weft__take_request(struct weft__fiber *f);
 /* Has a cancellation of the running task been asked for and not been delivered? (A hint: before long optional work.) */

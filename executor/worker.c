@@ -89,10 +89,64 @@ void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s)
         push_ready(rt, weft__item_of_link(next));
 }
 
+/* ---- holding back ------------------------------------------------------------------------------------------------ */
+
+static _Thread_local struct weft__hold *hold_of_thread; /* in threads that are no workers */
+
+static WEFT__NOINLINE struct weft__hold **foreign_hold(void)
+{
+    __asm__ volatile("" ::: "memory"); /* see weft__worker_self */
+    return &hold_of_thread;
+}
+
+static void keep(struct weft__hold *hold, uintptr_t item)
+{
+    struct weft__link *link = weft__link_of_item(item);
+    link->next = NULL;
+    if (hold->last != NULL)
+        hold->last->next = link;
+    else
+        hold->first = link;
+    hold->last = link;
+}
+
+void weft__hold_begin(struct weft__hold *hold)
+{
+    struct weft__worker *w = weft__worker_self();
+    struct weft__hold **at = w != NULL ? &w->hold : foreign_hold();
+    *hold = (struct weft__hold){.worker = w, .rt = w != NULL ? w->rt : NULL, .outermost = *at == NULL};
+    if (hold->outermost)
+        *at = hold;
+}
+
+void weft__hold_end(struct weft__hold *hold)
+{
+    if (!hold->outermost)
+        return;
+    struct weft__worker *w = hold->worker;
+    *(w != NULL ? &w->hold : foreign_hold()) = NULL;
+    bool many = w != NULL && !w->batching && hold->first != hold->last;
+    if (many)
+        weft__batch_begin(hold->rt);
+    for (struct weft__link *link = hold->first; link != NULL;) {
+        struct weft__link *next = link->next;
+        push_ready(hold->rt, weft__item_of_link(link));
+        link = next;
+    }
+    if (many)
+        weft__batch_end(hold->rt);
+}
+
+/* ---- ready items, continued -------------------------------------------------------------------------------------- */
+
 static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
 {
     struct weft__worker *w = weft__worker_self();
     if (weft__likely(w != NULL && w->rt == rt)) {
+        if (weft__unlikely(w->hold != NULL)) {
+            keep(w->hold, item);
+            return;
+        }
         if (weft__unlikely(!weft__deque_push(&w->ready, item)))
             weft__inbox_push(&w->inbox, weft__link_of_item(item)); /* no memory to grow: the list needs none */
         /* A lone item is the worker's own next turn: waking somebody for it would cost more than running it. If the worker is
@@ -100,6 +154,12 @@ static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
         if (!w->batching && weft__load_seq_cst(&rt->idle.parked) != 0 && /* pairs: PARK, after push's seq_cst store */
             weft__deque_size(&w->ready) >= 2)
             weft__notify(rt, w);
+        return;
+    }
+    struct weft__hold *hold = *foreign_hold();
+    if (hold != NULL && (hold->rt == NULL || hold->rt == rt)) {
+        hold->rt = rt;
+        keep(hold, item);
         return;
     }
     /* A foreign thread. Until the push the item's task cannot have ended, so the runtime is there; after it, the task may run

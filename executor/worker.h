@@ -39,8 +39,9 @@ struct weft__worker {
     uintptr_t due;         /* order=fifo: a callback whose timer has fired: it runs in the timer's place */
     uint64_t round_timers; /* order=fifo: timers set before this count fire in this round; 0: they have */
     bool batching;
-    bool in_turn;   /* the runtime's: close at hand */
-    bool searching; /* counted in idle.searching */
+    struct weft__hold *hold; /* what becomes ready is held back here; NULL: it goes into the queue */
+    bool in_turn;            /* the runtime's: close at hand */
+    bool searching;          /* counted in idle.searching */
     weft_ns last_trim;
     struct weft__slab_cache tasks, fibers;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
@@ -93,6 +94,16 @@ void *weft__worker_main(void *worker); /* thread function */
 /* Make an item ready: at the end of the calling worker's queue if it belongs to rt, else in the injector; and see to it that
  * somebody runs it. Any thread. */
 void weft__make_ready(struct weft_runtime *rt, uintptr_t item);
+/* Between these two, in one thread, nothing that becomes ready can be run: it is kept, and becomes ready at the end. They may nest: the outermost
+ * one decides. Nothing may suspend in between. Any thread. */
+struct weft__hold {
+    struct weft__worker *worker; /* NULL: a thread that is no worker */
+    struct weft_runtime *rt;     /* of what is kept; another runtime's is not held back */
+    bool outermost;
+    struct weft__link *first, *last;
+};
+void weft__hold_begin(struct weft__hold *hold);
+void weft__hold_end(struct weft__hold *hold);
 /* A timer's callback: with order=fifo it runs where the timer stands in the round, else it is ready. Inside fire. */
 void weft__make_due(struct weft_runtime *rt, uintptr_t item);
 /* Who had the turn of the strand (NULL: nothing to do) leaves the CPU, or never runs: on to the next. Any thread. */

@@ -30,7 +30,8 @@ WEFT_API int weft_timeout_begin_at(weft_timeout *limit, weft_ns instant);
 /* Close the scope with the block's result. Returns -ETIMEDOUT when the scope expired, rc is -ECANCELED and nobody else
  * asked for the cancellation; else rc. Exactly once for each begin, on every way out of the block. Never suspends. */
 WEFT_API WEFT_NODISCARD int weft_timeout_end(weft_timeout *limit, int rc);
-/* Move the deadline to `duration` from now (WEFT_FOREVER: never). 0, or -EINVAL after the expiry or the end. asyncio: reschedule. */
+/* The three below may also be called by another task or a callback that knows that the scope is open.
+ * Move the deadline to `duration` from now (WEFT_FOREVER: never). 0, or -EINVAL after the expiry or the end. asyncio: reschedule. */
 WEFT_API int weft_timeout_reschedule(weft_timeout *limit, weft_ns duration);
 /* The same to an instant of weft_now(). */
 WEFT_API int weft_timeout_reschedule_at(weft_timeout *limit, weft_ns instant);
