@@ -128,8 +128,11 @@ int weft_await(weft_task *t)
         int rc = f->rt->fifo ? weft__yield(f) : 0;
         return rc < 0 ? rc : -EDEADLK;
     }
-    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
-        return weft__yield(f); /* aborts: a callback must not wait */
+    if (weft__unlikely(f->unusual & (WEFT__FIBER_CALLBACK | WEFT__FIBER_BATCH))) {
+        if (f->unusual & WEFT__FIBER_CALLBACK)
+            return weft__yield(f); /* aborts: a callback must not wait */
+        weft__batch_close(f);      /* the awaited may run right here */
+    }
     struct weft_runtime *rt = f->rt;
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */

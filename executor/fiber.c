@@ -138,6 +138,8 @@ void weft__worker_enter(struct weft__worker *w, uintptr_t item)
  * In asyncio's order, and from a seed, that is chosen in the idle loop: entries and timers must find this fiber suspended. */
 static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft__worker *w)
 {
+    if (f->unusual & WEFT__FIBER_BATCH)
+        weft__batch_close(f);
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(w->rt, f->strand);
     if (f->unusual & WEFT__FIBER_RETURNS) {
@@ -150,6 +152,8 @@ static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft
 /* Its task has returned. */
 static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
 {
+    if (f->unusual & WEFT__FIBER_BATCH)
+        weft__batch_close(f);
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
     f->unusual &= ~(uint32_t)(WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
@@ -177,6 +181,8 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
 {
     struct weft__worker *w = f->worker;
     struct weft__fiber *next = weft__task_strand(t) == NULL ? weft__fiber_get(w, t->stack_class) : NULL;
+    if (f->unusual & WEFT__FIBER_BATCH)
+        weft__batch_close(f); /* somebody else is going to run here */
     if (next == NULL) {
         weft__task_schedule(t); /* a strand has turns to wait for; and without memory somebody else may have a stack */
         return;

@@ -43,6 +43,7 @@ enum {
     WEFT__FIBER_STRAND = 1,   /* its task has a strand */
     WEFT__FIBER_RETURNS = 2,  /* return_to is set */
     WEFT__FIBER_CALLBACK = 4, /* its task is a callback and must not wait */
+    WEFT__FIBER_BATCH = 16,   /* a batch of its task is open: worker->hold */
     WEFT__FIBER_IN_TURN = 8,  /* the runtime chooses in the idle loop only */
 };
 

@@ -140,7 +140,8 @@ static void requeue(struct weft__worker *w, void *fiber)
 void weft__preempt(void)
 {
     struct weft__fiber *f = weft__fiber_self();
-    if (f == NULL || f->rt->seeded == NULL || weft__seeded_draw(f->rt->seeded, PREEMPT_ONE_IN) != 0)
+    if (f == NULL || f->rt->seeded == NULL || f->worker->hold != NULL ||
+        weft__seeded_draw(f->rt->seeded, PREEMPT_ONE_IN) != 0)
         return;
     weft__fiber_switch_away(f, requeue, f);
 }

@@ -104,6 +104,8 @@ struct weft__hold {
 };
 void weft__hold_begin(struct weft__hold *hold);
 void weft__hold_end(struct weft__hold *hold);
+/* The open batch of a fiber's task ends: it suspends, or has ended (batch.c). */
+void weft__batch_close(struct weft__fiber *f);
 /* A timer's callback: with order=fifo it runs where the timer stands in the round, else it is ready. Inside fire. */
 void weft__make_due(struct weft_runtime *rt, uintptr_t item);
 /* Who had the turn of the strand (NULL: nothing to do) leaves the CPU, or never runs: on to the next. Any thread. */

@@ -65,6 +65,21 @@ typedef struct weft_task_options {
 #define weft__CREATE(options, fn, ...) weft_create_task_((options), weft__FRAME(fn, __VA_ARGS__))
 WEFT_API WEFT_NODISCARD weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame);
 
+/* Make several things ready as one:
+ *     weft_batch batch;
+ *     weft_batch_begin(&batch);
+ *     for (...) tasks[i] = weft_create_task(...);
+ *     weft_batch_end(&batch);
+ * What the calling task makes ready in between (tasks it creates, waiters it wakes by a lock, an event, a queue, a cancellation) begins to
+ * run only at the end, or when the task suspends if that comes first: on no worker can one of them run before the last has been made
+ * ready, as in asyncio, and sleeping workers are called once for all. Batches may nest; the outermost one decides. Only inside a task or
+ * callback; never suspends. */
+typedef struct weft_batch {
+    void *opaque_[6];
+} weft_batch;
+WEFT_API void weft_batch_begin(weft_batch *batch);
+WEFT_API void weft_batch_end(weft_batch *batch);
+
 /* Wait until the task has ended, and return its outcome: its function's result, -ECANCELED if it ended cancelled.
  * Does not suspend if it has ended already. An unstarted task may run right here, on the caller's stack.
  * On cancellation of the caller the awaited task is cancelled, and the caller goes on when that one has ended: with

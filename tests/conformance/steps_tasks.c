@@ -41,13 +41,25 @@ struct flow step_future(struct call *c, const json_t *step)
 
 /* ---- waiting ----------------------------------------------------------------------------------------------------- */
 
+/* Does awaiting it run steps right here? */
+static bool runs_here(const struct awaitable *what)
+{
+    return what->kind == AWAIT_CALL || (what->kind == AWAIT_WAIT_FOR && runs_here(what->inner));
+}
+
+/* A step is one move until it suspends, as in asyncio: what it creates begins after that, on whatever worker. */
 static struct flow await_expression(struct call *c, const json_t *expression, const json_t *step, size_t slot)
 {
     struct awaitable what;
     struct value v = NULL_VALUE;
+    weft_batch batch;
+    weft_batch_begin(&batch);
     struct flow f = awaitable_evaluate(c, expression, true, &what);
+    if (f.kind != FLOW_NEXT || runs_here(&what))
+        weft_batch_end(&batch);
     if (f.kind == FLOW_NEXT)
         f = awaitable_await(c, &what, &v);
+    weft_batch_end(&batch);
     return store_if_next(c, f, step, slot, v);
 }
 
