@@ -14,15 +14,19 @@ static int echo(struct echo *f)
     ssize_t n;
     while ((n = client_peek(c, 0, &bytes, WEFT_FOREVER)) > 0) {
         int rc = client_write(c, bytes, (size_t)n); /* waits while the client does not read: memory stays bounded */
-        if (rc < 0) {
-            n = rc;
-            break;
-        }
+        if (rc < 0)
+            return client_leave(c, rc);
         weft_consume(c->stream, (size_t)n);
     }
     return client_leave(c, n);
 }
-WEFT_CORO(echo);
+
+/* Ended before it began: the stream was this task's. */
+static void echo_unstarted(struct echo *f)
+{
+    weft_close(f->client.stream);
+}
+WEFT_CORO_OWNING(echo, echo_unstarted);
 
 static int start(struct server *s, weft_group *clients, weft_stream *stream)
 {

@@ -147,7 +147,10 @@ int weft_await(weft_task *t)
                                     entry ? 1 : 2); /* relaxed: held already; one for the run, one to read rc by */
             if (claimed < 0) {
                 weft__task_met_unstarted(t);
-                weft__task_finish(t, -ECANCELED);
+                if (weft__task_owns(t))
+                    run_inline(f, t);
+                else
+                    weft__task_finish(t, -ECANCELED);
             } else {
                 run_inline(f, t);
             }
@@ -221,7 +224,7 @@ int weft_join(weft_child *child)
     struct weft__worker *w = f->worker;
     if (weft__likely(weft__deque_pop_newest_if(&w->joins, weft__item_of_task(t)))) {
         if (weft__likely(stack_fits(f, f->rt->stack_class) && no_request(f))) {
-            if (weft__unlikely(weft__task_claim(t) < 0))
+            if (weft__unlikely(weft__task_claim(t) < 0) && !weft__task_owns(t))
                 return -ECANCELED;
             /* Nobody else can know the child: no waiter to tell, no state to publish. */
             int rc = weft__fiber_run(f, t);
@@ -251,6 +254,8 @@ weft_task *weft_create_task_(const weft_task_options *options, const weft_frame 
     struct weft__fiber *f = weft__fiber_require("weft_create_task");
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
     if (weft__likely(t != NULL)) {
+        if (weft__unlikely(f->rt->options.debug != 0))
+            weft__note_creation(t, __builtin_return_address(0));
         if (weft__unlikely(options != NULL) && WEFT__TASK_HAS(options, eager) && options->eager)
             weft__task_start_eagerly(f, t);
         else

@@ -64,12 +64,20 @@ static void job_done(struct weft__blocking *b, struct weft_task *t)
     weft__runtime_work_done(rt);
 }
 
+/* The function is not called: what its frame owns is given back. */
+static void never_begins(struct weft_task *t)
+{
+    if (t->frame->coro->unstarted != NULL)
+        t->frame->coro->unstarted(t->frame);
+}
+
 /* End a list of jobs that nobody will run. */
 static void drop_jobs(struct weft__blocking *b, struct weft__link *link, int rc)
 {
     while (link != NULL) {
         struct weft__link *next = link->next;
         struct weft_task *t = task_of(link);
+        never_begins(t);
         weft__task_finish_race(t, rc);
         job_done(b, t);
         link = next;
@@ -103,6 +111,8 @@ static void run_job(struct weft__blocking *b, struct weft_task *t)
         if (weft__unlikely(weft__thread_runtime() == NULL)) /* fork.c took it away */
             weft__misuse(t->frame->coro->name, WEFT__RETURNED_FORKED);
         weft__context_enter_thread(NULL);
+    } else {
+        never_begins(t);
     }
     now_available(b);
     if (claimed != 0)

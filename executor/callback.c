@@ -45,10 +45,13 @@ static bool disarm(struct callback *c)
 /* End a callback that will not run; takes the runtime's reference. */
 static void drop(struct weft_task *call)
 {
-    if (weft__task_claim(call) != 0)
-        weft__task_finish(call, -ECANCELED);
-    else
+    if (weft__task_claim(call) == 0) {
         weft__task_unref(call);
+        return;
+    }
+    if (call->frame->coro->unstarted != NULL)
+        call->frame->coro->unstarted(call->frame);
+    weft__task_finish(call, -ECANCELED);
 }
 
 static void timer_fires(struct weft__timer *timer)

@@ -2,21 +2,51 @@
 /* executor/exception.c -- errors that nobody is there to be told: to the program's handler, or a line in the report.
  *
  * Threads: any; the handler may be called by several at once. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "executor/runtime.h"
+
+/* ---- debug mode: where a task comes from ------------------------------------------------------------------------- */
+
+void weft__note_creation(struct weft_task *t, const void *address)
+{
+    struct weft__task_extra *x = weft__task_extra(t);
+    if (x != NULL)
+        x->created_at = address;
+}
+
+void weft__creation_text(struct weft_task *t, char *buf, size_t size)
+{
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    Dl_info info;
+    buf[0] = '\0';
+    if (x == NULL || x->created_at == NULL || dladdr(x->created_at, &info) == 0 || info.dli_fname == NULL)
+        return;
+    const char *slash = strrchr(info.dli_fname, '/');
+    snprintf(buf, size, " (created at %s+%#zx)", slash != NULL ? slash + 1 : info.dli_fname,
+             (size_t)((const char *)x->created_at - (const char *)info.dli_fbase) - 1);
+}
+
+/* ---- the handler ------------------------------------------------------------------------------------------------- */
 
 static void report(struct weft_runtime *rt, const weft_exception *e)
 {
+    char created[160] = "";
+    if (e->task != NULL)
+        weft__creation_text(e->task, created, sizeof created);
     switch (e->kind) {
     case WEFT_CALLBACK_FAILED:
         weft__report(rt, "callback %s() failed with %d (%s)", e->function, e->error, weft_strerror(e->error));
         break;
     case WEFT_SHUTDOWN_FAILED:
-        weft__report(rt, "task \"%s\" (%s) failed with %d (%s) when it was cancelled at the end of the run", e->name,
-                     e->function, e->error, weft_strerror(e->error));
+        weft__report(rt, "task \"%s\" (%s) failed with %d (%s) when it was cancelled at the end of the run%s", e->name,
+                     e->function, e->error, weft_strerror(e->error), created);
         break;
     default:
-        weft__report(rt, "task \"%s\" (%s) failed with %d (%s), and nobody asked for its outcome", e->name, e->function,
-                     e->error, weft_strerror(e->error));
+        weft__report(rt, "task \"%s\" (%s) failed with %d (%s), and nobody asked for its outcome%s", e->name,
+                     e->function, e->error, weft_strerror(e->error), created);
         break;
     }
 }

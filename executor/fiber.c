@@ -59,7 +59,11 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     f->task = t;
     weft__store_relaxed(&f->worker->running, coro); /* relaxed: a hint for reports */
     weft__store_release(&t->fiber, f);              /* pairs: TASK-FIBER, the canceller's acquire load */
-    int rc = call_entry(coro, t->frame);
+    int rc = -ECANCELED;
+    if (weft__unlikely(weft__load_relaxed(&t->flags) & WEFT__TASK_UNSTARTED)) /* relaxed: set by the claim */
+        coro->unstarted(t->frame);
+    else
+        rc = call_entry(coro, t->frame);
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
         left_open(t, coro);
 #ifdef WEFT_DEBUG
@@ -102,7 +106,10 @@ static void switch_to(struct weft__worker *w, struct weft__context *from, uintpt
         struct weft_task *t = (struct weft_task *)item;
         next = weft__fiber_get(w, weft__task_counted(t) ? t->stack_class : w->rt->stack_class);
         if (weft__unlikely(next == NULL)) {
-            weft__strand_pass(w->rt, weft__task_strand(t));
+            weft__strand_pass(w->rt, weft__task_counted(t) ? weft__task_strand(t) : NULL);
+            if (t->frame->coro->unstarted !=
+                NULL) /* without a stack of its own: better than to lose what the frame owns */
+                t->frame->coro->unstarted(t->frame);
             weft__task_finish(t, -ENOMEM);
         } else {
             prepare(w, next, t);
@@ -157,7 +164,8 @@ static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
     f->unusual &= ~(uint32_t)(WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
-    if (rc < 0 && t->kind == WEFT__KIND_CALLBACK)
+    if (rc < 0 && t->kind == WEFT__KIND_CALLBACK &&
+        !(weft__load_relaxed(&t->flags) & WEFT__TASK_UNSTARTED)) /* relaxed: set by the claim */
         weft__callback_failed(t, rc);
 }
 
@@ -188,12 +196,15 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
         return;
     }
     int claimed = weft__task_claim(t);
-    if (weft__unlikely(claimed <= 0)) { /* only somebody who enumerates the tasks can know it */
+    if (weft__unlikely(claimed < 0 && !weft__task_owns(t))) {
+        weft__task_met_unstarted(t);
         weft__fiber_put(w, next);
-        if (claimed < 0)
-            weft__task_finish(t, -ECANCELED);
-        else
-            weft__task_unref(t);
+        weft__task_finish(t, -ECANCELED);
+        return;
+    }
+    if (weft__unlikely(claimed == 0)) { /* only somebody who enumerates the tasks can know it */
+        weft__fiber_put(w, next);
+        weft__task_unref(t);
         return;
     }
     prepare(w, next, t);

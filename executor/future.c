@@ -10,7 +10,7 @@
 
 #include "executor/runtime.h"
 
-static const weft_coro no_value = {NULL, sizeof(weft_frame), "future"};
+static const weft_coro no_value = {NULL, sizeof(weft_frame), "future", NULL};
 
 weft_future *weft_future_create_(const weft_coro *type)
 {

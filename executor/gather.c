@@ -160,7 +160,7 @@ struct gathering {
     WEFT_FRAME;
     struct weft__watch *watch; /* referenced */
 };
-static const weft_coro gathering_coro = {NULL, sizeof(struct gathering), "gather"};
+static const weft_coro gathering_coro = {NULL, sizeof(struct gathering), "gather", NULL};
 
 static struct gathering *gathering_of(struct weft_task *future)
 {

@@ -249,6 +249,8 @@ int weft_group_start_(weft_group *group, const weft_task_options *options, const
         group_drop(g);
         return -ENOMEM;
     }
+    if (weft__unlikely(f->rt->options.debug != 0))
+        weft__note_creation(t, __builtin_return_address(0));
     weft__task_set_retrieved(t); /* its error goes to the group */
     /* It is in no queue yet, but somebody who enumerates tasks may have run it already. From here on the node is
      * fire's. */

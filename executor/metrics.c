@@ -214,8 +214,11 @@ int weft_dump_tasks(weft_runtime *rt, int fd)
             what = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL ? kind->name : "running";
         }
         const weft_frame *frame = t->frame;
-        fprintf(out, "%-24s %s() %s%s\n", name, frame != NULL ? frame->coro->name : "?",
-                strcmp(what, "ready") == 0 || strcmp(what, "running") == 0 || what[0] == 'i' ? "" : "waits for ", what);
+        char created[160];
+        weft__creation_text(t, created, sizeof created);
+        fprintf(out, "%-24s %s() %s%s%s\n", name, frame != NULL ? frame->coro->name : "?",
+                strcmp(what, "ready") == 0 || strcmp(what, "running") == 0 || what[0] == 'i' ? "" : "waits for ", what,
+                created);
     }
     for (long i = 0; i < n; i++)
         weft__task_unref(tasks[i]);

@@ -73,8 +73,9 @@ enum {
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
 
-    WEFT__TASK_STRAND = 64, /* extra->strand is set */
-    WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+    WEFT__TASK_UNSTARTED = 32, /* claimed to call coro->unstarted instead of the body */
+    WEFT__TASK_STRAND = 64,    /* extra->strand is set */
+    WEFT__TASK_ARMED = 128,    /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
 /* What a FUTURE that stands for others does when it is cancelled. */
@@ -217,6 +218,14 @@ static inline struct weft_strand *weft__task_strand(const struct weft_task *t)
             !(weft__load_relaxed(&((struct weft_task *)t)->flags) & WEFT__TASK_STRAND))) /* relaxed: set once */
         return NULL;
     return weft__task_has_extra(t)->strand;
+}
+/* A task was claimed with a cancellation pending: true if there is something to run in place of its body. */
+static inline bool weft__task_owns(struct weft_task *t)
+{
+    if (weft__likely(t->frame->coro->unstarted == NULL))
+        return false;
+    weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_UNSTARTED); /* pairs: TASK-REFS */
+    return true;
 }
 /* The message of an ended, cancelled task for one that awaits it. */
 const char *weft__task_take_message(struct weft_task *t);

@@ -105,7 +105,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
     bool late = false;
     if (!rt->is_virtual && weft__timers_earliest(&w->timers) <= now)
         late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
-    if (!seen->reported && rt->options.slow_task != WEFT_FOREVER && !rt->is_virtual &&
+    if (!seen->reported && rt->options.slow_task != WEFT_FOREVER && (!rt->is_virtual || rt->options.debug != 0) &&
         now - seen->since >= rt->options.slow_task && own_doing(w, seen, rt->options.slow_task)) {
         seen->reported = true;
         weft__fetch_add_relaxed(&rt->slow_tasks, 1); /* relaxed: statistic */

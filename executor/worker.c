@@ -218,14 +218,17 @@ bool weft__worker_take_inboxes(struct weft__worker *w)
 
 /* ---- the turn ---------------------------------------------------------------------------------------------------- */
 
-/* What was picked will not run. Always false. */
+/* What was picked will not run, unless there is something to run in its place: true. */
 static WEFT__NOINLINE bool refused(struct weft_task *t, bool counted, int claimed)
 {
     /* Cancelled before it began, or somebody else has claimed it and has a reference of its own: this one is the entry's. */
+    if (claimed < 0 && counted)
+        weft__task_met_unstarted(t);
+    if (claimed < 0 && weft__task_owns(t))
+        return true;
     if (counted)
         weft__strand_pass(t->rt, weft__task_strand(t));
     if (claimed < 0) {
-        weft__task_met_unstarted(t);
         weft__task_finish(t, -ECANCELED);
     } else if (counted) {
         weft__task_unref(t);

@@ -340,14 +340,16 @@ WEFT_CORO(lost_main);
 static void test_lost_errors_are_reported(void **state)
 {
     (void)state;
-    for (unsigned w = 1; w <= 3; w++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct report r = {.line = "", .count = 0};
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .slow_task = WEFT_FOREVER, .report = take_report,
-                                                    .report_user = &r),
+        unsigned debug = i / 3;
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1 + i % 3, .slow_task = WEFT_FOREVER,
+                                                    .report = take_report, .report_user = &r, .debug = debug),
                                        lost_main),
                          0);
         assert_int_equal(r.count, 1);
         assert_non_null(strstr(r.line, "(fails) failed"));
+        assert_int_equal(strstr(r.line, "(created at test_run+0x") != NULL, debug); /* for addr2line */
     }
     assert_tasks_ok();
 }

@@ -139,7 +139,13 @@ static int http(struct http *f)
     }
     return client_leave(c, n);
 }
-WEFT_CORO(http);
+
+/* Ended before it began: the stream was this task's. */
+static void http_unstarted(struct http *f)
+{
+    weft_close(f->client.stream);
+}
+WEFT_CORO_OWNING(http, http_unstarted);
 
 static int start(struct server *s, weft_group *clients, weft_stream *stream)
 {

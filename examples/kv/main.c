@@ -163,7 +163,13 @@ static int kv(struct kv *f)
     resp_free(&f->resp);
     return client_leave(c, n);
 }
-WEFT_CORO(kv);
+
+/* Ended before it began: the stream was this task's. */
+static void kv_unstarted(struct kv *f)
+{
+    weft_close(f->client.stream);
+}
+WEFT_CORO_OWNING(kv, kv_unstarted);
 
 static int start(struct server *s, weft_group *clients, weft_stream *stream)
 {

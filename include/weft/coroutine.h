@@ -33,6 +33,7 @@ typedef struct weft_coro {
     int (*entry)(void *frame);
     size_t size;
     const char *name;
+    void (*unstarted)(void *frame); /* instead of entry, when the task ends without having begun; NULL: nothing to do */
 } weft_coro;
 
 typedef struct weft_frame {
@@ -49,7 +50,24 @@ typedef struct weft_frame {
     {                                                                                                                  \
         return fn((struct fn *)frame);                                                                                 \
     }                                                                                                                  \
-    WEFT_UNUSED static const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn}
+    WEFT_UNUSED static const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn, NULL}
+
+/* The same for a coroutine whose frame owns something that its body gives back (a stream to close, memory to free): a task that is
+ * cancelled before its first step never runs its body, so `unstarted`, a function of the same frame, is called in its place:
+ *     static void serve_unstarted(struct serve *s) { weft_close(s->stream); }
+ *     WEFT_CORO_OWNING(serve, serve_unstarted);
+ * It runs as that task, exactly if the body does not. Until a call that starts the coroutine has succeeded, what the frame owns is still
+ * the caller's. */
+#define WEFT_CORO_OWNING(fn, unstarted)                                                                                \
+    WEFT_UNUSED static int fn##_entry_(void *frame)                                                                    \
+    {                                                                                                                  \
+        return fn((struct fn *)frame);                                                                                 \
+    }                                                                                                                  \
+    WEFT_UNUSED static void fn##_unstarted_(void *frame)                                                               \
+    {                                                                                                                  \
+        unstarted((struct fn *)frame);                                                                                 \
+    }                                                                                                                  \
+    WEFT_UNUSED static const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn, fn##_unstarted_}
 
 #define WEFT_CORO_DECLARE(fn) extern const weft_coro fn##_coro_
 #define WEFT_CORO_DEFINE(fn)                                                                                           \
@@ -57,7 +75,7 @@ typedef struct weft_frame {
     {                                                                                                                  \
         return fn((struct fn *)frame);                                                                                 \
     }                                                                                                                  \
-    const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn}
+    const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn, NULL}
 
 /* The frame of a call of fn, as a temporary. Internal: the macros below and in the other headers use it. */
 #ifdef __cplusplus

@@ -25,7 +25,7 @@ WEFT_BEGIN_DECLS
 typedef weft_task weft_future;
 
 /* Once after the struct: its description, and run-time type tag. */
-#define WEFT_VALUE(type) WEFT_UNUSED static const weft_coro type##_coro_ = {NULL, sizeof(struct type), #type}
+#define WEFT_VALUE(type) WEFT_UNUSED static const weft_coro type##_coro_ = {NULL, sizeof(struct type), #type, NULL}
 
 /* A pending future without a value. One handle, to be released; NULL when memory is short. Inside a task, a callback or a
  * weft_to_thread function. Never suspends. A future that is released unset by everybody is just gone. asyncio: Future(),
