@@ -109,6 +109,8 @@ static inline bool no_request(struct weft__fiber *f)
 static int run_inline(struct weft__fiber *f, struct weft_task *t)
 {
     f->inlined++;
+    if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
+        weft__batch_close(f); /* to await is to suspend */
     weft__count(&f->worker->counters.inlined, 1);
     int rc = weft__fiber_run(f, t);
     weft__task_finish(t, rc);
@@ -128,11 +130,8 @@ int weft_await(weft_task *t)
         int rc = f->rt->fifo ? weft__yield(f) : 0;
         return rc < 0 ? rc : -EDEADLK;
     }
-    if (weft__unlikely(f->unusual & (WEFT__FIBER_CALLBACK | WEFT__FIBER_BATCH))) {
-        if (f->unusual & WEFT__FIBER_CALLBACK)
-            return weft__yield(f); /* aborts: a callback must not wait */
-        weft__batch_close(f);      /* the awaited may run right here */
-    }
+    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
+        return weft__yield(f); /* aborts: a callback must not wait */
     struct weft_runtime *rt = f->rt;
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */

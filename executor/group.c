@@ -3,9 +3,8 @@
  *
  * A group is a counted block on the heap: the list of its children that have not ended, in order of creation, their
  * errors, and who waits for them. The first child to fail aborts the group in its own completion, on whatever worker
- * that is: every other child is cancelled, and so is the owner, unless it waits in join already. That request is the
- * group's own; join takes it back. A request of anybody else stays counted, and if errors hide it, it is made pending
- * again.
+ * that is: every other child is cancelled, and so is the owner. That request is the group's own; join takes it
+ * back. A request of anybody else stays counted, and if errors hide it, it is made pending again.
  *
  * Invariants
  *   1. A child is on the list from before it can run until its completion has done all that it does to the group,
@@ -46,7 +45,6 @@ struct group {
     uint32_t ticket;        /* of the owner's wait in join, if `waiting` */
     uint32_t cancellers;    /* weft_group_cancel calls under way */
     bool waiting;
-    bool joining; /* the owner is in join: it need not be cancelled to notice */
     bool aborting;
     bool owner_cancelled; /* by the group */
     bool closed;
@@ -154,7 +152,7 @@ static void child_ended(struct weft__entry *entry)
     struct group *g = child->group;
     int rc = child->rc;
     struct weft__cancel_list list;
-    bool abort_now = false, cancel_owner = false;
+    bool abort_now = false;
     weft__guard_lock(&g->guard);
     if (rc < 0 && rc != -ECANCELED) {
         add_error(g, rc);
@@ -163,11 +161,10 @@ static void child_ended(struct weft__entry *entry)
     if (abort_now) {
         weft__cancel_list_init(&list);
         abort_children(g, &list); /* this one has ended and is passed over */
-        cancel_owner = g->owner_cancelled = !g->joining;
+        g->owner_cancelled = true;
         weft__guard_unlock(&g->guard);
         /* The node is listed still: the owner can't leave join, nor end. */
-        if (cancel_owner)
-            weft__cancel_mark(g->owner, &list);
+        weft__cancel_mark(g->owner, &list);
         weft__cancel_run(&list);
         weft__guard_lock(&g->guard);
     }
@@ -331,7 +328,6 @@ int weft_group_join(weft_group *group, int rc)
     struct weft__cancel_list list;
     weft__cancel_list_init(&list);
     weft__guard_lock(&g->guard);
-    g->joining = true;
     if (rc < 0 && !g->aborting)
         abort_children(g, &list);
     weft__guard_unlock(&g->guard);
