@@ -324,10 +324,11 @@ int weft_group_join(weft_group *group, int rc)
     }
     if (g->owner != weft__fiber_task(f))
         weft__misuse("weft_group_join", "the group was opened by another task");
-    bool cancelled = rc == -ECANCELED;
+    bool cancelled = rc == -ECANCELED, own_first = false;
     struct weft__cancel_list list;
     weft__cancel_list_init(&list);
     weft__guard_lock(&g->guard);
+    own_first = rc < 0 && rc != -ECANCELED && g->error_count == 0;
     if (rc < 0 && !g->aborting)
         abort_children(g, &list);
     weft__guard_unlock(&g->guard);
@@ -347,7 +348,7 @@ int weft_group_join(weft_group *group, int rc)
             weft__cancel_mark(g->owner, &list);
             weft__cancel_run(&list);
         }
-        rc = g->errors[0];
+        rc = own_first ? rc : g->errors[0];
     } else if (cancelled) {
         rc = -ECANCELED;
     }

@@ -54,8 +54,10 @@ enum weft_return_when {
 WEFT_API int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, weft_ns timeout);
 
 /* Await a task, but no longer than `timeout`: then it is cancelled, waited for until it has ended, and the result is
- * -ETIMEDOUT; if it answers the cancellation with a value or an error, that is the result. A timeout of zero or less
- * never starts an unstarted task. On cancellation of the caller as weft_await. asyncio: wait_for. */
+ * -ETIMEDOUT; if it answers the cancellation with a value or an error, that is the result. On cancellation of
+ * the caller as weft_await. A timeout of zero or less never starts an unstarted task, and then a cancellation of the caller ends the wait at
+ * once, while the task may still be cleaning up, as in asyncio. A coroutine that is called directly is limited by weft_timeout_begin
+ * (weft/scope.h). asyncio: wait_for. */
 WEFT_API int weft_wait_for(weft_task *t, weft_ns timeout);
 
 /* Await a task without passing one's own cancellation on: -ECANCELED when the caller is cancelled, and the task runs on.

@@ -31,9 +31,10 @@ WEFT_API int weft_timeout_begin_at(weft_timeout *limit, weft_ns instant);
  * asked for the cancellation; else rc. Exactly once for each begin, on every way out of the block. Never suspends. */
 WEFT_API WEFT_NODISCARD int weft_timeout_end(weft_timeout *limit, int rc);
 /* The three below may also be called by another task or a callback that knows that the scope is open.
- * Move the deadline to `duration` from now (WEFT_FOREVER: never). 0, or -EINVAL after the expiry or the end. asyncio: reschedule. */
+ * Move the deadline to `duration` from now (WEFT_FOREVER: never). 0, or -EINVAL after the expiry or the end. (asyncio's
+ * reschedule takes an instant: that is the next one.) */
 WEFT_API int weft_timeout_reschedule(weft_timeout *limit, weft_ns duration);
-/* The same to an instant of weft_now(). */
+/* The same to an instant of weft_now(). asyncio: reschedule. */
 WEFT_API int weft_timeout_reschedule_at(weft_timeout *limit, weft_ns instant);
 /* The deadline: an instant of weft_now(), or WEFT_FOREVER. Between begin and end. asyncio: when(). */
 WEFT_API weft_ns weft_timeout_when(const weft_timeout *limit);
@@ -66,7 +67,8 @@ WEFT_API WEFT_NODISCARD int weft_group_start_(weft_group *g, const weft_task_opt
 
 /* Close the group with the block's result: waits until every task of the group has ended. When rc is an error, or a task
  * fails, the rest is cancelled first; so is the block's own code while it is suspended (it sees -ECANCELED, and hands that
- * on as rc). Returns the first error of a task, else rc; -ECANCELED when the caller was cancelled and no task failed.
+ * on as rc). Returns the error that came first, a task's or the block's own; else rc; -ECANCELED when the caller was
+ * cancelled and nothing failed.
  * Exactly once for each begin. Suspends; repeated cancellation does not keep it from waiting for every task.
  * asyncio: the end of the `async with TaskGroup()` block. */
 WEFT_API WEFT_NODISCARD int weft_group_join(weft_group *g, int rc);
@@ -74,7 +76,7 @@ WEFT_API WEFT_NODISCARD int weft_group_join(weft_group *g, int rc);
 /* Cancel all tasks of the group, and refuse new ones; weft_group_join then waits for them as usual. Never suspends. */
 WEFT_API void weft_group_cancel(weft_group *g);
 
-/* The errors of the group's tasks, in order of completion, before weft_group_join: copies at most n of them to out and
+/* The errors of the group's tasks, in order of completion (after the join the block's own comes last), before weft_group_join: copies at most n of them to out and
  * returns their number. asyncio: ExceptionGroup.exceptions. */
 WEFT_API size_t weft_group_errors(const weft_group *g, int out[], size_t n);
 /* Have weft_group_join copy the errors: at most n to out, their number to *count (may exceed n). Before the join. */
