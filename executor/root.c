@@ -7,7 +7,7 @@
  * main, which cleans up. Between runs the virtual clock stands.
  *
  * With order=fifo the end keeps asyncio's rounds: the round in which main's end is noticed is finished before the others are cancelled, and
- * when all have ended two more rounds run (the last callbacks of the last tasks); what is still queued then is dropped.
+ * the one in which a gather of them would tell that all have ended; what is still queued then is dropped.
  *
  * Threads: the caller's, which sleeps on rt->done; the root runs as a task. */
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include "executor/context_vars.h"
 #include "executor/driver.h"
 #include "executor/runtime.h"
+#include "executor/watch.h"
 
 /* ---- the root task ----------------------------------------------------------------------------------------------- */
 
@@ -50,6 +51,8 @@ static int run_main(struct root *r, struct weft__fiber *f)
     return rc;
 }
 
+static const struct weft__wait_kind gathering = {.name = "the end of the run", .cancel = NULL};
+
 /* Cancel and outlast every task there is; returns how many there were, or -ENOMEM. */
 static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
 {
@@ -60,6 +63,8 @@ static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
     for (long i = 0; i < n; i++)
         weft__cancel_add(left[i], &list);
     weft__cancel_run(&list);
+    if (rt->fifo && n > 0)
+        (void)weft__watch_wait(f, left, (size_t)n, WEFT__UNTIL_ALL, &gathering, WEFT_FOREVER, true);
     for (long i = 0; i < n; i++)
         outlast(f, left[i]);
     for (long i = 0; i < n; i++) {
@@ -94,6 +99,8 @@ static int root(struct root *r)
         long n = clean_up(rt, f);
         if (n == 0 && shut)
             break;
+        if (n > 0 && rt->fifo && !any)
+            weft__fiber_round_end(f);
         any |= n > 0;
         if (n == 0) {
             shut = true;
@@ -102,11 +109,7 @@ static int root(struct root *r)
             (void)weft_sleep(WEFT_MS(10)); /* no room for the list: let the tasks go on until there is */
         }
     }
-    if (rt->fifo) {
-        for (int i = 0; any && i < 2; i++)
-            weft__fiber_round_end(f);
-        rt->halted = true;
-    }
+    rt->halted = rt->fifo;
     return rc;
 }
 WEFT_CORO(root);
