@@ -192,9 +192,10 @@ void weft__fiber_step_aside(struct weft__fiber *f)
     f->unusual |= kept;
 }
 
-void weft__fiber_round_end(struct weft__fiber *f)
+void weft__fiber_round_end(struct weft__fiber *f, unsigned rounds)
 {
     f->rt->at_round_end = f;
+    f->rt->round_ends = rounds;
     weft__fiber_switch_away(f, NULL, NULL);
 }
 

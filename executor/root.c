@@ -88,7 +88,7 @@ static int root(struct root *r)
     struct weft_runtime *rt = r->rt;
     int rc = r->main_frame != NULL ? run_main(r, f) : 0;
     if (rt->fifo)
-        weft__fiber_round_end(f);
+        weft__fiber_round_end(f, 1);
     bool any = false, shut = false;
     for (;;) {
         long n = clean_up(rt, f);
@@ -103,8 +103,8 @@ static int root(struct root *r)
         }
     }
     if (rt->fifo) {
-        for (int i = 0; any && i < 2; i++)
-            weft__fiber_round_end(f);
+        if (any)
+            weft__fiber_round_end(f, 2);
         rt->halted = true;
     }
     return rc;
