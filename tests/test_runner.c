@@ -132,7 +132,7 @@ static int child_sets_context(struct act *f)
 
 static int default_context(struct act *f)
 {
-    f->out = weft_context_get(&var) == (void *)"default" || strcmp(weft_context_get(&var), "default") == 0;
+    f->out = strcmp(weft_context_get(&var), "default") == 0;
     return weft_context_set(&var, (void *)(intptr_t)1, NULL);
 }
 
