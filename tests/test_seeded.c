@@ -2,6 +2,8 @@
 /* Seeded runs: the same seed gives the same run, other seeds give others, and races that other schedulers hardly show are found. */
 #include "support/seeded.h"
 
+#include "support/threads.h"
+
 /* ---- a program with a little of everything ----------------------------------------------------------------------- */
 
 static weft_lock lock;
@@ -224,6 +226,8 @@ static void test_options(void **state)
 
 /* ---- planted bugs ------------------------------------------------------------------------------------------------ */
 
+#define MANY threads_scale(1000) /* seeds */
+
 static int balance;
 
 /* In first-in first-out order these two are never in each other's way: the second comes when the first has finished. */
@@ -239,7 +243,7 @@ static int adds_early(struct act *f)
 static int adds_late(struct act *f)
 {
     int rc = 0;
-    for (int i = 0; i < 6 && rc == 0; i++)
+    for (int i = 0; i < 4 && rc == 0; i++)
         rc = weft_yield();
     return rc < 0 ? rc : adds_early(f);
 }
@@ -259,12 +263,12 @@ static void test_a_lost_update_is_found(void **state)
 {
     (void)state;
     unsigned seen[4], first = 0;
-    for (unsigned seed = 1; seed <= 50 && first == 0; seed++)
+    for (unsigned seed = 1; seed <= 100 && first == 0; seed++)
         if (run(seed, lost_update) == 1)
             first = seed;
-    assert_in_range(first, 1, 50);
-    outcomes(lost_update, 1000, seen);
-    assert_true(seen[1] >= 20 && seen[0] >= 500);
+    assert_in_range(first, 1, 100);
+    outcomes(lost_update, MANY, seen);
+    assert_true(seen[1] >= MANY / 100 && seen[0] >= MANY / 2);
     /* The scheduler that is not seeded never shows it. */
     for (int i = 0; i < 20; i++)
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), act, .fn = lost_update),
@@ -301,8 +305,8 @@ static void test_a_check_then_act_is_found(void **state)
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1), act, .fn = check_then_act), 0);
     outcomes(check_then_act, 60, seen);
     assert_true(seen[1] >= 1);
-    outcomes(check_then_act, 1000, seen);
-    assert_true(seen[0] >= 500 && seen[1] >= 30 && seen[2] + seen[3] == 0);
+    outcomes(check_then_act, MANY, seen);
+    assert_true(seen[0] >= MANY / 2 && seen[1] >= MANY / 100 && seen[2] + seen[3] == 0);
 }
 
 static int adds_locked(struct act *f)
@@ -333,8 +337,8 @@ static void test_a_right_program_is_not_blamed(void **state)
 {
     (void)state;
     unsigned seen[4];
-    outcomes(right_update, 1000, seen);
-    assert_int_equal(seen[0], 1000);
+    outcomes(right_update, MANY, seen);
+    assert_int_equal(seen[0], MANY);
 }
 
 /* ---- both orders of what may come in both ------------------------------------------------------------------------ */
