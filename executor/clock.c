@@ -54,9 +54,11 @@ static uint64_t steps(struct weft_runtime *rt)
 static bool advance(struct weft_runtime *rt)
 {
     uint64_t before = steps(rt);
-    if (weft__load_seq_cst(&rt->begun) == 0 || weft__load_seq_cst(&rt->ended) != 0 ||
+    if (weft__load_seq_cst(&rt->begun) != WEFT__MAIN_QUEUED || weft__load_seq_cst(&rt->ended) != 0 ||
         !nothing_runs(rt)) /* pairs: BEGUN, ENDED */
         return false;
+    if (rt->seeded != NULL && weft__seeded_any(rt->seeded)) /* it stood between two runs */
+        return true;
     bool io = rt->driver != NULL && rt->driver->waiting(rt);
     if (io) {
         int arrived = weft__collect_arrived(rt);

@@ -179,9 +179,23 @@ void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__w
     weft__worker_after(f->worker); /* read anew: the fiber may have moved */
 }
 
-void weft__fiber_round_end(struct weft__fiber *f)
+static void requeue(struct weft__worker *w, void *fiber)
+{
+    weft__make_ready(w->rt, weft__item_of_fiber(fiber));
+}
+
+void weft__fiber_step_aside(struct weft__fiber *f)
+{
+    uint32_t kept = f->unusual & (WEFT__FIBER_STRAND | WEFT__FIBER_RETURNS);
+    f->unusual &= ~kept; /* what is ready without a strand takes no turn of it */
+    weft__fiber_switch_away(f, requeue, f);
+    f->unusual |= kept;
+}
+
+void weft__fiber_round_end(struct weft__fiber *f, unsigned rounds)
 {
     f->rt->at_round_end = f;
+    f->rt->round_ends = rounds;
     weft__fiber_switch_away(f, NULL, NULL);
 }
 

@@ -93,14 +93,14 @@ static int root(struct root *r)
     struct weft_runtime *rt = r->rt;
     int rc = r->main_frame != NULL ? run_main(r, f) : 0;
     if (rt->fifo)
-        weft__fiber_round_end(f);
+        weft__fiber_round_end(f, 1);
     bool any = false, shut = false;
     for (;;) {
         long n = clean_up(rt, f);
         if (n == 0 && shut)
             break;
         if (n > 0 && rt->fifo && !any)
-            weft__fiber_round_end(f);
+            weft__fiber_round_end(f, 1);
         any |= n > 0;
         if (n == 0) {
             shut = true;
@@ -128,10 +128,9 @@ static void run_ended(struct weft__waiter *waiter, struct weft_task *t)
     struct end_waiter *e = weft__container_of(waiter, struct end_waiter, waiter);
     struct weft_runtime *rt = e->rt;
     (void)t;
+    weft__store_seq_cst(&rt->begun, WEFT__MAIN_ENDED); /* pairs: BEGUN */
     if (e->last)
         weft__store_seq_cst(&rt->ended, 1); /* pairs: ENDED */
-    else
-        weft__store_seq_cst(&rt->begun, 0); /* pairs: BEGUN */
     weft__store_release(&e->done, 1);       /* pairs: ENDED; the waiter may be gone from here on */
     weft__parker_post(&rt->done);
 }
@@ -142,17 +141,22 @@ static int run_to_end(struct weft_runtime *rt, struct weft_task *t, bool last)
     struct end_waiter e = {{.next = NULL, .fire = run_ended}, rt, last, 0};
     uint32_t ticket = weft__parker_ticket(&rt->done);
     weft__task_add_waiter(t, &e.waiter);
+    weft__store_seq_cst(&rt->begun, WEFT__MAIN_NONE); /* pairs: BEGUN */
     weft__task_schedule(t);
-    weft__store_seq_cst(&rt->begun, 1); /* pairs: BEGUN */
-    weft__runtime_work_done(rt);
+    /* It may have ended already: then idleness means nothing. */
+    uint32_t none = WEFT__MAIN_NONE;
+    (void)weft__cas_seq_cst(&rt->begun, &none, WEFT__MAIN_QUEUED); /* pairs: BEGUN */
+    weft__runtime_work_done(rt);                                   /* what it found to stand still goes on */
     while (weft__load_acquire(&e.done) == 0 && weft__load_acquire(&rt->deadlocked) == 0) { /* pairs: ENDED */
         weft__parker_wait(&rt->done, ticket, WEFT_FOREVER);
         ticket = weft__parker_ticket(&rt->done);
     }
-    if (weft__load_acquire(&e.done) != 0) /* pairs: ENDED */
-        return weft__task_rc(t);
-    weft__task_remove_waiter(t, &e.waiter); /* nothing runs: nobody can be telling it */
-    return -EDEADLK;
+    /* Nothing runs, unless a thread from outside has just set something going: then it may be telling the waiter. */
+    if (weft__load_acquire(&e.done) == 0 && weft__task_remove_waiter(t, &e.waiter)) /* pairs: ENDED */
+        return -EDEADLK;
+    while (weft__load_acquire(&e.done) == 0) /* pairs: ENDED */
+        sched_yield();
+    return weft__task_rc(t);
 }
 
 static struct weft_task *create_root(struct weft_runtime *rt, const struct root *r)
@@ -215,17 +219,25 @@ weft_runtime *weft_runner_runtime(weft_runner *r)
     return r->rt;
 }
 
+/* In the child of a fork: no thread of it is there (fork.c). */
+static bool inert(const struct weft_runner *r)
+{
+    return weft__load_acquire(&r->rt->deadlocked) == 0 && weft__load_acquire(&r->rt->ended) != 0; /* pairs: ENDED */
+}
+
 int weft_runner_run_(weft_runner *r, weft_frame *frame, size_t frame_size)
 {
     if (weft__worker_self() != NULL || weft__exchange_acq_rel(&r->busy, 1) != 0) /* pairs: RUNNER-BUSY (itself) */
         return -EBUSY;
     weft_task_options options = {.size = sizeof options, .context = r->context};
-    bool deadlocked = weft__load_acquire(&r->rt->deadlocked) != 0; /* pairs: ENDED */
-    struct weft_task *t = deadlocked ? NULL : weft__task_create(r->rt, WEFT__KIND_TASK, frame, &options);
-    int rc = deadlocked ? -EDEADLK : -ENOMEM;
+    int rc = -ENOMEM;
+    if (inert(r))
+        rc = -ESHUTDOWN;
+    else if (weft__load_acquire(&r->rt->deadlocked) != 0) /* pairs: ENDED */
+        rc = -EDEADLK;
+    struct weft_task *t = rc == -ENOMEM ? weft__task_create(r->rt, WEFT__KIND_TASK, frame, &options) : NULL;
     if (t != NULL) {
         rc = run_to_end(r->rt, t, false);
-        weft__store_seq_cst(&r->rt->begun, 0); /* pairs: BEGUN; it may have ended before it was set */
         weft__task_set_retrieved(t);
         if (rc != -EDEADLK || weft__task_state(t) == WEFT__DONE)
             memcpy(frame, t->frame, frame_size);
@@ -239,16 +251,19 @@ int weft_runner_close(weft_runner *r)
 {
     if (r == NULL)
         return 0;
-    if (weft__worker_self() != NULL || weft__exchange_acq_rel(&r->busy, 1) != 0) /* pairs: RUNNER-BUSY (itself) */
+    if (weft__worker_self() != NULL || weft__thread_runtime() == r->rt || /* the end waits for the helper threads */
+        weft__exchange_acq_rel(&r->busy, 1) != 0)                         /* pairs: RUNNER-BUSY (itself) */
         return -EBUSY;
-    struct root root_frame = {.frame_ = {&root_coro_}, .rt = r->rt};
-    struct weft_task *t =
-        weft__load_acquire(&r->rt->deadlocked) == 0 ? create_root(r->rt, &root_frame) : NULL; /* pairs: ENDED */
-    if (t != NULL) {
-        run_to_end(r->rt, t, true);
-        weft__task_unref(t);
+    if (!inert(r)) {
+        struct root root_frame = {.frame_ = {&root_coro_}, .rt = r->rt};
+        struct weft_task *t =
+            weft__load_acquire(&r->rt->deadlocked) == 0 ? create_root(r->rt, &root_frame) : NULL; /* pairs: ENDED */
+        if (t != NULL) {
+            run_to_end(r->rt, t, true);
+            weft__task_unref(t);
+        }
+        weft__runtime_end(r->rt);
     }
-    weft__runtime_end(r->rt);
     weft_context_release(r->context);
     free(r);
     return 0;

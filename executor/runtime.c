@@ -184,11 +184,14 @@ static void drop_entry(uintptr_t item)
     struct weft_task *t = (struct weft_task *)item;
     if (item & WEFT__ITEM_FIBER)
         return;
-    if (t->kind == WEFT__KIND_ENTRY)
-        ((struct weft__entry *)item)
-            ->run((struct weft__entry *)item); /* it frees what it holds; what it wakes nobody runs */
-    else
-        weft__task_unref(t);
+    if (t->kind == WEFT__KIND_ENTRY) {
+        /* It frees what it holds; what it wakes nobody runs. */
+        ((struct weft__entry *)item)->run((struct weft__entry *)item);
+        return;
+    }
+    if (t->kind == WEFT__KIND_TASK)
+        weft__strand_pass(t->rt, weft__task_strand(t)); /* the line behind it comes through the injector */
+    weft__task_unref(t);
 }
 
 /* Entries that were never met again still hold their references: drop them, so that only the program's handles remain. */

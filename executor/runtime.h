@@ -12,6 +12,12 @@
 
 struct weft__blocking;
 
+enum {
+    WEFT__MAIN_NONE = 0,
+    WEFT__MAIN_QUEUED,
+    WEFT__MAIN_ENDED, /* said by the task's end, so that whoever queued it cannot say QUEUED after that */
+};
+
 struct weft_runtime {
     weft_options options; /* with defaults filled in */
     bool fifo, inlining, is_virtual;
@@ -33,7 +39,9 @@ struct weft_runtime {
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
-    struct weft__fiber *at_round_end; /* order=fifo: runs when the round is over, before the next; the worker's own */
+    struct weft__fiber *
+        at_round_end; /* order=fifo: runs when so many rounds (0: none waits) are over, this one counted; the worker's own */
+    unsigned round_ends;
     bool halted; /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
     _Atomic(uint64_t) ids;
     _Atomic(int64_t) virtual_now;
@@ -41,8 +49,9 @@ struct weft_runtime {
     _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
     /* ---- the end ---- */
-    _Atomic(uint32_t) stopping;   /* workers leave their loop (pairs: STOPPING) */
-    _Atomic(uint32_t) begun;      /* the root task is queued: from now on idleness means something (pairs: BEGUN) */
+    _Atomic(uint32_t) stopping; /* workers leave their loop (pairs: STOPPING) */
+    _Atomic(uint32_t)
+        begun; /* WEFT__MAIN_*: only while a main task is queued or runs idleness means something (pairs: BEGUN) */
     _Atomic(uint32_t) deadlocked; /* virtual clock: nothing can go on */
     _Atomic(uint32_t) shut;       /* no task was left: submissions are refused (pairs: SHUT) */
     _Atomic(uint32_t) submitters; /* threads inside weft_submit right now (pairs: SHUT) */

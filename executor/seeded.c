@@ -3,7 +3,7 @@
  *
  * What several workers leave to chance, and what is drawn for it here:
  *   which ready task or woken fiber runs next, and on which worker's turn      any one of the set of ready items
- *   when a due timer fires beside ready work                                    one candidate more in that draw
+ *   when a due timer fires beside ready work, and which                         one candidate more in that draw, and a draw of its own
  *   whether a thief takes a forked child before its parent joins it             a draw at the fork
  *   whether an awaited, unstarted task is run by its awaiter or by another      a draw at the await
  *   whether another worker gets in between two calls of a running task          a draw at each public call (weft__preempt_point)
@@ -18,6 +18,7 @@
 #include "executor/runtime.h"
 
 #define PREEMPT_ONE_IN 4
+#define DUE_TIMERS 4 /* of so many that are due the next one is drawn: workers fire theirs in no common order */
 
 _Atomic(uint32_t) weft__seeded_runtimes;
 
@@ -76,6 +77,11 @@ uintptr_t weft__seeded_take(struct weft__seeded *s)
     return s->count != 0 ? s->items[--s->count] : 0;
 }
 
+bool weft__seeded_any(const struct weft__seeded *s)
+{
+    return s->count != 0;
+}
+
 static bool add(struct weft__seeded *s, uintptr_t item)
 {
     if (s->count == s->capacity) {
@@ -111,6 +117,9 @@ uintptr_t weft__seeded_pick(struct weft__worker *w)
         while ((item = weft__deque_pop_oldest(&w->ready)) != 0)
             if (!add(s, item))
                 return item;
+        /* Before, between and after runs nothing is drawn: when other threads begin and end them is not told by the seed. */
+        if (weft__unlikely(weft__load_seq_cst(&rt->begun) != WEFT__MAIN_QUEUED)) /* pairs: BEGUN */
+            return 0;
         bool timers = weft__timers_earliest(&w->timers) <= weft__runtime_now(rt);
         bool joins = weft__deque_size(&w->joins) != 0;
         uint64_t choices = s->count + timers + joins;
@@ -125,16 +134,11 @@ uintptr_t weft__seeded_pick(struct weft__worker *w)
         }
         if (timers && drawn == s->count) {
             mix(s, (uint64_t)weft__runtime_now(rt));
-            weft__timers_fire_one(&w->timers, weft__runtime_now(rt), UINT64_MAX);
+            weft__timers_fire_nth(&w->timers, weft__runtime_now(rt), (unsigned)weft__seeded_draw(s, DUE_TIMERS));
             continue;
         }
         return weft__seeded_draw(s, 2) != 0 ? weft__deque_pop_oldest(&w->joins) : weft__deque_pop_newest(&w->joins);
     }
-}
-
-static void requeue(struct weft__worker *w, void *fiber)
-{
-    weft__make_ready(w->rt, weft__item_of_fiber(fiber));
 }
 
 void weft__preempt(void)
@@ -143,7 +147,7 @@ void weft__preempt(void)
     if (f == NULL || f->rt->seeded == NULL || f->worker->hold != NULL ||
         weft__seeded_draw(f->rt->seeded, PREEMPT_ONE_IN) != 0)
         return;
-    weft__fiber_switch_away(f, requeue, f);
+    weft__fiber_step_aside(f);
 }
 
 uint64_t weft_schedule_hash(const weft_runtime *rt)

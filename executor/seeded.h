@@ -15,6 +15,8 @@ struct weft__seeded *weft__seeded_create(uint64_t seed);
 void weft__seeded_destroy(struct weft__seeded *s);
 /* The one worker, in its idle loop: what comes next; 0: nothing is ready. */
 uintptr_t weft__seeded_pick(struct weft__worker *w);
+/* The one worker: is anything ready that it has not picked? */
+bool weft__seeded_any(const struct weft__seeded *s);
 /* For the end of the run: take out what is left, 0 when nothing is. */
 uintptr_t weft__seeded_take(struct weft__seeded *s);
 /* One draw, 0 .. n - 1. */

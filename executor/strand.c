@@ -53,7 +53,8 @@ void weft_strand_release(weft_strand *s)
 weft_strand *weft_strand_current(void)
 {
     struct weft__fiber *f = weft__fiber_self();
-    return f != NULL && (f->unusual & WEFT__FIBER_STRAND) ? f->strand : NULL;
+    struct weft_task *t = f != NULL ? weft__fiber_counted_task(f) : NULL;
+    return t != NULL ? weft__task_strand(t) : NULL;
 }
 
 bool weft__strand_arrive(weft_strand *s, struct weft__link *link)

@@ -253,6 +253,28 @@ bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before
     return due;
 }
 
+bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n)
+{
+    struct weft__timer_entry due[8];
+    unsigned count = 0;
+    weft__guard_lock(&ts->guard);
+    while (count <= n && count < sizeof due / sizeof due[0] && ts->count > 0 && ts->heap[0].deadline <= now) {
+        due[count++] = ts->heap[0];
+        heap_remove(ts, 0);
+    }
+    bool any = count != 0;
+    struct weft__timer *last = any ? due[--count].timer : NULL;
+    while (count > 0)
+        heap_raise(ts, ts->count++, due[--count]);
+    if (any) {
+        fire(last);
+        weft__count(&ts->fired, 1); /* one writer: under the guard */
+    }
+    timers_publish(ts);
+    weft__guard_unlock(&ts->guard);
+    return any;
+}
+
 unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit, bool try_only)
 {
     /* relaxed: a set this look misses is not older than the look; its caller sees to it that somebody looks again */

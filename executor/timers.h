@@ -39,6 +39,8 @@ unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit,
 uint64_t weft__timers_sequence(struct weft__timers *ts);
 /* Fire the first one that is due and was set before that count. False: there is none. */
 bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before);
+/* Fire one that is due: the n-th (from 0, at most 7), or the last if there are not so many. False: there is none. */
+bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n);
 static inline weft_ns weft__timers_earliest(const struct weft__timers *ts)
 {
     return weft__load_seq_cst(&ts->earliest); /* pairs: TIMER-PARK, the seq_cst store in set */

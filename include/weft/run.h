@@ -132,19 +132,21 @@ WEFT_API int weft_run_(const weft_options *options, weft_frame *frame, size_t fr
  *     rc = weft_runner_run(r, fetch, .url = a);      // as weft_run, but what it leaves running goes on in the background
  *     rc = weft_runner_run(r, fetch, .url = b);
  *     rc = weft_runner_close(r);                     // now leftovers are cancelled and waited for
- * Context variables set by one main coroutine are seen by the next. One thread at a time uses a runner; not a task (-EBUSY).
+ * Context variables set by one main coroutine are seen by the next. Between runs the virtual clock stands, and with WEFT_SCHED_SEEDED
+ * everything. One thread at a time uses a runner; not a task (-EBUSY).
  * asyncio: Runner. */
 typedef struct weft_runner weft_runner;
 /* Start a runtime. 0 and *out, or what kept it from starting (see weft_run). options may be NULL. */
 WEFT_API WEFT_NODISCARD int weft_runner_open(weft_runner **out, const weft_options *options);
 /* Run one coroutine as a main task to its end and return what it returned. -EBUSY: called from a task, or a run is under way; -ESHUTDOWN:
- * after close; -EDEADLK: virtual clock, nothing can go on (the runner can only be closed then). asyncio: Runner.run. */
+ * in the child of a fork; -EDEADLK: virtual clock, nothing can go on (the runner can only be closed then). asyncio: Runner.run. */
 #define weft_runner_run(runner, ...) weft__RUNNER_RUN(runner, __VA_ARGS__, )
 #define weft__RUNNER_RUN(runner, fn, ...) weft_runner_run_((runner), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
 WEFT_API int weft_runner_run_(weft_runner *runner, weft_frame *frame, size_t frame_size);
 /* The runtime, to submit to (weft/thread.h). Borrowed; valid until close. */
 WEFT_API weft_runtime *weft_runner_runtime(weft_runner *runner);
-/* Cancel what is left, wait for it, stop, free the runner. 0; NULL is allowed. asyncio: Runner.close. */
+/* Cancel what is left, wait for it, stop, free the runner. 0; NULL is allowed; -EBUSY, and the runner stays open: a run is under way, or called
+ * from a task or from a helper thread of the runner's own. asyncio: Runner.close. */
 WEFT_API int weft_runner_close(weft_runner *runner);
 
 /* A hash of every choice a WEFT_SCHED_SEEDED runtime has made so far: equal for equal programs and seeds. 0 otherwise. Any thread; final in

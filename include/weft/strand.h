@@ -26,7 +26,8 @@ WEFT_API WEFT_NODISCARD weft_strand *weft_strand_create(void);
 WEFT_API weft_strand *weft_strand_ref(weft_strand *s);
 /* NULL is allowed. Tasks of the strand keep it alive by themselves. */
 WEFT_API void weft_strand_release(weft_strand *s);
-/* The strand of the calling task, NULL without one. Borrowed. */
+/* The strand of the calling task, NULL without one; in a forked child that of the task that forked it, whose turn it need not have.
+ * Borrowed. */
 WEFT_API weft_strand *weft_strand_current(void);
 
 WEFT_END_DECLS

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/support/strands.h -- what the tests of strands and of seeded runs share: plain memory that notices when two are in it, and the heap
+ * in use, to see leaks without a leak checker. */
+#ifndef WEFT_TESTS_SUPPORT_STRANDS_H
+#define WEFT_TESTS_SUPPORT_STRANDS_H
+
+#include <malloc.h>
+#include <sched.h>
+#include <time.h>
+
+#include <weft/strand.h>
+
+#include "support/threads.h"
+
+/* Not atomic on purpose: only tasks of one strand touch it. */
+struct guarded {
+    long count;
+    volatile int inside;
+    bool overlapped;
+};
+
+static inline void touch(struct guarded *g)
+{
+    if (g->inside++ != 0)
+        g->overlapped = true;
+    for (volatile int i = 0; i < 20; i++)
+        ;
+    g->count++;
+    g->inside--;
+}
+
+/* 0 where the allocator does not tell (sanitizers look for leaks by themselves). */
+static inline size_t heap_in_use(void)
+{
+#if THREADS_SANITIZED
+    return 0;
+#else
+    if (RUNNING_ON_VALGRIND)
+        return 0;
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+#endif
+}
+
+#endif
