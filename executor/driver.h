@@ -17,11 +17,16 @@ struct weft__driver {
     void (*kick)(struct weft_runtime *rt);    /* any thread: a blocked collect returns soon */
     bool (*waiting)(struct weft_runtime *rt); /* does any task wait for a descriptor? */
     void (*forked)(struct weft_runtime *rt);  /* in the child after fork: close descriptors only */
+    /* Take SIGINT over, or give it back. 0 or -errno. Called by one thread at a time, while nothing waits for its end. */
+    int (*interrupts)(struct weft_runtime *rt, bool on);
 };
 
 /* The driver's own state, kept by the runtime for it. */
 void weft__runtime_set_io(struct weft_runtime *rt, void *io);
 void *weft__runtime_io(struct weft_runtime *rt);
+
+/* A SIGINT came while the driver has it (interrupt.c): cancel the main task. False: it has ended. In collect only. */
+bool weft__runtime_interrupt(struct weft_runtime *rt);
 
 /* For the account (metrics.c): one collect returned this many events. Called by the driver inside collect. */
 void weft__metrics_collected(struct weft_runtime *rt, unsigned events);

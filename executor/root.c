@@ -43,8 +43,9 @@ static int run_main(struct root *r, struct weft__fiber *f)
     struct weft_task *main_task = weft__task_create(r->rt, WEFT__KIND_TASK, r->main_frame, NULL);
     if (main_task == NULL)
         return -ENOMEM;
+    weft__main_begins(r->rt, main_task);
     weft__task_schedule(main_task);
-    int rc = outlast(f, main_task);
+    int rc = weft__main_ended(r->rt, main_task, outlast(f, main_task));
     weft__task_set_retrieved(main_task); /* weft_run gives it to its caller */
     memcpy(r->copy_back, main_task->frame, r->frame_size);
     weft__task_unref(main_task);
@@ -237,10 +238,12 @@ int weft_runner_run_(weft_runner *r, weft_frame *frame, size_t frame_size)
         rc = -EDEADLK;
     struct weft_task *t = rc == -ENOMEM ? weft__task_create(r->rt, WEFT__KIND_TASK, frame, &options) : NULL;
     if (t != NULL) {
+        weft__main_begins(r->rt, t);
         rc = run_to_end(r->rt, t, false);
         weft__task_set_retrieved(t);
         if (rc != -EDEADLK || weft__task_state(t) == WEFT__DONE)
             memcpy(frame, t->frame, frame_size);
+        rc = weft__main_ended(r->rt, t, rc);
         weft__task_unref(t);
     }
     weft__store_release(&r->busy, 0); /* pairs: RUNNER-BUSY */

@@ -48,6 +48,11 @@ struct weft_runtime {
     uint32_t virtual_guard;
     _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
+    /* ---- the main task, with the option handle_sigint (interrupt.c) ---- */
+    uint32_t main_guard;         /* of the next two */
+    struct weft_task *main_task; /* while it is under way */
+    bool interrupted;            /* SIGINT has cancelled it */
+    int main_error;              /* SIGINT could not be taken over */
     /* ---- the end ---- */
     _Atomic(uint32_t) stopping; /* workers leave their loop (pairs: STOPPING) */
     _Atomic(uint32_t)
@@ -103,6 +108,10 @@ int weft__runtime_start(struct weft_runtime **out, const weft_options *options, 
 void weft__runtime_end(struct weft_runtime *rt);
 void weft__fork_enlist(struct weft_runtime *rt);
 void weft__fork_delist(struct weft_runtime *rt);
+
+/* Around a main task, before it is scheduled and after it has ended (interrupt.c). ended gives the outcome of the run. */
+void weft__main_begins(struct weft_runtime *rt, struct weft_task *t);
+int weft__main_ended(struct weft_runtime *rt, struct weft_task *t, int rc);
 
 /* The reactor thread (tick.c). */
 void *weft__reactor_main(void *rt);

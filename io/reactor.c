@@ -173,7 +173,8 @@ static void reactor_kick(struct weft_runtime *rt)
 static bool reactor_waiting(struct weft_runtime *rt)
 {
     struct weft__io *io = weft__runtime_io(rt);
-    return weft__load_seq_cst(io->count_waits ? &io->waits : &io->open) > 0; /* pairs: IO-OPEN */
+    return weft__load_seq_cst(io->count_waits ? &io->waits : &io->open) > 0 || /* pairs: IO-OPEN */
+           (io->count_waits && weft__interrupts_came(io));
 }
 
 static void reactor_forked(struct weft_runtime *rt)
@@ -187,6 +188,15 @@ static void reactor_forked(struct weft_runtime *rt)
     io->kick = io->epoll = -1;
 }
 
+static int reactor_interrupts(struct weft_runtime *rt, bool on)
+{
+    struct weft__io *io = weft__runtime_io(rt);
+    if (on)
+        return weft__interrupts_begin(io);
+    weft__interrupts_end(io);
+    return 0;
+}
+
 const struct weft__driver weft__epoll_driver = {
     .start = reactor_start,
     .stop = reactor_stop,
@@ -194,6 +204,7 @@ const struct weft__driver weft__epoll_driver = {
     .kick = reactor_kick,
     .waiting = reactor_waiting,
     .forked = reactor_forked,
+    .interrupts = reactor_interrupts,
 };
 
 struct weft__io *weft__fiber_io(struct weft__fiber *f, const char *call)

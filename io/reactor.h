@@ -34,6 +34,9 @@ struct weft__signals {
     uint64_t pending;                   /* came, and nobody has had it: bit signo - 1 */
     uint64_t subscribed;                /* signals whose action this runtime has taken over */
     struct weft__signal_source *source; /* what the handler writes to; NULL before the first wait */
+    bool int_waited;                    /* tasks wait for SIGINT: it is theirs */
+    _Atomic(struct weft__signal_source *)
+        interrupts; /* `source` while SIGINT cancels the main task. pairs: SIGNAL-CAME */
 };
 
 struct weft__io {
@@ -102,6 +105,11 @@ void weft__signals_init(struct weft__io *io);
 /* The event descriptor became readable; called inside collect. Returns the number of wakes. */
 unsigned weft__signals_dispatch(struct weft__io *io);
 void weft__signals_stop(struct weft__io *io);
+/* The option handle_sigint: from now on, or no more, SIGINT cancels the main task. 0 or -errno. */
+int weft__interrupts_begin(struct weft__io *io);
+void weft__interrupts_end(struct weft__io *io);
+/* Has a SIGINT come for the main task that was not dispatched yet? A hint. */
+bool weft__interrupts_came(struct weft__io *io);
 /* In the child of fork: the actions that were there before come back. */
 void weft__signals_forked(struct weft__io *io);
 

@@ -14,6 +14,15 @@
  * somebody else has set an action meanwhile. Marks are bits: as with the kernel's own, a signal that comes again before it was
  * noticed is one signal. One that comes while nobody waits is kept for the next waiter of that runtime.
  *
+ * With the option handle_sigint a source also has SIGINT for the main task, while that is under way:
+ *
+ * | interrupt | SIGINT comes (the handler)                         | a task waits for it | the main task has ended                      |
+ * | NONE      | as any signal                                      | -                   | -                                            |
+ * | ARMED     | TAKEN; marked: dispatch cancels the main task      | NONE                | ENDED                                        |
+ * | TAKEN     | the former action comes back, and gets it          | NONE                | ENDED; one not dispatched is sent again      |
+ * | ENDED     | NONE; the former action, back by then, gets it:    | NONE                | (the next one's beginning: ARMED)            |
+ * |           | the kernel had chosen the handler before           |                     |                                              |
+ *
  * Threads: wait by tasks; dispatch by the collector; the handler wherever the kernel puts it. The process's table has a
  * guard that the handler never takes. */
 #include <errno.h>
@@ -30,11 +39,14 @@
 
 #define LAST_SIGNAL 64
 
+enum { INTERRUPT_NONE, INTERRUPT_ARMED, INTERRUPT_TAKEN, INTERRUPT_ENDED };
+
 struct weft__signal_source {
     struct weft__signal_source *next; /* constant */
     bool used;                        /* under table_guard */
     _Atomic(int) event;               /* -1: none. pairs: SIGNAL-HANDLER */
     _Atomic(uint64_t) wanted, came;   /* bit signo - 1. pairs: SIGNAL-CAME: marked before the eventfd is written */
+    _Atomic(uint32_t) interrupt;      /* see above. pairs: SIGNAL-HANDLER */
 };
 
 static uint32_t table_guard; /* of all below but what the handler reads */
@@ -52,12 +64,38 @@ static uint64_t bit_of(int signo)
     return UINT64_C(1) << (signo - 1);
 }
 
+static void on_signal(int signo);
+
+static bool is_ours(int signo)
+{
+    struct sigaction now;
+    return sigaction(signo, NULL, &now) == 0 && now.sa_handler == on_signal;
+}
+
+/* What a SIGINT means for a source by its state; moves it on. */
+static uint32_t interrupted(struct weft__signal_source *source)
+{
+    uint32_t state = INTERRUPT_ARMED, ended = INTERRUPT_ENDED;
+    if (weft__cas_seq_cst(&source->interrupt, &state, INTERRUPT_TAKEN)) /* pairs: SIGNAL-HANDLER */
+        return INTERRUPT_ARMED;
+    if (state == INTERRUPT_ENDED &&
+        !weft__cas_seq_cst(&source->interrupt, &ended, INTERRUPT_NONE)) /* pairs: SIGNAL-HANDLER */
+        return INTERRUPT_NONE;
+    return state;
+}
+
 static void on_signal(int signo)
 {
     int saved = errno;
+    bool again = false, late = false;
     weft__fetch_add_seq_cst(&running, 1);                              /* pairs: SIGNAL-HANDLER */
     struct weft__signal_source *source = weft__load_seq_cst(&sources); /* pairs: SIGNAL-HANDLER */
     for (; source != NULL; source = source->next) {
+        uint32_t state = signo == SIGINT ? interrupted(source) : INTERRUPT_NONE;
+        again |= state == INTERRUPT_TAKEN;
+        late |= state == INTERRUPT_ENDED;
+        if (state == INTERRUPT_TAKEN)
+            continue;
         int event = weft__load_seq_cst(&source->event);                              /* pairs: SIGNAL-HANDLER */
         if (event < 0 || (weft__load_acquire(&source->wanted) & bit_of(signo)) == 0) /* pairs: SIGNAL-CAME */
             continue;
@@ -66,7 +104,11 @@ static void on_signal(int signo)
         while (write(event, &one, sizeof one) < 0 && errno == EINTR)
             ;
     }
+    if (again)
+        sigaction(signo, &actions[signo].before, NULL);
     weft__fetch_sub_seq_cst(&running, 1); /* pairs: SIGNAL-HANDLER */
+    if (again || (late && !is_ours(signo)))
+        raise(signo); /* when this handler has returned */
     errno = saved;
 }
 
@@ -83,10 +125,11 @@ static struct weft__signal_source *get_source_locked(void)
         return NULL;
     s->next = first;
     s->used = false;
-    weft__store_relaxed(&s->event, -1); /* relaxed: published with the list */
-    weft__store_relaxed(&s->wanted, 0); /* relaxed: published with the list */
-    weft__store_relaxed(&s->came, 0);   /* relaxed: published with the list */
-    weft__store_seq_cst(&sources, s);   /* pairs: SIGNAL-HANDLER */
+    weft__store_relaxed(&s->event, -1);                 /* relaxed: published with the list */
+    weft__store_relaxed(&s->wanted, 0);                 /* relaxed: published with the list */
+    weft__store_relaxed(&s->came, 0);                   /* relaxed: published with the list */
+    weft__store_relaxed(&s->interrupt, INTERRUPT_NONE); /* relaxed: published with the list */
+    weft__store_seq_cst(&sources, s);                   /* pairs: SIGNAL-HANDLER */
     return s;
 }
 
@@ -117,6 +160,29 @@ static int open_source_locked(struct weft__io *io)
     return 0;
 }
 
+/* The former action is known before a handler of ours can ask for it. */
+static void remember_locked(int signo)
+{
+    if (actions[signo].users == 0)
+        sigaction(signo, NULL, &actions[signo].before);
+}
+
+static int take_over_locked(int signo)
+{
+    struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigfillset(&ours.sa_mask);
+    if (actions[signo].users == 0 && sigaction(signo, &ours, NULL) != 0)
+        return -errno;
+    actions[signo].users++;
+    return 0;
+}
+
+static void give_back_locked(int signo)
+{
+    if (--actions[signo].users == 0 && is_ours(signo))
+        sigaction(signo, &actions[signo].before, NULL);
+}
+
 static int subscribe_locked(struct weft__io *io, int signo)
 {
     if ((io->signals.subscribed & bit_of(signo)) != 0)
@@ -124,14 +190,16 @@ static int subscribe_locked(struct weft__io *io, int signo)
     int rc = open_source_locked(io);
     if (rc < 0)
         return rc;
-    weft__fetch_or_acq_rel(&io->signals.source->wanted, bit_of(signo)); /* pairs: SIGNAL-CAME */
-    if (actions[signo].users == 0) {
-        struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
-        sigfillset(&ours.sa_mask);
-        if (sigaction(signo, &ours, &actions[signo].before) != 0)
-            return -errno;
+    if (signo == SIGINT) { /* the main task's no more */
+        weft__waitlist_lock(&io->signals.waiters);
+        io->signals.int_waited = true;
+        weft__waitlist_unlock(&io->signals.waiters);
+        weft__store_seq_cst(&io->signals.source->interrupt, INTERRUPT_NONE); /* pairs: SIGNAL-HANDLER */
     }
-    actions[signo].users++;
+    weft__fetch_or_acq_rel(&io->signals.source->wanted, bit_of(signo)); /* pairs: SIGNAL-CAME */
+    remember_locked(signo);
+    if ((rc = take_over_locked(signo)) < 0)
+        return rc;
     io->signals.subscribed |= bit_of(signo);
     return 0;
 }
@@ -139,14 +207,76 @@ static int subscribe_locked(struct weft__io *io, int signo)
 static void unsubscribe_all_locked(struct weft__io *io)
 {
     for (int signo = 1; signo <= LAST_SIGNAL; signo++) {
-        if ((io->signals.subscribed & bit_of(signo)) == 0 || --actions[signo].users > 0)
-            continue;
-        struct sigaction now;
-        if (sigaction(signo, NULL, &now) == 0 && now.sa_handler == on_signal)
-            sigaction(signo, &actions[signo].before, NULL);
+        if ((io->signals.subscribed & bit_of(signo)) != 0)
+            give_back_locked(signo);
     }
     io->signals.subscribed = 0;
 }
+
+/* ---- SIGINT for the main task ------------------------------------------------------------------------------------ */
+
+int weft__interrupts_begin(struct weft__io *io)
+{
+    struct sigaction now;
+    int rc = 0;
+    weft__guard_lock(&table_guard);
+    bool ignored = sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+    if (!ignored && (io->signals.subscribed & bit_of(SIGINT)) == 0 && (rc = open_source_locked(io)) == 0) {
+        struct weft__signal_source *s = io->signals.source;
+        remember_locked(SIGINT);
+        weft__fetch_or_acq_rel(&s->wanted, bit_of(SIGINT));  /* pairs: SIGNAL-CAME */
+        weft__store_seq_cst(&s->interrupt, INTERRUPT_ARMED); /* pairs: SIGNAL-HANDLER */
+        rc = take_over_locked(SIGINT);
+        weft__store_release(&io->signals.interrupts, rc == 0 ? s : NULL); /* pairs: SIGNAL-CAME */
+    }
+    weft__guard_unlock(&table_guard);
+    return rc;
+}
+
+/* True: a SIGINT is left that nobody will dispatch. First the action comes back, so that a handler that began before finds the source as it
+ * was; the guard keeps others from taking the signal over while it runs. */
+static bool end_interrupts_locked(struct weft__io *io)
+{
+    struct weft__signal_source *s = weft__load_acquire(&io->signals.interrupts); /* pairs: SIGNAL-CAME */
+    if (s == NULL)
+        return false;
+    give_back_locked(SIGINT);
+    while (weft__load_seq_cst(&running) != 0) /* pairs: SIGNAL-HANDLER */
+        sched_yield();
+    weft__store_release(&io->signals.interrupts, NULL); /* pairs: SIGNAL-CAME */
+    if ((io->signals.subscribed & bit_of(SIGINT)) != 0)
+        return false;
+    weft__store_seq_cst(&s->interrupt, INTERRUPT_ENDED);                               /* pairs: SIGNAL-HANDLER */
+    weft__fetch_and_acq_rel(&s->wanted, ~bit_of(SIGINT));                              /* pairs: SIGNAL-CAME */
+    return (weft__fetch_and_acq_rel(&s->came, ~bit_of(SIGINT)) & bit_of(SIGINT)) != 0; /* pairs: SIGNAL-CAME */
+}
+
+void weft__interrupts_end(struct weft__io *io)
+{
+    weft__guard_lock(&table_guard);
+    bool late = end_interrupts_locked(io);
+    weft__guard_unlock(&table_guard);
+    if (late)
+        kill(getpid(), SIGINT);
+}
+
+bool weft__interrupts_came(struct weft__io *io)
+{
+    struct weft__signal_source *s = weft__load_acquire(&io->signals.interrupts); /* pairs: SIGNAL-CAME */
+    return s != NULL && (weft__load_acquire(&s->came) & bit_of(SIGINT)) != 0;    /* pairs: SIGNAL-CAME */
+}
+
+/* A SIGINT was dispatched. It is never lost: if the main task has ended already, the former action gets it. */
+static unsigned interrupt(struct weft__io *io)
+{
+    if (weft__runtime_interrupt(io->rt))
+        return 1;
+    weft__interrupts_end(io);
+    kill(getpid(), SIGINT);
+    return 0;
+}
+
+/* ---- the end of a runtime ---------------------------------------------------------------------------------------- */
 
 void weft__signals_init(struct weft__io *io)
 {
@@ -158,6 +288,7 @@ void weft__signals_stop(struct weft__io *io)
     struct weft__signal_source *s = io->signals.source;
     if (s == NULL)
         return;
+    weft__interrupts_end(io);
     weft__guard_lock(&table_guard);
     unsubscribe_all_locked(io);
     int fd = weft__exchange_seq_cst(&s->event, -1); /* pairs: SIGNAL-HANDLER */
@@ -179,6 +310,7 @@ void weft__signals_forked(struct weft__io *io)
     struct weft__signal_source *s = io->signals.source;
     if (s == NULL)
         return;
+    (void)end_interrupts_locked(io); /* a SIGINT left is the parent's */
     unsubscribe_all_locked(io);
     close(weft__exchange_seq_cst(&s->event, -1)); /* pairs: SIGNAL-HANDLER */
     s->used = false;
@@ -215,6 +347,9 @@ unsigned weft__signals_dispatch(struct weft__io *io)
     unsigned wakes = 0;
     weft__waitlist_lock(&signals->waiters);
     uint64_t came = weft__fetch_and_acq_rel(&signals->source->came, 0); /* pairs: SIGNAL-CAME */
+    bool for_main = (came & bit_of(SIGINT)) != 0 && !signals->int_waited;
+    if (for_main)
+        came &= ~bit_of(SIGINT);
     for (int signo = 1; came >> (signo - 1) != 0; signo++) {
         if ((came & bit_of(signo)) != 0)
             wakes += offer_locked(signals, signo);
@@ -222,7 +357,7 @@ unsigned weft__signals_dispatch(struct weft__io *io)
             break;
     }
     weft__waitlist_unlock(&signals->waiters);
-    return wakes;
+    return for_main ? wakes + interrupt(io) : wakes;
 }
 
 /* Those that tell of a fault in the running code can only be handled there. */

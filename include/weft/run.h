@@ -90,6 +90,12 @@ typedef struct weft_options {
      * (weft/metrics.h may be used on it). NULL: not called. */
     void (*at_end)(void *user, weft_runtime *rt);
     void *at_end_user;
+    /* 1: while the main coroutine runs, SIGINT (Ctrl-C) cancels it, once, so that it can clean up; if it then ends cancelled, and nobody
+     * else had asked for that, the run returns -EINTR, else what the coroutine returned. A second SIGINT gives the signal its former action
+     * back and does that at once: usually it ends the process. So does one that comes when the main coroutine has just ended. From its end
+     * on, SIGINT has its former action again. A signal that the process ignores stays ignored; a task that waits for SIGINT by
+     * weft_signal_wait has it from then on, and the main coroutine is not cancelled. 0: SIGINT is left alone. asyncio: run() does this. */
+    unsigned handle_sigint;
 } weft_options;
 
 #define WEFT_MAX_WORKERS 1024u
@@ -103,8 +109,8 @@ typedef struct weft_options {
 /* Start a runtime with default options, run one coroutine as its main task, cancel and await whatever it left
  * running, stop, free everything:    int rc = weft_run(serve, .port = 80);
  * Returns what the coroutine returned: 0 or a count, a negative errno, -ECANCELED if it ended cancelled; or the error
- * that kept the runtime from starting: -EINVAL (options), -ENOMEM, -EAGAIN (threads), -EMFILE; -EDEADLK on the virtual
- * clock when nothing can ever go on; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
+ * that kept the runtime from starting: -EINVAL (options), -ENOMEM, -EAGAIN (threads), -EMFILE; -EINTR after SIGINT, if the options say
+ * so; -EDEADLK on the virtual clock when nothing can ever go on; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
  * inside another's worker. The calling thread sleeps meanwhile. asyncio: run(). */
 #define weft_run(...) weft__RUN(NULL, __VA_ARGS__, )
 /* The same with options: weft_run_with(WEFT_OPTIONS(.workers = 2), serve, .port = 80). */
