@@ -386,6 +386,32 @@ static void runner(void **state)
     assert_null(failure);
 }
 
+/* The child of a fork is none of it: SIGINT has its former action there. */
+struct forks {
+    WEFT_FRAME;
+    int status; /* result */
+};
+static int forks(struct forks *f)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(action_is(SIG_DFL) ? 0 : 1);
+    CHECK(child > 0 && waitpid(child, &f->status, 0) == child);
+    CHECK(press() == 0);
+    return weft_sleep(LIMIT);
+}
+WEFT_CORO(forks);
+static void child_of_a_fork(void **state)
+{
+    (void)state;
+    first_failure = NULL;
+    struct forks f = {.status = -1};
+    assert_int_equal(weft_run_frame(options(2), forks, &f), -EINTR);
+    assert_int_equal(f.status, 0);
+    const char *failure = first_failure;
+    assert_null(failure);
+}
+
 static void wrong_value(void **state)
 {
     (void)state;
@@ -439,6 +465,7 @@ int main(void)
         cmocka_unit_test(ignored_stays_ignored),
         cmocka_unit_test(a_task_that_waits_has_it),
         cmocka_unit_test(runner),
+        cmocka_unit_test(child_of_a_fork),
         cmocka_unit_test(wrong_value),
         cmocka_unit_test(no_descriptor),
     };
