@@ -99,17 +99,34 @@ static struct flow step_run(struct call *c, const json_t *steps, size_t *i)
     return forked != 0 ? f : step_kind_named(argument_name(step, 0))->run(c, step);
 }
 
+/* Requests in a row are one move: on many workers they may be merged or delivered one after the other (N6), and what a program
+ * then does is not what asyncio's recorded. */
+static bool is_request(const json_t *steps, size_t i)
+{
+    const char *name = argument_name(json_array_get(steps, i), 0);
+    return name != NULL && strcmp(name, "cancel") == 0;
+}
+
 struct flow block_run(struct call *c, const json_t *steps)
 {
     size_t n = json_array_size(steps), i = 0;
-    while (i < n) {
+    struct flow f = NEXT;
+    bool batched = false;
+    weft_batch batch;
+    while (i < n && f.kind == FLOW_NEXT) {
+        if (!batched && is_request(steps, i) && is_request(steps, i + 1)) {
+            weft_batch_begin(&batch);
+            batched = true;
+        }
         atomic_store_explicit(&c->run->now, weft_now(), memory_order_relaxed);
-        struct flow f = step_run(c, steps, &i);
+        f = step_run(c, steps, &i);
         atomic_store_explicit(&c->run->now, weft_now(), memory_order_relaxed);
-        if (f.kind != FLOW_NEXT)
-            return f;
+        if (batched && (f.kind != FLOW_NEXT || !is_request(steps, i))) {
+            weft_batch_end(&batch);
+            batched = false;
+        }
     }
-    return NEXT;
+    return f;
 }
 
 struct flow coroutine_call(struct run *run, struct future *me, const char *name, struct value *result)
