@@ -23,7 +23,7 @@
 static bool cancel_awaited(struct weft__fiber *f, void *object, struct weft__cancel_list *list)
 {
     (void)f;
-    return weft__cancel_mark(object, list);
+    return weft__cancel_pass(object, list);
 }
 
 static const struct weft__wait_kind await_task = {"task", cancel_awaited};

@@ -100,8 +100,14 @@ bool weft__cancel_accepted(struct weft_task *t, unsigned depth)
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
     if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
         return false;
-    return t->kind != WEFT__KIND_FUTURE || t->future == NULL ? !(t->kind == WEFT__KIND_FUTURE && (word & WEFT__C))
-                                                             : t->future->accept(t, depth, false);
+    /* A plain future that somebody else is just cancelling counts as one that takes it: who waits for it goes on when it has ended. */
+    return t->kind != WEFT__KIND_FUTURE || t->future == NULL || t->future->accept(t, depth, false);
+}
+
+bool weft__cancel_pass(struct weft_task *t, struct weft__cancel_list *list)
+{
+    return weft__cancel_mark(t, list) ||
+           (t->kind == WEFT__KIND_FUTURE && t->future == NULL && weft__cancel_accepted(t, 0));
 }
 
 /* A FUTURE is not a task with requests to count: it takes one that ends it, or passes each on. */

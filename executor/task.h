@@ -267,6 +267,8 @@ void weft__cancel_list_init(struct weft__cancel_list *list);
 /* Count a request on t and, unless it has ended, mark it and put it on the list: true. The mark takes effect when the list
  * is run. For use inside weft__wait_kind.cancel. */
 bool weft__cancel_mark(struct weft_task *t, struct weft__cancel_list *list);
+/* The same for one that is waited for: also true when the request is refused because somebody else is just ending it, cancelled. */
+bool weft__cancel_pass(struct weft_task *t, struct weft__cancel_list *list);
 /* Put t on the list (counted tasks only), to be marked when its turn comes; without memory: here and now. */
 void weft__cancel_add(struct weft_task *t, struct weft__cancel_list *list);
 /* Would weft__cancel_mark take a request now? For weft__future_kind.accept, which hands its depth on, one deeper. */

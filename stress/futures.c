@@ -109,6 +109,7 @@ static int wait_somehow(struct market *m, struct cell *c, struct rng *r)
         return rc < 0 ? rc : 0;
     default:
         rc = weft_await(c->f);
+        CHECK(weft_done(c->f), "awaited (%d), not ended", rc);
         break;
     }
     if (!weft_done(c->f))
