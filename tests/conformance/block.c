@@ -99,31 +99,42 @@ static struct flow step_run(struct call *c, const json_t *steps, size_t *i)
     return forked != 0 ? f : step_kind_named(argument_name(step, 0))->run(c, step);
 }
 
-/* Requests in a row are one move: on many workers they may be merged or delivered one after the other (N6), and what a program
- * then does is not what asyncio's recorded. */
-static bool is_request(const json_t *steps, size_t i)
+/* From step i on: how many steps in a row suspend nowhere, up to and with the last `cancel` among them; 0 without one. In asyncio nothing
+ * runs in between. On many workers what they wake may run before the next of them, and a second request may be merged with the first or
+ * come after it (N6): other outcomes than the recorded one would be right too. So what they wake is made ready as one. Race programs
+ * stay as they are: they are about just that, and report only what holds in every case. */
+static size_t requests_in_a_row(struct call *c, const json_t *steps, size_t i)
 {
-    const char *name = argument_name(json_array_get(steps, i), 0);
-    return name != NULL && strcmp(name, "cancel") == 0;
+    size_t last = 0;
+    if (json_object_get(c->run->program, "race") != NULL)
+        return 0;
+    for (size_t n = 1;; n++) {
+        const char *name = argument_name(json_array_get(steps, i + n - 1), 0);
+        const struct step_kind *kind = name != NULL ? step_kind_named(name) : NULL;
+        if (kind == NULL || kind->suspends)
+            return last;
+        if (strcmp(name, "cancel") == 0)
+            last = n;
+    }
 }
 
 struct flow block_run(struct call *c, const json_t *steps)
 {
-    size_t n = json_array_size(steps), i = 0;
+    size_t n = json_array_size(steps), i = 0, batch_end = 0;
     struct flow f = NEXT;
-    bool batched = false;
     weft_batch batch;
     while (i < n && f.kind == FLOW_NEXT) {
-        if (!batched && is_request(steps, i) && is_request(steps, i + 1)) {
+        size_t requests = batch_end == 0 ? requests_in_a_row(c, steps, i) : 0;
+        if (requests > 1) {
             weft_batch_begin(&batch);
-            batched = true;
+            batch_end = i + requests;
         }
         atomic_store_explicit(&c->run->now, weft_now(), memory_order_relaxed);
         f = step_run(c, steps, &i);
         atomic_store_explicit(&c->run->now, weft_now(), memory_order_relaxed);
-        if (batched && (f.kind != FLOW_NEXT || !is_request(steps, i))) {
+        if (batch_end != 0 && (f.kind != FLOW_NEXT || i >= batch_end)) {
             weft_batch_end(&batch);
-            batched = false;
+            batch_end = 0;
         }
     }
     return f;
