@@ -154,22 +154,24 @@ int weft_as_completed_begin(weft_as_completed *iteration, weft_task *const tasks
     for (size_t i = 0; i < n; i++)
         it->awaited += !it->arrivals[i].twice;
     it->left = it->awaited;
-    if (it->awaited != 0 && timeout != WEFT_FOREVER &&
-        weft__timers_set(&f->worker->timers, &it->timer, weft__deadline_after(f->rt, timeout)) < 0) {
-        drop(it);
-        return -ENOMEM;
-    }
+    weft_ns deadline = weft__deadline_after(f->rt, timeout);
     weft__fetch_add_relaxed(&it->refs, it->awaited); /* relaxed: add_waiter publishes */
     for (size_t i = 0; i < n; i++) {
         struct arrival *a = &it->arrivals[i];
         if (a->twice || (a->task != NULL && weft__task_add_waiter(a->task, &a->waiter)))
             continue;
-        if (a->task != NULL)
-            task_ended(&a->waiter, a->task);
+        if (f->rt->fifo)
+            weft__make_ready(f->rt, weft__item_of_entry(&a->entry));
         else
             arrive(a);
     }
     iteration->state_ = it;
+    /* Last, so that what has ended already is never late. */
+    if (it->left != 0 && timeout != WEFT_FOREVER && weft__timers_set(&f->worker->timers, &it->timer, deadline) < 0) {
+        weft_as_completed_end(iteration);
+        iteration->state_ = &no_memory;
+        return -ENOMEM;
+    }
     return 0;
 }
 

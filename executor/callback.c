@@ -4,11 +4,12 @@
  * A callback is a task descriptor of kind CALLBACK: it goes through the ready queues and runs on a fiber as a task does, but belongs to
  * no task and must not wait. What it waits for before it is ready (a timer, the end of a task) lies in its extra:
  *
- * | armed | the instant comes / the task ends | cancelled or removed              | the run ends   |
- * | yes   | armed = no, into a ready queue    | disarmed, ends unrun              | ends unrun     |
- * | no    | -                                 | marked: whoever picks it drops it | ends unrun     |
+ * | armed | the instant comes / the task ends | cancelled or removed                     | the run ends   |
+ * | yes   | armed = no, into a ready queue    | claimed, disarmed, ends unrun            | ends unrun     |
+ * | no    | -                                 | claimed, ends unrun; its entry is void   | ends unrun     |
  *
- * The runtime's reference goes with it: from being armed to the queue's entry, to the run.
+ * The claim decides between those who run it and those who cancel it. The runtime's reference goes with it: from being armed to the queue's
+ * entry, to the run; a canceller that claimed it ends it with a reference of its own.
  *
  * Threads: creating belongs to tasks and callbacks (threadsafe: any); firing to whoever fires timers or ends tasks. */
 #include <weft/callback.h>
@@ -42,16 +43,23 @@ static bool disarm(struct callback *c)
     return weft__exchange_acq_rel(&c->armed, 0) != 0; /* pairs: CALLBACK-ARMED (itself) */
 }
 
-/* End a callback that will not run; takes the runtime's reference. */
-static void drop(struct weft_task *call)
+/* It was claimed, and will not run. Takes a reference. */
+static void end_unrun(struct weft_task *call)
 {
-    if (weft__task_claim(call) == 0) {
-        weft__task_unref(call);
-        return;
-    }
     if (call->frame->coro->unstarted != NULL)
         call->frame->coro->unstarted(call->frame);
     weft__task_finish(call, -ECANCELED);
+}
+
+/* End a callback that will not run; takes the runtime's reference. False: somebody else has claimed it. */
+static bool drop(struct weft_task *call)
+{
+    bool claimed = weft__task_claim(call) != 0;
+    if (claimed)
+        end_unrun(call);
+    else
+        weft__task_unref(call);
+    return claimed;
 }
 
 static void timer_fires(struct weft__timer *timer)
@@ -70,7 +78,7 @@ static void target_ended(struct weft__waiter *waiter, struct weft_task *target)
     if (ended)
         weft__task_schedule(c->call);
     else
-        drop(c->call);
+        (void)drop(c->call);
 }
 
 static struct weft_task *create(struct weft_runtime *rt, const weft_frame *frame)
@@ -133,7 +141,7 @@ static weft_handle *call_at(const char *name, weft_ns instant, const weft_frame 
         weft__task_schedule(call);
     } else if (weft__timers_set(&f->worker->timers, &c->timer, instant) < 0) {
         weft__store_relaxed(&c->armed, 0); /* relaxed: not shared yet */
-        drop(call);
+        (void)drop(call);
         weft_release(call);
         return NULL;
     }
@@ -173,37 +181,52 @@ weft_handle *weft_add_done_callback_(weft_task *t, const weft_frame *frame)
     return call;
 }
 
-/* Stop waiting; true when the callback will not run. */
-static bool stop(struct callback *c)
+/* Stop waiting. True: what was waited for will not make it ready, and the runtime's reference is the caller's. */
+static bool let_go(struct callback *c)
 {
-    if (weft__timer_cancel(&c->timer) ||
-        (c->target != NULL && weft__load_acquire(&c->armed) != 0 && /* pairs: CALLBACK-ARMED */
-         weft__task_remove_waiter(c->target, &c->waiter))) {
-        if (disarm(c)) {
-            drop(c->call);
-            return true;
-        }
-    }
-    return false;
+    if (weft__timer_cancel(&c->timer))
+        return disarm(c);
+    /* As long as it is armed its target has not told it, so that is still the same one; referenced, it remains so. */
+    struct weft_task *target = c->target;
+    if (target == NULL || !weft__task_try_ref(target))
+        return false;
+    bool removed = weft__load_acquire(&c->armed) != 0 && /* pairs: CALLBACK-ARMED */
+                   weft__task_remove_waiter(target, &c->waiter);
+    weft__task_unref(target);
+    return removed && disarm(c);
 }
 
 bool weft_remove_done_callback(weft_task *t, weft_handle *h)
 {
     weft__preempt_point();
     struct callback *c = h != NULL && h->kind == WEFT__KIND_CALLBACK ? callback_of(h) : NULL;
-    return c != NULL && t != NULL && c->target == t && stop(c);
+    return c != NULL && t != NULL && c->target == t && let_go(c) && drop(h);
 }
 
-bool weft__callback_cancel(struct weft_task *call)
+bool weft__callback_mark(struct weft_task *call)
 {
-    struct weft__cancel_list list;
+    if (weft__task_claim(call) == 0)
+        return false;
+    weft__fetch_add_relaxed(&call->refs, 1); /* relaxed: the caller holds one */
+    return true;
+}
+
+void weft__callback_end(struct weft_task *call)
+{
     struct callback *c = callback_of(call);
-    if (c != NULL && c->target == NULL && stop(c))
-        return true;
-    weft__cancel_list_init(&list);
-    bool taken = weft__cancel_mark(call, &list);
-    weft__cancel_run(&list);
-    return taken;
+    if (c != NULL && let_go(c))
+        weft__task_unref(call);
+    end_unrun(call);
+}
+
+void weft__callback_drop(struct weft_task *call)
+{
+    (void)drop(call);
+}
+
+void weft__callback_free(struct weft_task *call)
+{
+    weft__timer_cancel(&callback_of(call)->timer); /* who fired it may not have left it yet */
 }
 
 void weft__callback_failed(struct weft_task *call, int rc)
@@ -212,13 +235,11 @@ void weft__callback_failed(struct weft_task *call, int rc)
     weft__exception(call->rt, WEFT_CALLBACK_FAILED, call, rc);
 }
 
-void weft__callback_end_of_run(void *user, void *object)
+void weft__callback_end_of_run(struct weft_task *call)
 {
-    struct weft_task *call = object;
-    (void)user;
     if (call->kind != WEFT__KIND_CALLBACK || weft__task_state(call) != WEFT__NEW)
         return;
     struct callback *c = callback_of(call);
-    if (c != NULL)
-        stop(c);
+    if (c != NULL && let_go(c))
+        (void)drop(call);
 }

@@ -8,7 +8,7 @@
  *            further tasks on the list.
  *   THREAD   ends at once; the helper thread's result will be dropped.
  *   FUTURE   a plain one ends at once; one that stands for others (gather) passes the request on to them.
- *   CALLBACK nothing more: whoever claims it sees C.
+ *   CALLBACK ends unrun: its mark is the claim, so nobody else will run it.
  * The list carries the request's message: it stays with a task that is marked, and arrives with the wait that it ends.
  * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
  * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
@@ -68,8 +68,10 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
         }
         return;
     }
-    if (weft__unlikely(t->kind == WEFT__KIND_CALLBACK))
-        return; /* it never waits: the mark is all */
+    if (weft__unlikely(t->kind == WEFT__KIND_CALLBACK)) {
+        weft__callback_end(t);
+        return;
+    }
     if (weft__task_state(t) != WEFT__STARTED)
         return;
     /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
@@ -100,14 +102,15 @@ bool weft__cancel_accepted(struct weft_task *t, unsigned depth)
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
     if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
         return false;
-    /* A plain future that somebody else is just cancelling counts as one that takes it: who waits for it goes on when it has ended. */
+    /* A plain future or a callback that somebody else is just ending counts as one that takes it: who waits for it goes on when it has ended. */
     return t->kind != WEFT__KIND_FUTURE || t->future == NULL || t->future->accept(t, depth, false);
 }
 
 bool weft__cancel_pass(struct weft_task *t, struct weft__cancel_list *list)
 {
     return weft__cancel_mark(t, list) ||
-           (t->kind == WEFT__KIND_FUTURE && t->future == NULL && weft__cancel_accepted(t, 0));
+           ((t->kind == WEFT__KIND_CALLBACK || (t->kind == WEFT__KIND_FUTURE && t->future == NULL)) &&
+            weft__cancel_accepted(t, 0));
 }
 
 /* A FUTURE is not a task with requests to count: it takes one that ends it, or passes each on. */
@@ -145,7 +148,9 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
 
 static bool mark(struct weft_task *t, struct weft__cancel_list *list)
 {
-    return weft__unlikely(t->kind == WEFT__KIND_FUTURE) ? mark_future(t) : mark_task(t, list);
+    if (weft__unlikely(t->kind == WEFT__KIND_FUTURE))
+        return mark_future(t);
+    return weft__unlikely(t->kind == WEFT__KIND_CALLBACK) ? weft__callback_mark(t) : mark_task(t, list);
 }
 
 /* No memory for the list: here and now, one level deeper. */
@@ -262,16 +267,12 @@ bool weft_cancel_with(weft_task *t, const char *message)
     bool foreign = w == NULL || w->rt != t->rt, taken;
     if (foreign && !weft__runtime_enter(t->rt))
         return false; /* its runtime has ended, and so has it */
-    if (weft__unlikely(t->kind == WEFT__KIND_CALLBACK)) {
-        taken = weft__callback_cancel(t);
-    } else {
-        struct weft__cancel_list list;
-        weft__cancel_list_init(&list);
-        list.message = message;
-        taken = weft__cancel_mark(t, &list);
-        if (taken)
-            weft__cancel_run(&list);
-    }
+    struct weft__cancel_list list;
+    weft__cancel_list_init(&list);
+    list.message = message;
+    taken = weft__cancel_mark(t, &list);
+    if (taken)
+        weft__cancel_run(&list);
     if (foreign)
         weft__runtime_leave(t->rt);
     return taken;

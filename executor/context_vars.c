@@ -7,7 +7,9 @@
  * stay as short as there are variables.
  *
  * Whose: the cell belongs to a task, a callback, a helper thread's job, or the program (weft_context_copy). Forked children use their
- * parent's at the same time, hence the guard, held for the few instructions that read or exchange the list.
+ * parent's at the same time, and tasks may share one: hence the guard, held for the few instructions that read or exchange the list. A set
+ * prepares the new list outside of it, and does so again when another one came first: no set is lost. The cell itself is made by the first
+ * set; of several at once one makes it. CONTEXT-PLACE: the cell, before its address is in the task.
  *
  * Threads: any; see each function of the header. */
 #include "executor/context_vars.h"
@@ -108,26 +110,30 @@ static struct binding *list_of(struct weft_context *c)
     return list;
 }
 
-static void exchange_list(struct weft_context *c, struct binding *list)
+/* False when it is not `old` any more, which the caller holds, so that its address is not another list's. Takes over both references. */
+static bool exchange_list(struct weft_context *c, struct binding *old, struct binding *list)
 {
     weft__guard_lock(&c->guard);
-    struct binding *old = c->first;
-    c->first = list;
+    bool same = c->first == old;
+    if (same)
+        c->first = list;
     weft__guard_unlock(&c->guard);
+    binding_drop(same ? old : list);
     binding_drop(old);
+    return same;
 }
 
 /* ---- whose ------------------------------------------------------------------------------------------------------- */
 
-static _Thread_local struct weft_context **thread_context; /* of a helper thread's job */
+static _Thread_local _Atomic(struct weft_context *) *thread_context; /* of a helper thread's job */
 
-WEFT__NOINLINE void weft__context_enter_thread(struct weft_context **context)
+WEFT__NOINLINE void weft__context_enter_thread(_Atomic(struct weft_context *) *context)
 {
     thread_context = context;
 }
 
 /* Where the current context is kept; NULL outside. Never inlined: see weft__worker_self. */
-static WEFT__NOINLINE struct weft_context **place(void)
+static WEFT__NOINLINE _Atomic(struct weft_context *) *place(void)
 {
     struct weft__fiber *f = weft__fiber_self();
     if (f == NULL) {
@@ -140,8 +146,20 @@ static WEFT__NOINLINE struct weft_context **place(void)
 
 struct weft_context *weft__context_current(void)
 {
-    struct weft_context **at = place();
-    return at != NULL ? *at : NULL;
+    _Atomic(struct weft_context *) *at = place();
+    return at != NULL ? weft__load_acquire(at) : NULL; /* pairs: CONTEXT-PLACE */
+}
+
+/* The one at this place, made if need be. NULL: memory. */
+static struct weft_context *make_current(_Atomic(struct weft_context *) *at)
+{
+    struct weft_context *c = weft__load_acquire(at), *fresh; /* pairs: CONTEXT-PLACE */
+    if (c != NULL || (fresh = weft__context_new()) == NULL)
+        return c;
+    if (weft__cas_acq_rel(at, &c, fresh)) /* pairs: CONTEXT-PLACE */
+        return fresh;
+    weft_context_release(fresh);
+    return c;
 }
 
 struct weft_context *weft__context_new(void)
@@ -217,43 +235,51 @@ void *weft_context_get(const weft_context_var *var)
     return weft_context_lookup(weft__context_current(), var);
 }
 
+/* Make `list` (of c) one in which var has the value, or, without `bound`, none. 1: done, 0: another change came first, -ENOMEM. Takes over
+ * the reference of list. */
+static int change(struct weft_context *c, struct binding *list, const weft_context_var *var, bool bound, void *value)
+{
+    struct binding *rest;
+    bool ok = without(list, var, &rest);
+    if (ok && bound)
+        ok = (rest = bind(var, value, rest)) != NULL;
+    if (ok)
+        return exchange_list(c, list, rest);
+    binding_drop(list);
+    return -ENOMEM;
+}
+
 int weft_context_set(const weft_context_var *var, void *value, weft_context_token *token)
 {
-    struct weft_context **at = place();
+    _Atomic(struct weft_context *) *at = place();
     if (at == NULL)
         return -EINVAL;
-    if (*at == NULL && (*at = weft__context_new()) == NULL)
+    struct weft_context *c = make_current(at);
+    if (c == NULL)
         return -ENOMEM;
-    weft_context_token old = {.var_ = var};
-    old.had_ = lookup(*at, var, &old.old_);
-    struct binding *list = list_of(*at), *rest;
-    bool ok = without(list, var, &rest);
-    binding_drop(list);
-    if (!ok)
-        return -ENOMEM;
-    struct binding *fresh = bind(var, value, rest);
-    if (fresh == NULL)
-        return -ENOMEM;
-    exchange_list(*at, fresh);
-    if (token != NULL)
+    weft_context_token old;
+    int rc;
+    do {
+        struct binding *list = list_of(c), *before = find(list, var);
+        old = (weft_context_token){.var_ = var, .old_ = before != NULL ? before->value : NULL, .had_ = before != NULL};
+        rc = change(c, list, var, true, value);
+    } while (rc == 0);
+    if (rc > 0 && token != NULL)
         *token = old;
-    return 0;
+    return rc > 0 ? 0 : rc;
 }
 
 int weft_context_reset(const weft_context_token *token)
 {
-    struct weft_context **at = place();
+    _Atomic(struct weft_context *) *at = place();
     if (at == NULL || token->var_ == NULL)
         return -EINVAL;
-    if (token->had_)
-        return weft_context_set(token->var_, token->old_, NULL);
-    if (*at == NULL)
-        return 0;
-    struct binding *list = list_of(*at), *rest;
-    bool ok = without(list, token->var_, &rest);
-    binding_drop(list);
-    if (!ok)
+    struct weft_context *c = make_current(at);
+    if (c == NULL)
         return -ENOMEM;
-    exchange_list(*at, rest);
-    return 0;
+    int rc;
+    do {
+        rc = change(c, list_of(c), token->var_, token->had_, token->old_);
+    } while (rc == 0);
+    return rc > 0 ? 0 : rc;
 }

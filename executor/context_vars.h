@@ -15,6 +15,6 @@ struct weft_context *weft__context_ref(struct weft_context *c);
 /* An empty one. NULL: memory. */
 struct weft_context *weft__context_new(void);
 /* A helper thread runs a job whose context is c (NULL: ends). */
-void weft__context_enter_thread(struct weft_context **context);
+void weft__context_enter_thread(_Atomic(struct weft_context *) *context);
 
 #endif

@@ -110,7 +110,10 @@ static void switch_to(struct weft__worker *w, struct weft__context *from, uintpt
             if (t->frame->coro->unstarted !=
                 NULL) /* without a stack of its own: better than to lose what the frame owns */
                 t->frame->coro->unstarted(t->frame);
+            bool callback = t->kind == WEFT__KIND_CALLBACK;
             weft__task_finish(t, -ENOMEM);
+            if (callback)
+                weft__callback_left(w);
         } else {
             prepare(w, next, t);
         }
@@ -163,10 +166,12 @@ static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *
         weft__batch_close(f);
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
+    if (f->unusual & WEFT__FIBER_CALLBACK) {
+        if (rc < 0)
+            weft__callback_failed(t, rc);
+        weft__callback_left(f->worker);
+    }
     f->unusual &= ~(uint32_t)(WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
-    if (rc < 0 && t->kind == WEFT__KIND_CALLBACK &&
-        !(weft__load_relaxed(&t->flags) & WEFT__TASK_UNSTARTED)) /* relaxed: set by the claim */
-        weft__callback_failed(t, rc);
 }
 
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)

@@ -44,6 +44,8 @@ static int set(weft_future *f, int rc, const weft_frame *value)
         return -ENOMEM;
     if (f->kind != WEFT__KIND_FUTURE || f->future != NULL)
         return -EPERM;
+    if (weft__task_state(f) == WEFT__DONE)
+        return -EALREADY; /* also when its runtime is gone */
     struct weft__worker *w = weft__worker_self();
     bool foreign = w == NULL || w->rt != f->rt;
     if (foreign && !weft__runtime_enter(f->rt))
@@ -63,8 +65,8 @@ int weft_future_set_result(weft_future *f, int rc)
 int weft_future_set_value_(weft_future *f, const weft_frame *value)
 {
     weft__preempt_point();
-    if (f != NULL && f->kind == WEFT__KIND_FUTURE && f->frame->coro != value->coro &&
-        (f->frame->coro->entry != value->coro->entry || f->frame->coro->size != value->coro->size))
+    if (f != NULL && f->kind == WEFT__KIND_FUTURE && f->future == NULL &&
+        !weft__coro_is_same(f->frame->coro, value->coro))
         return -EINVAL;
     return set(f, 0, value);
 }

@@ -255,7 +255,10 @@ int weft_group_start_(weft_group *group, const weft_task_options *options, const
         child_fire(&child->waiter, t);
     if (cancel)
         weft_cancel(t);
-    weft__task_schedule(t);
+    if (weft__unlikely(options != NULL) && WEFT__TASK_HAS(options, eager) && options->eager)
+        weft__task_start_eagerly(f, t);
+    else
+        weft__task_schedule(t);
     if (task != NULL)
         *task = t;
     else

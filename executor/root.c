@@ -88,6 +88,17 @@ static void refuse_submissions(struct weft_runtime *rt)
         sched_yield();
 }
 
+/* No callback begins any more, and those that have begun are over: nobody is left that could create a task. */
+static void refuse_callbacks(struct weft_runtime *rt, struct weft__fiber *f)
+{
+    weft__store_seq_cst(&rt->refused, 1); /* pairs: CALLBACKS */
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        while (weft__load_seq_cst(&rt->workers[i].callbacks) != 0) /* pairs: CALLBACKS */
+            (void)weft__yield(f);
+}
+
+#define PASSES 16 /* so often tasks that callbacks create at the end are looked for before the callbacks are refused */
+
 static int root(struct root *r)
 {
     struct weft__fiber *f = weft__fiber_require("weft_run");
@@ -96,7 +107,7 @@ static int root(struct root *r)
     if (rt->fifo)
         weft__fiber_round_end(f, 1);
     bool any = false, shut = false;
-    for (;;) {
+    for (unsigned passes = 1;; passes++) {
         long n = clean_up(rt, f);
         if (n == 0 && shut)
             break;
@@ -108,6 +119,11 @@ static int root(struct root *r)
             refuse_submissions(rt);
         } else if (n < 0) {
             (void)weft_sleep(WEFT_MS(10)); /* no room for the list: let the tasks go on until there is */
+        }
+        if (n == 0 || passes == PASSES) {
+            if (!rt->fifo)
+                (void)weft__yield(f); /* what the last tasks left to be called has its turn */
+            refuse_callbacks(rt, f);
         }
     }
     rt->halted = rt->fifo;

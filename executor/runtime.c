@@ -189,6 +189,10 @@ static void drop_entry(uintptr_t item)
         ((struct weft__entry *)item)->run((struct weft__entry *)item);
         return;
     }
+    if (t->kind == WEFT__KIND_CALLBACK) {
+        weft__callback_drop(t);
+        return;
+    }
     if (t->kind == WEFT__KIND_TASK)
         weft__strand_pass(t->rt, weft__task_strand(t)); /* the line behind it comes through the injector */
     weft__task_unref(t);
@@ -213,12 +217,30 @@ static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
     }
 }
 
-/* After a deadlock: tasks that can never go on end with -EDEADLK for whoever holds a handle; their stacks are not unwound. */
-static void give_up(void *user, void *object)
+/* Call visit for every descriptor that somebody holds; foreign threads may be giving theirs back. */
+struct each_held {
+    void (*visit)(struct weft_task *t);
+};
+
+static void visit_held(void *user, void *object)
 {
     struct weft_task *t = object;
+    if (!weft__task_try_ref(t))
+        return;
+    ((struct each_held *)user)->visit(t);
+    weft__task_unref(t);
+}
+
+static void each_held(struct weft_runtime *rt, void (*visit)(struct weft_task *t))
+{
+    struct each_held each = {visit};
+    weft__slab_each(&rt->tasks, visit_held, &each);
+}
+
+/* After a deadlock: tasks that can never go on end with -EDEADLK for whoever holds a handle; their stacks are not unwound. */
+static void give_up(struct weft_task *t)
+{
     uint64_t state = weft__load_acquire(&t->word) & WEFT__STATE; /* pairs: TASK-NEW */
-    (void)user;
     if (state != WEFT__NEW && state != WEFT__STARTED)
         return;
     weft__task_set_retrieved(t);
@@ -230,10 +252,8 @@ static void give_up(void *user, void *object)
 }
 
 /* Nobody sets a future any more: what waits for it (a gather) lets go. */
-static void end_future(void *user, void *object)
+static void end_future(struct weft_task *t)
 {
-    struct weft_task *t = object;
-    (void)user;
     if (t->kind == WEFT__KIND_FUTURE && t->future == NULL && weft__task_state(t) == WEFT__STARTED)
         weft__future_finish(t, -ECANCELED, NULL, true);
 }
@@ -255,7 +275,7 @@ void weft__runtime_end(struct weft_runtime *rt)
     }
     bool deadlocked = weft__load_acquire(&rt->deadlocked) != 0; /* pairs: ENDED */
     if (deadlocked)
-        weft__slab_each(&rt->tasks, give_up, NULL);
+        each_held(rt, give_up);
     weft__store_seq_cst(&rt->closing, 1);          /* pairs: VISIT */
     while (weft__load_seq_cst(&rt->visitors) != 0) /* pairs: VISIT */
         sched_yield();
@@ -263,8 +283,8 @@ void weft__runtime_end(struct weft_runtime *rt)
     if (rt->driver != NULL)
         rt->driver->stop(rt);
     weft__blocking_destroy(rt->blocking);
-    weft__slab_each(&rt->tasks, weft__callback_end_of_run, NULL);
-    weft__slab_each(&rt->tasks, end_future, NULL);
+    each_held(rt, weft__callback_end_of_run);
+    each_held(rt, end_future);
     for (unsigned i = 0; i < rt->worker_count; i++) {
         drop_entries(rt, &rt->workers[i]);
         weft__worker_destroy(&rt->workers[i]);

@@ -59,6 +59,7 @@ struct weft_runtime {
         begun; /* WEFT__MAIN_*: only while a main task is queued or runs idleness means something (pairs: BEGUN) */
     _Atomic(uint32_t) deadlocked; /* virtual clock: nothing can go on */
     _Atomic(uint32_t) shut;       /* no task was left: submissions are refused (pairs: SHUT) */
+    _Atomic(uint32_t) refused;    /* no callback begins any more (pairs: CALLBACKS) */
     _Atomic(uint32_t) submitters; /* threads inside weft_submit right now (pairs: SHUT) */
     _Atomic(uint32_t) ended;      /* the root task has ended */
     _Atomic(uint32_t) visitors;   /* foreign threads inside this runtime right now (pairs: VISIT) */

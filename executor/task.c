@@ -59,7 +59,8 @@ static inline bool inherits(struct weft__worker *w, enum weft__kind kind)
     if (w == NULL || w->current == NULL)
         return true;
     struct weft_task *t = w->current->task;
-    return t != NULL && (!weft__task_counted(t) || t->context != NULL);
+    return t != NULL &&
+           (!weft__task_counted(t) || weft__load_relaxed(&t->context) != NULL); /* relaxed: inherit reads it again */
 }
 
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
@@ -104,7 +105,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     t->rt = rt;
     weft__store_relaxed(&t->extra, NULL); /* relaxed: TASK-NEW publishes */
     t->id = kind == WEFT__KIND_TASK || kind == WEFT__KIND_THREAD ? next_id(rt, w) : 0;
-    t->context = context;
+    weft__store_relaxed(&t->context, context); /* relaxed: TASK-NEW publishes */
     bool future = kind == WEFT__KIND_FUTURE;
     weft__store_release(&t->refs, future ? 1 : 2); /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
     weft__store_release(&t->word, future ? WEFT__STARTED : WEFT__NEW); /* pairs: TASK-NEW */
@@ -133,6 +134,8 @@ struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame 
     struct weft_task *f = weft__task_create(rt, WEFT__KIND_FUTURE, frame, NULL);
     if (f != NULL)
         f->future = kind;
+    if (f != NULL && kind != NULL)
+        weft__fetch_or_acq_rel(&f->flags, (uint32_t)WEFT__TASK_DESTROY); /* pairs: TASK-REFS */
     return f;
 }
 
@@ -270,13 +273,55 @@ bool weft__task_finish_race(struct weft_task *t, int rc)
     return true;
 }
 
+/* Futures that this thread has ended and not told yet. Telling one may end the next (a gather of gathers, shields), and stacks are small:
+ * so the outermost call tells them all, one after the other. */
+struct untold {
+    bool telling;
+    struct weft_task *first,
+        *last; /* linked as in an inbox; each referenced, its waiters in `fiber`, which a FUTURE has no use for */
+};
+static _Thread_local struct untold untold;
+
+static WEFT__NOINLINE struct untold *own_untold(void)
+{
+    __asm__ volatile("" ::: "memory"); /* see weft__worker_self */
+    return &untold;
+}
+
+static void tell_in_turn(struct weft_task *f, uint64_t word)
+{
+    if ((word & ~(uint64_t)WEFT__BITS) == 0)
+        return;
+    struct untold *u = own_untold();
+    if (u->telling) {
+        weft_ref(f);
+        weft__store_relaxed(&f->fiber,
+                            (struct weft__fiber *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS)); /* relaxed: own list */
+        f->link.next = NULL;
+        if (u->first != NULL)
+            u->last->link.next = &f->link;
+        else
+            u->first = f;
+        u->last = f;
+        return;
+    }
+    u->telling = true;
+    tell(f, word);
+    while ((f = u->first) != NULL) {
+        u->first = f->link.next != NULL ? weft__container_of(f->link.next, struct weft_task, link) : NULL;
+        tell(f, (uintptr_t)weft__load_relaxed(&f->fiber)); /* relaxed: own list */
+        weft__task_unref(f);
+    }
+    u->telling = false;
+}
+
 bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, bool cancelling)
 {
     uint64_t word, refuse = cancelling ? 0 : WEFT__C;
     if (!lock_pending(f, refuse, &word))
         return false;
-    if (value != NULL)
-        memcpy(f->frame, value, value->coro->size);
+    if (value != NULL) /* the type stays as it is: other setters are looking at it */
+        memcpy(f->frame + 1, value + 1, value->coro->size - sizeof *value);
     f->rc = rc;
     if (rc == -ECANCELED)
         keep_message(f, rc);
@@ -288,7 +333,7 @@ bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, b
         if (weft__cas_acq_rel(&f->word, &word, WEFT__DONE)) /* pairs: TASK-DONE */
             break;
     }
-    tell(f, word);
+    tell_in_turn(f, word);
     return true;
 }
 
@@ -363,6 +408,19 @@ void weft__task_unref(struct weft_task *t)
         weft__task_free(t);
 }
 
+static WEFT__COLD void free_unusual(struct weft_task *t, struct weft__task_extra *x, uint32_t flags)
+{
+    if (flags & WEFT__TASK_DESTROY)
+        t->future->destroy(t);
+    if (x == NULL)
+        return;
+    if (flags & WEFT__TASK_ARMED)
+        weft__callback_free(t);
+    weft__task_names_free(x);
+    weft_strand_release(x->strand);
+    free(x);
+}
+
 void weft__task_free(struct weft_task *t)
 {
     struct weft_runtime *rt = t->rt;
@@ -375,14 +433,13 @@ void weft__task_free(struct weft_task *t)
                        0)) /* a FUTURE that nobody set: callbacks wait for it in vain */
         tell(t, word);
     struct weft__task_extra *x = weft__load_acquire(&t->extra); /* pairs: TASK-EXTRA */
-    if (weft__unlikely(x != NULL)) {
-        weft__task_names_free(x);
-        weft_strand_release(x->strand);
-        free(x);
-    }
-    if (weft__unlikely(t->context != NULL))
-        weft_context_release(t->context);
-    if (weft__load_relaxed(&t->flags) & WEFT__TASK_HEAP_FRAME) /* relaxed: as above */
+    uint32_t flags = weft__load_relaxed(&t->flags);             /* relaxed: the last unref has seen them */
+    if (weft__unlikely(x != NULL || (flags & WEFT__TASK_DESTROY)))
+        free_unusual(t, x, flags);
+    struct weft_context *context = weft__load_relaxed(&t->context); /* relaxed: the last unref has seen it */
+    if (weft__unlikely(context != NULL))
+        weft_context_release(context);
+    if (flags & WEFT__TASK_HEAP_FRAME)
         free(t->frame);
     t->frame = NULL;
     weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
@@ -391,62 +448,4 @@ void weft__task_free(struct weft_task *t)
         weft__slab_put(&rt->tasks, &w->tasks, t);
     else
         weft__runtime_handle_freed(rt, t);
-}
-
-struct collect {
-    struct weft_task **tasks;
-    size_t count, capacity;
-    bool failed;
-};
-
-static void collect_task(void *user, void *object)
-{
-    struct collect *c = user;
-    struct weft_task *t = object;
-    uint64_t state = weft__task_state(t);
-    if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || !weft__task_visible(t) || !weft__task_try_ref(t))
-        return;
-    if (c->count == c->capacity) {
-        size_t capacity = c->capacity != 0 ? 2 * c->capacity : 64;
-        struct weft_task **grown = realloc(c->tasks, capacity * sizeof *grown);
-        if (grown == NULL) {
-            c->failed = true;
-            weft__task_unref(t);
-            return;
-        }
-        c->tasks = grown;
-        c->capacity = capacity;
-    }
-    c->tasks[c->count++] = t;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct weft_task *x = *(struct weft_task *const *)a, *y = *(struct weft_task *const *)b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
-{
-    struct collect c = {NULL, 0, 0, false};
-    weft__slab_each(&rt->tasks, collect_task, &c);
-    size_t kept = 0;
-    for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
-        uint64_t state = weft__task_state(c.tasks[i]);
-        uint32_t flags = weft__load_relaxed(&c.tasks[i]->flags); /* relaxed: HIDDEN is set before TASK-NEW */
-        if (c.failed || (state != WEFT__NEW && state != WEFT__STARTED) || (flags & WEFT__TASK_HIDDEN) ||
-            !weft__task_visible(c.tasks[i]))
-            weft__task_unref(c.tasks[i]);
-        else
-            c.tasks[kept++] = c.tasks[i];
-    }
-    if (c.failed) {
-        free(c.tasks);
-        *out = NULL;
-        return -ENOMEM;
-    }
-    if (kept > 1)
-        qsort(c.tasks, kept, sizeof *c.tasks, by_id);
-    *out = c.tasks;
-    return (long)kept;
 }

@@ -75,6 +75,7 @@ enum {
 
     WEFT__TASK_UNSTARTED = 32, /* claimed to call coro->unstarted instead of the body */
     WEFT__TASK_STRAND = 64,    /* extra->strand is set */
+    WEFT__TASK_DESTROY = 256,  /* a FUTURE that stands for others: future->destroy */
     WEFT__TASK_ARMED = 128,    /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
@@ -122,7 +123,8 @@ struct weft_task {
     struct weft_runtime *rt;
     _Atomic(struct weft__task_extra *) extra; /* NULL: not needed so far (pairs: TASK-EXTRA) */
     uint64_t id;
-    struct weft_context *context; /* referenced; NULL: empty. The running task's own */
+    _Atomic(struct weft_context *)
+        context; /* referenced; NULL: empty. Made by whoever sets first (pairs: CONTEXT-PLACE) */
     alignas(8) char inline_frame[WEFT__INLINE_FRAME];
 };
 
@@ -206,6 +208,13 @@ bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, b
 struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
                                       const struct weft__future_kind *kind);
 
+/* Do both describe one type of frame? (A description that stands in a header exists once per source file.) */
+bool weft__coro_is_like(const weft_coro *a, const weft_coro *b);
+static inline bool weft__coro_is_same(const weft_coro *a, const weft_coro *b)
+{
+    return weft__likely(a == b) || weft__coro_is_like(a, b);
+}
+
 /* The task's extra, made if need be; NULL: memory. Any thread that holds the task. */
 struct weft__task_extra *weft__task_extra(struct weft_task *t);
 static inline struct weft__task_extra *weft__task_has_extra(const struct weft_task *t)
@@ -275,10 +284,15 @@ void weft__cancel_add(struct weft_task *t, struct weft__cancel_list *list);
 bool weft__cancel_accepted(struct weft_task *t, unsigned depth);
 /* A CALLBACK returned an error. */
 void weft__callback_failed(struct weft_task *t, int rc);
-/* weft_cancel on a CALLBACK's handle. */
-bool weft__callback_cancel(struct weft_task *t);
-/* For weft__slab_each, when nothing runs any more: end a CALLBACK that still waits. */
-void weft__callback_end_of_run(void *user, void *object);
+/* A cancel request for a CALLBACK: true when it has not begun, and now never will; then end it. */
+bool weft__callback_mark(struct weft_task *t);
+void weft__callback_end(struct weft_task *t);
+/* An entry of a queue that nobody runs any more: end the CALLBACK, and give the entry's reference back. */
+void weft__callback_drop(struct weft_task *t);
+/* A CALLBACK that was armed is about to be freed. */
+void weft__callback_free(struct weft_task *t);
+/* When nothing runs any more: end a CALLBACK that still waits. */
+void weft__callback_end_of_run(struct weft_task *call);
 /* Deliver or pass on all marks, until the list is empty; frees it. What is woken by that becomes ready at the end only. */
 void weft__cancel_run(struct weft__cancel_list *list);
 /* If the last request is not needed any more (a scope's own): requests - 1, C dropped at zero. As weft_uncancel. */

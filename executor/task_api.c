@@ -41,15 +41,32 @@ bool weft_cancelled(const weft_task *t)
            !(weft__load_relaxed(&((weft_task *)t)->flags) & WEFT__TASK_PASSED_ON); /* relaxed: TASK-DONE orders */
 }
 
-const void *weft_result_(const weft_task *t, const weft_coro *coro)
+WEFT__COLD bool weft__coro_is_like(const weft_coro *a, const weft_coro *b)
+{
+    if (a->entry != b->entry || a->size != b->size)
+        return false;
+    return a->entry != NULL || strcmp(a->name, b->name) == 0; /* a future's value: no function tells types apart */
+}
+
+/* Not the usual case: an equal description in another place, or a mistake. */
+static WEFT__COLD const void *result_otherwise(struct weft_task *t, const weft_coro *coro)
 {
     if (t == NULL)
         weft__misuse("weft_result", "the task is NULL: it could not be created");
     if (weft__task_state(t) != WEFT__DONE)
         weft__misuse("weft_result", "the task has not ended");
-    if (t->frame->coro != coro && (t->frame->coro->entry != coro->entry || t->frame->coro->size != coro->size))
+    if (!weft__coro_is_same(t->frame->coro, coro))
         weft__misuse("weft_result", "the task runs another coroutine than the one named");
-    weft__task_set_retrieved((weft_task *)t);
+    weft__task_set_retrieved(t);
+    return t->frame;
+}
+
+const void *weft_result_(const weft_task *task, const weft_coro *coro)
+{
+    struct weft_task *t = (weft_task *)task;
+    if (weft__unlikely(t == NULL || weft__task_state(t) != WEFT__DONE || t->frame->coro != coro))
+        return result_otherwise(t, coro);
+    weft__task_set_retrieved(t);
     return t->frame;
 }
 
@@ -148,6 +165,68 @@ void weft__task_names_free(struct weft__task_extra *x)
         free(at);
         at = older;
     }
+}
+
+struct collect {
+    struct weft_task **tasks;
+    size_t count, capacity;
+    bool failed;
+};
+
+static void collect_task(void *user, void *object)
+{
+    struct collect *c = user;
+    struct weft_task *t = object;
+    uint64_t state = weft__task_state(t);
+    if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || !weft__task_try_ref(t))
+        return; /* without a reference it may be freed, and what it is, be lost, at any moment */
+    if (!weft__task_visible(t)) {
+        weft__task_unref(t);
+        return;
+    }
+    if (c->count == c->capacity) {
+        size_t capacity = c->capacity != 0 ? 2 * c->capacity : 64;
+        struct weft_task **grown = realloc(c->tasks, capacity * sizeof *grown);
+        if (grown == NULL) {
+            c->failed = true;
+            weft__task_unref(t);
+            return;
+        }
+        c->tasks = grown;
+        c->capacity = capacity;
+    }
+    c->tasks[c->count++] = t;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct weft_task *x = *(struct weft_task *const *)a, *y = *(struct weft_task *const *)b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
+{
+    struct collect c = {NULL, 0, 0, false};
+    weft__slab_each(&rt->tasks, collect_task, &c);
+    size_t kept = 0;
+    for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
+        uint64_t state = weft__task_state(c.tasks[i]);
+        uint32_t flags = weft__load_relaxed(&c.tasks[i]->flags); /* relaxed: HIDDEN is set before TASK-NEW */
+        if (c.failed || (state != WEFT__NEW && state != WEFT__STARTED) || (flags & WEFT__TASK_HIDDEN) ||
+            !weft__task_visible(c.tasks[i]))
+            weft__task_unref(c.tasks[i]);
+        else
+            c.tasks[kept++] = c.tasks[i];
+    }
+    if (c.failed) {
+        free(c.tasks);
+        *out = NULL;
+        return -ENOMEM;
+    }
+    if (kept > 1)
+        qsort(c.tasks, kept, sizeof *c.tasks, by_id);
+    *out = c.tasks;
+    return (long)kept;
 }
 
 int weft_all_tasks(int (*visit)(void *user, weft_task *t), void *user)

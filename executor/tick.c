@@ -103,7 +103,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
     }
     weft__store_relaxed(&w->hurry, 1); /* relaxed: a hint */
     bool late = false;
-    if (!rt->is_virtual && weft__timers_earliest(&w->timers) <= now)
+    if (!rt->is_virtual && !rt->in_turn && weft__timers_earliest(&w->timers) <= now)
         late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
     if (!seen->reported && rt->options.slow_task != WEFT_FOREVER && (!rt->is_virtual || rt->options.debug != 0) &&
         now - seen->since >= rt->options.slow_task && own_doing(w, seen, rt->options.slow_task)) {

@@ -24,14 +24,38 @@
 
 #include "executor/runtime.h"
 
+/* Watches that this thread has to free. Giving a task back may free a gather's future, which drops the next watch: a nest of them must
+ * not go down by recursion, stacks are small. */
+struct unused {
+    bool freeing;
+    struct weft__watch *first;
+};
+static _Thread_local struct unused unused;
+
+static WEFT__NOINLINE struct unused *own_unused(void)
+{
+    __asm__ volatile("" ::: "memory"); /* see weft__worker_self */
+    return &unused;
+}
+
 void weft__watch_drop(struct weft__watch *w)
 {
     if (weft__fetch_sub_acq_rel(&w->refs, (size_t)1) != 1) /* pairs: WATCH-REFS (itself) */
         return;
-    for (size_t i = 0; i < w->count; i++)
-        if (w->nodes[i].task != NULL)
-            weft__task_unref(w->nodes[i].task);
-    free(w);
+    struct unused *u = own_unused();
+    w->next_unused = u->first;
+    u->first = w;
+    if (u->freeing)
+        return;
+    u->freeing = true;
+    while ((w = u->first) != NULL) {
+        u->first = w->next_unused;
+        for (size_t i = 0; i < w->count; i++)
+            if (w->nodes[i].task != NULL)
+                weft__task_unref(w->nodes[i].task);
+        free(w);
+    }
+    u->freeing = false;
 }
 
 void weft__watch_discard(struct weft__watch *w)

@@ -36,6 +36,7 @@ struct weft__watch {
     _Atomic(uint32_t) requested; /* a cancellation was passed on to the tasks (WATCH-VERDICT) */
     bool overridden; /* a cancellation came when no task could take it any more: written while the fiber cannot run */
     struct weft_task *future; /* `met` of a future: ends it */
+    struct weft__watch *next_unused;
     size_t count;
     struct weft__watch_node nodes[];
 };

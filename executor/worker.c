@@ -236,16 +236,45 @@ static WEFT__NOINLINE bool refused(struct weft_task *t, bool counted, int claime
     return false;
 }
 
+void weft__callback_left(struct weft__worker *w)
+{
+    uint32_t running = weft__load_relaxed(&w->callbacks); /* relaxed: own */
+    weft__store_release(&w->callbacks, running - 1);      /* pairs: CALLBACKS */
+}
+
+/* At the end of the run callbacks begin no more; the root waits for those that have: what they create, it finds. */
+static bool claim_callback(struct weft_task *t)
+{
+    struct weft__worker *w = weft__worker_self();
+    uint32_t running = weft__load_relaxed(&w->callbacks); /* relaxed: own */
+    weft__store_seq_cst(&w->callbacks, running + 1);      /* pairs: CALLBACKS */
+    if (weft__load_seq_cst(&t->rt->refused) != 0)         /* pairs: CALLBACKS */
+        weft__callback_drop(t);
+    else if (weft__task_claim(t) != 0)
+        return true;
+    else
+        weft__task_unref(t); /* cancelled */
+    weft__callback_left(w);
+    return false;
+}
+
+static WEFT__NOINLINE bool claim_unusual(uintptr_t item)
+{
+    struct weft_task *t = (struct weft_task *)item;
+    if (t->kind == WEFT__KIND_CALLBACK)
+        return claim_callback(t);
+    struct weft__entry *entry = (struct weft__entry *)item;
+    entry->run(entry);
+    return false;
+}
+
 static inline bool claim(uintptr_t item)
 {
     if (item & WEFT__ITEM_FIBER)
         return true;
     struct weft_task *t = (struct weft_task *)item;
-    if (weft__unlikely(t->kind == WEFT__KIND_ENTRY)) {
-        struct weft__entry *entry = (struct weft__entry *)item;
-        entry->run(entry);
-        return false;
-    }
+    if (weft__unlikely(t->kind >= WEFT__KIND_CALLBACK))
+        return claim_unusual(item);
     bool counted = weft__task_counted(t); /* before somebody else has it */
     int claimed = weft__task_claim(t);
     return weft__likely(claimed > 0) || refused(t, counted, claimed);

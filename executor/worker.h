@@ -53,6 +53,8 @@ struct weft__worker {
     alignas(WEFT__CACHELINE) _Atomic(uint64_t) steps; /* grows at each switch */
     _Atomic(const weft_coro *) running;               /* what this step runs, NULL in the idle loop */
     struct weft__counters counters;
+    /* ---- written by the worker, read by the root at the end ---- */
+    _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
     _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
@@ -113,6 +115,8 @@ void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s);
 /* Whoever picked an item: true when it is to be run (a fiber, or a task that is claimed by this call); false when it was nothing any more, or
  * an entry that has been run. */
 bool weft__item_claim(uintptr_t item);
+/* A callback that was claimed has run, or can't. */
+void weft__callback_left(struct weft__worker *w);
 /* Owner. The next local item that can be run: a fiber, or a task that this call has claimed. 0: nothing here. */
 uintptr_t weft__worker_pick(struct weft__worker *w);
 /* Owner, in the idle loop. An item from another worker, from an inbox or the injector; 0: none. */

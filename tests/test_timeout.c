@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time limits over blocks: section J of the semantics. */
 #include "support/actors.h"
+#include "support/deaths.h"
 
 static unsigned requests(void)
 {
@@ -251,13 +252,100 @@ TEST(who_is_limited)
     return 0;
 }
 
+/* when, expired and reschedule in every state: open, due, expired, ended; after the end nothing can be moved. */
+TEST_BOTH_CLOCKS(states)
+{
+    weft_timeout limit;
+    weft_ns now = weft_now();
+    CHECK(weft_timeout_begin_at(&limit, now + WEFT_SEC(50)) == 0);
+    CHECK(weft_timeout_when(&limit) == now + WEFT_SEC(50) && !weft_timeout_expired(&limit));
+    CHECK(weft_timeout_reschedule_at(&limit, now + WEFT_SEC(70)) == 0);
+    CHECK(weft_timeout_when(&limit) == now + WEFT_SEC(70));
+    CHECK(weft_timeout_reschedule(&limit, WEFT_FOREVER) == 0 && weft_timeout_when(&limit) == WEFT_FOREVER);
+    CHECK(weft_timeout_reschedule_at(&limit, WEFT_FOREVER) == 0 && weft_timeout_when(&limit) == WEFT_FOREVER);
+    CHECK(weft_timeout_reschedule(&limit, WEFT_SEC(60)) == 0 && weft_timeout_when(&limit) >= now + WEFT_SEC(60));
+    CHECK(weft_timeout_end(&limit, 4) == 4);
+    CHECK(!weft_timeout_expired(&limit));
+    CHECK(weft_timeout_reschedule(&limit, WEFT_SEC(1)) == -EINVAL);
+    CHECK(weft_timeout_reschedule_at(&limit, weft_now() - 1) == -EINVAL);
+    CHECK(weft_timeout_reschedule_at(&limit, WEFT_FOREVER) == -EINVAL);
+    CHECK(!weft_timeout_expired(&limit) && requests() == 0 && weft_yield() == 0);
+
+    /* Into the past: expires at the next suspension, not before, and can be taken back until then. */
+    CHECK(weft_timeout_begin(&limit, WEFT_SEC(60)) == 0);
+    CHECK(weft_timeout_reschedule_at(&limit, now - WEFT_SEC(1)) == 0);
+    CHECK(weft_timeout_when(&limit) == now - WEFT_SEC(1) && !weft_timeout_expired(&limit));
+    CHECK(weft_timeout_reschedule(&limit, WEFT_SEC(60)) == 0 && weft_yield() == 0 && requests() == 0);
+    CHECK(weft_timeout_reschedule_at(&limit, now - WEFT_SEC(1)) == 0);
+    int rc = weft_sleep(WEFT_SEC(30));
+    CHECK(rc == -ECANCELED && weft_timeout_expired(&limit) && weft_timeout_when(&limit) == now - WEFT_SEC(1));
+    CHECK(weft_timeout_reschedule(&limit, WEFT_SEC(1)) == -EINVAL && weft_timeout_reschedule_at(&limit, 0) == -EINVAL);
+    CHECK(weft_timeout_when(&limit) == now - WEFT_SEC(1));
+    CHECK(weft_timeout_end(&limit, rc) == -ETIMEDOUT && weft_timeout_expired(&limit));
+    CHECK(weft_timeout_reschedule(&limit, WEFT_SEC(1)) == -EINVAL && weft_timeout_expired(&limit));
+
+    /* The block ended otherwise although it had expired: expired says so, the result stays. */
+    CHECK(weft_timeout_begin(&limit, WEFT_MS(1)) == 0);
+    CHECK(weft_sleep(WEFT_SEC(30)) == -ECANCELED);
+    CHECK(weft_timeout_end(&limit, -EIO) == -EIO && weft_timeout_expired(&limit) && requests() == 0);
+
+    /* The same object again, and one that never was. */
+    CHECK(weft_timeout_begin(&limit, WEFT_SEC(60)) == 0 && !weft_timeout_expired(&limit));
+    CHECK(weft_timeout_end(&limit, 0) == 0 && !weft_timeout_expired(&limit));
+    weft_timeout none = {NULL};
+    CHECK(weft_timeout_reschedule(&none, 1) == -EINVAL && !weft_timeout_expired(&none));
+    return 0;
+}
+
+static int end_twice(void *unused)
+{
+    (void)unused;
+    weft_timeout limit;
+    (void)weft_timeout_begin(&limit, WEFT_SEC(1));
+    CHECK(weft_timeout_end(&limit, 0) == 0);
+    return weft_timeout_end(&limit, 0);
+}
+static int when_after_the_end(void *unused)
+{
+    (void)unused;
+    weft_timeout limit;
+    (void)weft_timeout_begin(&limit, WEFT_SEC(1));
+    CHECK(weft_timeout_end(&limit, 0) == 0);
+    return weft_timeout_when(&limit) != 0;
+}
+static int leave_open(void *unused)
+{
+    (void)unused;
+    weft_timeout limit;
+    return weft_timeout_begin(&limit, WEFT_SEC(1));
+}
+static void die_of_end(void)
+{
+    run_with(settings[0], end_twice, NULL);
+}
+static void die_of_when(void)
+{
+    run_with(settings[0], when_after_the_end, NULL);
+}
+static void die_of_leaving(void)
+{
+    run_with(settings[0], leave_open, NULL);
+}
+static void misuse(void **state)
+{
+    (void)state;
+    expect_abort(die_of_end, "weft_timeout_end: the time limit is not open");
+    expect_abort(die_of_when, "weft_timeout_when: the time limit is not open");
+    expect_abort(die_of_leaving, "still open");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(expiry),         cmocka_unit_test(answers),         cmocka_unit_test(outer_cancel_wins),
         cmocka_unit_test(nested),         cmocka_unit_test(zero_past_never), cmocka_unit_test(zero_and_unstarted),
         cmocka_unit_test(reschedule),     cmocka_unit_test(in_cleanup),      cmocka_unit_test(tie),
-        cmocka_unit_test(who_is_limited),
+        cmocka_unit_test(who_is_limited), cmocka_unit_test(states),          cmocka_unit_test(misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,8 +36,8 @@ WEFT_API WEFT_NODISCARD weft_future *weft_future_create(void);
 WEFT_API WEFT_NODISCARD weft_future *weft_future_create_(const weft_coro *type);
 
 /* End a pending future with success: `rc` (>= 0) is what awaiting it returns. 0; -EALREADY when it has ended already (set or
- * cancelled); -EPERM for a task, which ends by itself; -EINVAL for rc < 0; -ENOMEM for NULL. Any thread while the runtime runs.
- * Never suspends. asyncio: set_result. */
+ * cancelled); -EPERM for a task, or the future of a gather, which end by themselves; -EINVAL for rc < 0; -ENOMEM for NULL. Any thread. At the
+ * end of the run what is still pending ends cancelled (-ESHUTDOWN: that is under way). Never suspends. asyncio: set_result. */
 WEFT_API int weft_future_set_result(weft_future *f, int rc);
 /* The same with a value, copied into the future: weft_future_set_value(f, answer, .code = 42). Also -EINVAL when the future was not
  * made for that type. Two setters at once: one wins. */

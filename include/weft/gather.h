@@ -71,7 +71,8 @@ WEFT_API int weft_shield(weft_task *t);
  * n may be 0: ended at once. One handle, to be released; it keeps the tasks. NULL: memory is short. Inside a task or callback.
  * asyncio: gather without await. */
 WEFT_API WEFT_NODISCARD weft_future *weft_gather_future(weft_task *const tasks[], size_t n, bool return_exceptions);
-/* A future of t that can be cancelled without touching t. t itself, with one handle more, when it has ended. asyncio: shield. */
+/* A future of t that can be cancelled without touching t. t itself, with one handle more, when it has ended. NULL: memory is short, or t is
+ * NULL. asyncio: shield. */
 WEFT_API WEFT_NODISCARD weft_future *weft_shield_future(weft_task *t);
 
 /* ---- one after the other, as they end ---------------------------------------------------------------------------- */

@@ -56,7 +56,7 @@ WEFT_API int weft_group_begin(weft_group *g);
  * size or stack_size is not valid. Tasks of the group may start more. Never suspends. asyncio: TaskGroup.create_task. */
 #define weft_group_start(g, ...) weft__GROUP_START(g, __VA_ARGS__, )
 #define weft__GROUP_START(g, fn, ...) weft_group_start_((g), NULL, weft__FRAME(fn, __VA_ARGS__), NULL)
-/* The same with a handle, to be released; *task is NULL on error. And with task options (name, stack size). */
+/* The same with a handle, to be released; *task is NULL on error. And with task options (weft/task.h). */
 #define weft_group_create_task(g, task, ...) weft__GROUP_CREATE(g, task, __VA_ARGS__, )
 #define weft__GROUP_CREATE(g, task, fn, ...) weft_group_start_((g), NULL, weft__FRAME(fn, __VA_ARGS__), (task))
 #define weft_group_create_task_with(g, options, task, ...) weft__GROUP_WITH(g, options, task, __VA_ARGS__, )

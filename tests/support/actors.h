@@ -29,6 +29,7 @@
 #include <weft/thread.h>
 
 #include "executor/driver.h"
+#include "executor/runtime.h"
 
 struct setting {
     unsigned workers;
@@ -117,14 +118,35 @@ static inline weft_task *start(int (*fn)(void *), void *argument)
 
 /* ---- running ---------------------------------------------------------------------------------------------------- */
 
+/* What a test changes of its runs; workers and order are the setting's. */
+static weft_options run_options = {.clock = WEFT_CLOCK_VIRTUAL, .seed = 1};
+
+static uint64_t handles_left; /* tasks, futures and callbacks that the last run did not free */
+
+static inline void keep_runtime(void *rt, weft_runtime *ended)
+{
+    *(weft_runtime **)rt = weft_runtime_hold(ended);
+}
+
 static inline int run_with(struct setting s, int (*fn)(void *), void *argument)
 {
+    weft_runtime *rt = NULL;
     memset(actors, 0, sizeof actors);
     setting = s;
     first_failure = NULL;
     struct call frame = {.frame_ = {&call_coro_}, .fn = fn, .argument = argument};
-    return weft__run(WEFT_OPTIONS(.workers = s.workers, .order = s.order, .clock = WEFT_CLOCK_VIRTUAL, .seed = 1),
-                     &frame.frame_, sizeof frame, NULL);
+    weft_options options = run_options;
+    options.size = sizeof options;
+    options.workers = s.workers;
+    options.order = s.order;
+    options.at_end = keep_runtime;
+    options.at_end_user = &rt;
+    int rc = weft__run(&options, &frame.frame_, sizeof frame, NULL);
+    if (rt != NULL) { /* leak checkers do not see them: slabs are reachable */
+        handles_left = rt->handles;
+        weft_runtime_drop(rt);
+    }
+    return rc;
 }
 
 static inline void run_everywhere(int (*fn)(void *))
@@ -135,7 +157,18 @@ static inline void run_everywhere(int (*fn)(void *))
             fail_msg("%u workers, order %u: %s", settings[i].workers, settings[i].order, first_failure);
         if (rc != 0)
             fail_msg("%u workers, order %u: ended with %d", settings[i].workers, settings[i].order, rc);
+        if (handles_left != 0)
+            fail_msg("%u workers, order %u: %llu handles are left", settings[i].workers, settings[i].order,
+                     (unsigned long long)handles_left);
     }
+}
+
+static inline void run_on_both_clocks(int (*fn)(void *))
+{
+    run_everywhere(fn);
+    run_options.clock = WEFT_CLOCK_REAL;
+    run_everywhere(fn);
+    run_options.clock = WEFT_CLOCK_VIRTUAL;
 }
 
 /* A test that is one coroutine:   TEST(name) { ...; return 0; } */
@@ -145,6 +178,15 @@ static inline void run_everywhere(int (*fn)(void *))
     {                                                                                                                  \
         (void)state;                                                                                                   \
         run_everywhere(name##_main);                                                                                   \
+    }                                                                                                                  \
+    static int name##_main(WEFT_UNUSED void *unused)
+/* The same on the real clock as well, where it must not matter how long things take. */
+#define TEST_BOTH_CLOCKS(name)                                                                                         \
+    static int name##_main(void *unused);                                                                              \
+    static void name(void **state)                                                                                     \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        run_on_both_clocks(name##_main);                                                                               \
     }                                                                                                                  \
     static int name##_main(WEFT_UNUSED void *unused)
 
