@@ -64,6 +64,8 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
         coro->unstarted(t->frame);
     else
         rc = call_entry(coro, t->frame);
+    if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
+        weft__batch_close(f);                                              /* left open: its memory is about to go */
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
         left_open(t, coro);
 #ifdef WEFT_DEBUG
@@ -162,8 +164,6 @@ static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft
 /* Its task has returned. */
 static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
 {
-    if (f->unusual & WEFT__FIBER_BATCH)
-        weft__batch_close(f);
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
     if (f->unusual & WEFT__FIBER_CALLBACK) {

@@ -17,6 +17,7 @@
  * What the reactor thread promises is in tick.c. It sleeps without ticks only when all workers are parked and one of them
  * leads (label ASLEEP): it sets asleep, then looks again; who leaves park looks at asleep and wakes it. "All are parked" is read
  * from the bits: the count is lowered a step later, by the waker, when the worker may have looked at asleep already.
+ * The virtual clock is moved by who sets the last bit (clock.c): whatever clears one makes its worker park, and so ask, anew.
  *
  * All of this is modelled in docs/models/park.pml, with what happens when one step is left out.
  *
@@ -227,8 +228,8 @@ void weft__park(struct weft__worker *w)
         unpark(w);
         return;
     }
-    if (rt->is_virtual && weft__load_seq_cst(&idle->parked) == rt->worker_count && /* pairs: PARK */
-        weft__virtual_advance(rt)) {
+    /* From the bits: the count may still hold a worker twice whose waker has not lowered it, and then nobody would ask. */
+    if (rt->is_virtual && weft__all_parked(rt) && weft__virtual_advance(rt)) {
         unpark(w);
         return;
     }

@@ -312,6 +312,7 @@ void weft__runtime_end(struct weft_runtime *rt)
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t)
 {
     weft__guard_lock(&rt->end_guard);
+    weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW; under the guard: the end counts it either way */
     weft__slab_put(&rt->tasks, NULL, t);
     bool last = rt->finished && --rt->handles == 0 && rt->holds == 0;
     weft__guard_unlock(&rt->end_guard);

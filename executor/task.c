@@ -442,10 +442,11 @@ void weft__task_free(struct weft_task *t)
     if (flags & WEFT__TASK_HEAP_FRAME)
         free(t->frame);
     t->frame = NULL;
-    weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
     struct weft__worker *w = own_worker(rt);
-    if (w != NULL)
+    if (w != NULL) {
+        weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
         weft__slab_put(&rt->tasks, &w->tasks, t);
-    else
+    } else {
         weft__runtime_handle_freed(rt, t);
+    }
 }

@@ -26,6 +26,15 @@ struct weft__fiber_cache {
     uint32_t low;            /* least count since the last trim: the part nobody needed */
 };
 
+/* Between these two, in one thread, nothing that becomes ready can be run: it is kept, and becomes ready at the end. They may nest: the outermost
+ * one decides. Nothing may suspend in between. Any thread. */
+struct weft__hold {
+    struct weft__worker *worker; /* NULL: a thread that is no worker */
+    struct weft_runtime *rt;     /* of what is kept; another runtime's is not held back */
+    bool outermost;
+    struct weft__link *first, *last;
+};
+
 struct weft__worker {
     /* ---- the worker's own thread only ---- */
     struct weft_runtime *rt;
@@ -40,6 +49,8 @@ struct weft__worker {
     uint64_t round_timers; /* order=fifo: timers set before this count fire in this round; 0: they have */
     bool batching;
     struct weft__hold *hold; /* what becomes ready is held back here; NULL: it goes into the queue */
+    struct weft__hold batch; /* of the running task's open batch; batch.c */
+    uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
     bool searching;          /* counted in idle.searching */
     weft_ns last_trim;
@@ -96,14 +107,6 @@ void *weft__worker_main(void *worker); /* thread function */
 /* Make an item ready: at the end of the calling worker's queue if it belongs to rt, else in the injector; and see to it that
  * somebody runs it. Any thread. */
 void weft__make_ready(struct weft_runtime *rt, uintptr_t item);
-/* Between these two, in one thread, nothing that becomes ready can be run: it is kept, and becomes ready at the end. They may nest: the outermost
- * one decides. Nothing may suspend in between. Any thread. */
-struct weft__hold {
-    struct weft__worker *worker; /* NULL: a thread that is no worker */
-    struct weft_runtime *rt;     /* of what is kept; another runtime's is not held back */
-    bool outermost;
-    struct weft__link *first, *last;
-};
 void weft__hold_begin(struct weft__hold *hold);
 void weft__hold_end(struct weft__hold *hold);
 /* The open batch of a fiber's task ends: it suspends, or has ended (batch.c). */

@@ -13,6 +13,9 @@
  *     weft_future_set_value(f, answer, .code = 42);       // once, by anybody
  *     rc = weft_await(f); ... weft_result(answer, f)->code
  *
+ * An awaiter that is cancelled just after the set gets -ECANCELED although the value is there, as in asyncio. If the value owns something,
+ * look: `if (rc == -ECANCELED && weft_status(f) >= 0) give_back(weft_result(conn, f));`
+ *
  * Everything before the set happens before whatever it wakes. Setting never runs an awaiter inside the call. */
 #ifndef WEFT_FUTURE_H
 #define WEFT_FUTURE_H

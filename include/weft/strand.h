@@ -11,6 +11,9 @@
  *     weft_create_task_with(WEFT_TASK_OPTIONS(.strand = s), heartbeat, .peer = p);
  *     weft_strand_release(s);          // the tasks keep it
  *
+ * Callbacks (weft/callback.h) and weft_to_thread functions belong to no strand, even if one of its tasks registered them: they may run beside
+ * its tasks. Where a callback is to touch the strand's data, let it create a task of the strand, or let a task of the strand await instead.
+ *
  * A task belongs to its strand for life. Tasks it creates belong to none, unless told so. Its forked children (weft/join.h) may run in
  * parallel with the strand: they were asked for. Across a suspension (weft_await, weft_sleep, a lock that is taken) others of the
  * strand run, as in asyncio. Boost: strand; asyncio: the event loop itself. */

@@ -72,7 +72,8 @@ WEFT_API WEFT_NODISCARD weft_task *weft_create_task_(const weft_task_options *op
  *     weft_batch_end(&batch);
  * What the calling task makes ready in between (tasks it creates, waiters it wakes by a lock, an event, a queue, a cancellation) begins to
  * run only at the end, or when the task suspends if that comes first: on no worker can one of them run before the last has been made
- * ready, as in asyncio, and sleeping workers are called once for all. Batches may nest; the outermost one decides. Only inside a task or
+ * ready, as in asyncio, and sleeping workers are called once for all. End it in the function that began it; a coroutine that returns with a
+ * batch open ends it. Batches may nest; the outermost one decides. Only inside a task or
  * callback; never suspends. */
 typedef struct weft_batch {
     void *opaque_[6];

@@ -19,11 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include <weft.h>
+
+#include "executor/runtime.h"
 
 #define LIMIT WEFT_SEC(60) /* of one test with one number of workers */
 
@@ -33,8 +36,11 @@ static unsigned workers; /* of the present run */
 static inline void check(bool holds, const char *what)
 {
     const char *none = NULL;
-    if (!holds)
-        atomic_compare_exchange_strong(&first_failure, &none, what);
+    if (holds || !atomic_compare_exchange_strong(&first_failure, &none, what))
+        return;
+    /* Told at once: what follows a failed check may wait in vain, and would look like a lost wake-up until the limit. */
+    struct iovec line[] = {{(void *)(uintptr_t)what, strlen(what)}, {(void *)(uintptr_t) "\n", 1}};
+    (void)!writev(STDERR_FILENO, line, 2);
 }
 #define CHECK_TEXT(line) #line
 #define CHECK_LINE(line) CHECK_TEXT(line)
@@ -114,10 +120,26 @@ static inline void run_on_all(int (*fn)(void *argument))
     }                                                                                                                  \
     static int name##_body(void *unused WEFT_UNUSED)
 
-/* Let `t` come to where it waits: there is no telling from outside, so a few turns and a moment. */
+/* Does no task run or wait for its turn but the caller? */
+static inline bool alone(struct weft_runtime *rt)
+{
+    unsigned self = weft__worker_self()->index;
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        if (i != self && (weft__load_seq_cst(&rt->idle.bits[i / 64]) >> i % 64 & 1) == 0) /* pairs: PARK */
+            return false;
+    return !weft__work_visible(rt, true);
+}
+
+/* Let all others come to where they wait, however busy the machine is; twice, because who collects events counts as asleep
+ * until it has them. */
 static inline void settle(void)
 {
-    CHECK(weft_sleep(WEFT_MS(5)) == 0);
+    int rc = 0;
+    for (int quiet = 0; rc == 0 && quiet < 2;) {
+        rc = weft_sleep(WEFT_MS(2));
+        quiet = alone(weft_runtime_current()) ? quiet + 1 : 0;
+    }
+    CHECK(rc == 0);
 }
 
 /* Two ends of a connection over loopback. */
