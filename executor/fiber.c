@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/fiber.c -- fibers: where they come from, what runs on them, how they hand the CPU on.
  *
- * A fiber's life: made once (descriptor from a type-stable slab, stack from the arena), it runs weft__fiber_main for ever:
+ * A fiber's life: made once (a slot of the arena: its stack, and struct weft__fiber above it), it runs fiber_main for ever:
  * start the task it was given; when that ends take the next unstarted task on the same stack; when there is none, switch to
  * another fiber or to the worker's idle loop and go to the worker's cache. Taken from the cache, it continues inside
  * weft__fiber_main, so a warm start costs one switch and no preparation.
@@ -18,6 +18,8 @@
 #include "executor/runtime.h"
 
 /* ---- running a task ---------------------------------------------------------------------------------------------- */
+
+_Static_assert(sizeof(struct weft__fiber) <= WEFT__STACK_OWNER, "it lies at the top of its stack");
 
 struct barrier {
     const weft_coro *coro;
@@ -274,17 +276,14 @@ static void fiber_main(void *fiber)
 static struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_class)
 {
     struct weft_runtime *rt = w->rt;
-    struct weft__fiber *f = weft__slab_get(&rt->fibers, &w->fibers);
-    if (f == NULL)
+    struct weft__stack stack;
+    if (weft__stack_get(&rt->arena, stack_class, w->place.node, &stack) < 0)
         return NULL;
-    memset(f, 0, sizeof *f);
+    struct weft__fiber *f = weft__stack_owner(&stack); /* all zero */
     f->kind = WEFT__KIND_FIBER;
     f->rt = rt;
+    f->stack = stack;
     weft__fiber_timer_init(f);
-    if (weft__stack_get(&rt->arena, stack_class, w->place.node, f, &f->stack) < 0) {
-        weft__slab_put(&rt->fibers, &w->fibers, f);
-        return NULL;
-    }
     weft__context_init(&f->context, f->stack.base, f->stack.size, fiber_main, f);
     return f;
 }
@@ -397,19 +396,18 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
     }
 }
 
-static void destroy(void *runtime, void *object)
+static void destroy(void *runtime, void *fiber)
 {
     struct weft_runtime *rt = runtime;
-    struct weft__fiber *f = object;
-    if (f->stack.chunk == NULL)
-        return; /* never got one */
+    struct weft__fiber *f = fiber;
+    struct weft__stack stack = f->stack; /* f goes with it */
     weft__context_destroy(&f->context);
-    weft__stack_put(&rt->arena, &f->stack);
+    weft__stack_put(&rt->arena, &stack);
 }
 
 void weft__fiber_destroy_all(struct weft_runtime *rt)
 {
-    weft__slab_each(&rt->fibers, destroy, rt);
+    weft__stack_each(&rt->arena, destroy, rt);
 }
 
 /* ---- who am I ---------------------------------------------------------------------------------------------------- */

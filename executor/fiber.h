@@ -54,6 +54,7 @@ struct weft__await {
     _Atomic(uint32_t) fired; /* set before the wake: fire touches the node no more (pairs: AWAIT-FIRED) */
 };
 
+/* Above its stack, in the stack's slot (stack.h), which nothing else ever gets while the runtime lives. */
 struct weft__fiber {
     struct weft__link link;      /* in an inbox, or in a cache; first, with kind, as in struct weft_task */
     uint32_t kind;               /* WEFT__KIND_FIBER */

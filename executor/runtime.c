@@ -109,7 +109,6 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
-    weft__slab_init(&rt->fibers, sizeof(struct weft__fiber));
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);
@@ -152,7 +151,6 @@ err_workers:
         weft__worker_destroy(&rt->workers[initialised]);
     weft__fiber_destroy_all(rt);
     weft__stack_arena_destroy(&rt->arena);
-    weft__slab_destroy(&rt->fibers);
 err_runtime:
     free_runtime(rt);
     return rc;
@@ -291,7 +289,6 @@ void weft__runtime_end(struct weft_runtime *rt)
     }
     weft__fiber_destroy_all(rt);
     weft__stack_arena_destroy(&rt->arena);
-    weft__slab_destroy(&rt->fibers);
     weft__guard_lock(&rt->end_guard);
     rt->finished = true;
     uint64_t alive = 0;

@@ -31,7 +31,7 @@ struct weft_runtime {
     const struct weft__driver *driver; /* NULL: no I/O */
     void *io;
     struct weft__blocking *blocking;
-    struct weft__slab tasks, fibers;
+    struct weft__slab tasks;
     struct weft__stack_arena arena;
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;

@@ -7,6 +7,11 @@
  * that the kernel's limit (vm.max_map_count, 65,530) ends it at about 32,600 stacks in the process: then -ENOMEM, with some
  * mappings left for the rest of the program. A freed slot keeps its guard and gives back its memory.
  *
+ *   | guard page | ... the stack grows down ... | owner, WEFT__STACK_OWNER bytes | colour, 0 to 960 bytes |
+ *
+ * The owner lies in the page that each use of the stack touches first, so it costs no memory; the price is that what overruns
+ * upwards, past the outermost frame, meets the owner before it meets the next slot's guard.
+ *
  * Rejected: a mapping for each stack (the limit above, and a system call each time); free lists in the stacks themselves
  * (touches a page of each); guards in the way of growth (MAP_GROWSDOWN: unsafe next to other mappings).
  *
@@ -37,21 +42,16 @@
 
 #define CHUNK_SIZE ((size_t)64 * 1024 * 1024)
 #define NONE UINT32_MAX
+#define TAKEN (NONE - 1)
 /* Stacks all begin at the same place of a page, and would fight for the same sets of the first-level cache: the tops are
  * staggered by a line each. 16 lines: a parked task still fits into its first page. */
 #define COLOURS 16
-#define COLOUR_SIZE 64     /* so the top page of a stack has at least 3 KiB of it */
+#define COLOUR_SIZE 64     /* so the top page of a stack has at least 2.75 KiB of it */
 #define SPARE_MAPPINGS 256 /* left to the rest of the program when mprotect guards eat all others */
-
-struct slot {
-    _Atomic(void *)
-        owner;     /* NULL: free. relaxed everywhere: the thread whose stack overflows got it after it was set */
-    uint32_t next; /* free list */
-};
 
 struct weft__stack_chunk {
     /* Where the mapping lies, 0: nowhere. Written by who maps and unmaps, read by the signal handler (pairs: STACK-BASE: the
-     * release of a new base comes after the owners were cleared, the handler's acquire sees them so). */
+     * release of a new base comes after the slots were cleared, the handler's acquire sees them so). */
     _Atomic(uintptr_t) base;
     struct weft__stack_chunk *known; /* next in the list of all; never changes once it is there */
     uint32_t size_class, slots;      /* never change */
@@ -65,7 +65,9 @@ struct weft__stack_chunk {
     bool on_fresh;
     _Atomic(uint32_t)
         by_protect; /* slots whose guard was made by mprotect; relaxed: read when nobody writes any more */
-    struct slot slot[];
+    /* TAKEN: in use; else the next one on its free list (NONE: the last), or nothing yet. relaxed everywhere: the lists are
+     * under the guard, and the thread whose stack overflows got its slot after it was taken. */
+    _Atomic(uint32_t) slot[];
 };
 
 /* All chunk headers, the newest first. Headers are only ever added, at the head. pairs: STACK-KNOWN: the release of a new
@@ -89,7 +91,7 @@ static size_t slot_size(uint32_t size_class)
 uint32_t weft__stack_class(size_t guaranteed)
 {
     /* Three quarters more, so that a task just begun can run another of the same guarantee on its stack. */
-    size_t wanted = guaranteed + guaranteed / 4 * 3 + COLOURS * COLOUR_SIZE;
+    size_t wanted = guaranteed + guaranteed / 4 * 3 + COLOURS * COLOUR_SIZE + WEFT__STACK_OWNER;
     uint32_t size_class = 0;
     while (size_class < WEFT__STACK_CLASSES - 1 && (WEFT__STACK_PLAIN_SLOT << size_class) - page_size() < wanted)
         size_class++;
@@ -218,9 +220,9 @@ void weft__stack_arena_destroy(struct weft__stack_arena *a)
         size_t size = slot_size(c->size_class);
         char *base = chunk_base(c);
         for (uint32_t i = 0; i < c->virgin; i++) {
-            if (weft__load_relaxed(&c->slot[i].owner) != NULL) { /* relaxed: nobody uses the arena any more */
+            if (weft__load_relaxed(&c->slot[i]) == TAKEN) { /* relaxed: nobody uses the arena any more */
                 weft__tools_stack_forget(base + i * size + page_size(), size - page_size());
-                weft__store_relaxed(&c->slot[i].owner, NULL); /* relaxed: see struct slot */
+                weft__store_relaxed(&c->slot[i], NONE); /* relaxed: see the field */
             }
         }
         weft__store_release(&c->base, 0); /* pairs: STACK-BASE; before somebody else's memory can lie there */
@@ -243,7 +245,7 @@ static bool take_warm(struct weft__stack_list *list, struct weft__stack_chunk **
         return false;
     *chunk = c;
     *slot = c->first_free;
-    c->first_free = c->slot[*slot].next;
+    c->first_free = weft__load_relaxed(&c->slot[*slot]); /* relaxed: see the field */
     if (c->first_free == NONE)
         list->warm = c->warm;
     return true;
@@ -257,7 +259,7 @@ static bool take_fresh(struct weft__stack_list *list, struct weft__stack_chunk *
     *chunk = c;
     if (c->first_bare != NONE) {
         *slot = c->first_bare;
-        c->first_bare = c->slot[*slot].next;
+        c->first_bare = weft__load_relaxed(&c->slot[*slot]); /* relaxed: see the field */
     } else {
         *slot = c->virgin++;
     }
@@ -296,19 +298,24 @@ static int guard_slot(struct weft__stack_arena *a, struct weft__stack_chunk *c, 
     return -ENOMEM;
 }
 
-static void hand_out(struct weft__stack_chunk *c, uint32_t slot, void *owner, struct weft__stack *out)
+/* What lies in the slot, from its lowest byte: the stack begins at page_size(), and ends at the owner. */
+static inline size_t owner_offset(const struct weft__stack_chunk *c, uint32_t slot)
 {
-    size_t size = slot_size(c->size_class);
-    weft__store_relaxed(&c->slot[slot].owner, owner); /* relaxed: see struct slot */
-    out->base = chunk_base(c) + slot * size + page_size();
-    out->size = size - page_size() - slot % COLOURS * COLOUR_SIZE;
+    return slot_size(c->size_class) - slot % COLOURS * COLOUR_SIZE - WEFT__STACK_OWNER;
+}
+
+static void hand_out(struct weft__stack_chunk *c, uint32_t slot, struct weft__stack *out)
+{
+    weft__store_relaxed(&c->slot[slot], TAKEN); /* relaxed: see the field */
+    out->base = chunk_base(c) + slot * slot_size(c->size_class) + page_size();
+    out->size = owner_offset(c, slot) - page_size();
     out->size_class = c->size_class;
     out->slot = slot;
     out->chunk = c;
     out->valgrind_id = weft__tools_stack_register(out->base, out->size);
 }
 
-int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, void *owner, struct weft__stack *out)
+int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, struct weft__stack *out)
 {
     bool bind = a->many_nodes && node >= 0 && node < WEFT__STACK_NODES - 1;
     unsigned which = bind ? (unsigned)node : WEFT__STACK_NODES - 1;
@@ -320,7 +327,7 @@ int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, 
     if (take_warm(list, &c, &slot)) {
         weft__count(&a->live, 1);
         weft__guard_unlock(&a->guard);
-        hand_out(c, slot, owner, out);
+        hand_out(c, slot, out);
         return 0;
     }
     while (!take_fresh(list, &c, &slot)) {
@@ -342,13 +349,13 @@ int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, 
         weft__count(&a->live, 1);
         weft__count(&a->mapped, 1);
     } else {
-        c->slot[slot].next = c->first_bare;
+        weft__store_relaxed(&c->slot[slot], c->first_bare); /* relaxed: see the field */
         c->first_bare = slot;
         add_fresh(c);
     }
     weft__guard_unlock(&a->guard);
     if (rc == 0)
-        hand_out(c, slot, owner, out);
+        hand_out(c, slot, out);
     return rc;
 }
 
@@ -359,8 +366,9 @@ void weft__stack_put(struct weft__stack_arena *a, struct weft__stack *s)
     size_t size = slot_size(c->size_class) - page_size();
     weft__tools_stack_unregister(s->valgrind_id);
     weft__tools_stack_forget(s->base, size);
-    weft__store_relaxed(&c->slot[slot].owner, NULL); /* relaxed: see struct slot */
-    madvise(s->base, size, MADV_DONTNEED);           /* refused for locked memory, which then stays: no harm */
+    weft__store_relaxed(&c->slot[slot], NONE); /* relaxed: see the field */
+    memset(weft__stack_owner(s), 0, WEFT__STACK_OWNER);
+    madvise(s->base, size, MADV_DONTNEED); /* refused for locked memory, which then stays: no harm */
     s->chunk = NULL;
     s->base = NULL;
     weft__guard_lock(&a->guard);
@@ -368,7 +376,7 @@ void weft__stack_put(struct weft__stack_arena *a, struct weft__stack *s)
         c->warm = c->list->warm;
         c->list->warm = c;
     }
-    c->slot[slot].next = c->first_free;
+    weft__store_relaxed(&c->slot[slot], c->first_free); /* relaxed: see the field */
     c->first_free = slot;
     weft__count(&a->live, (uint64_t)-1);
     weft__guard_unlock(&a->guard);
@@ -380,6 +388,16 @@ void weft__stack_trim(struct weft__stack *s)
     madvise(s->base, keep - (uintptr_t)s->base, MADV_DONTNEED);
 }
 
+void weft__stack_each(struct weft__stack_arena *a, void (*visit)(void *user, void *owner), void *user)
+{
+    for (struct weft__stack_chunk *c = a->chunks; c != NULL; c = c->next) {
+        for (uint32_t i = 0; i < c->virgin; i++) {
+            if (weft__load_relaxed(&c->slot[i]) == TAKEN) /* relaxed: one thread */
+                visit(user, chunk_base(c) + i * slot_size(c->size_class) + owner_offset(c, i));
+        }
+    }
+}
+
 bool weft__stack_find_guard(uintptr_t address, void **owner, size_t *size)
 {
     struct weft__stack_chunk *c = weft__load_acquire(&known_chunks); /* pairs: STACK-KNOWN */
@@ -388,10 +406,11 @@ bool weft__stack_find_guard(uintptr_t address, void **owner, size_t *size)
         if (base == 0 || address - base >= CHUNK_SIZE) /* an address below base wraps round */
             continue;
         size_t whole = slot_size(c->size_class);
-        void *holder = weft__load_relaxed(&c->slot[(address - base) / whole].owner); /* relaxed: see struct slot */
-        if (holder == NULL || (address - base) % whole >= page_size())
+        uint32_t i = (uint32_t)((address - base) / whole);
+        if (weft__load_relaxed(&c->slot[i]) != TAKEN ||
+            (address - base) % whole >= page_size()) /* relaxed: see the field */
             return false;
-        *owner = holder;
+        *owner = (char *)base + i * whole + owner_offset(c, i);
         *size = whole - page_size();
         return true;
     }

@@ -19,10 +19,13 @@
 #define WEFT__STACK_CLASSES 9
 #define WEFT__STACK_DEFAULT ((size_t)32 * 1024) /* guaranteed to each task */
 #define WEFT__STACK_NODES 64                    /* NUMA nodes told apart; the last list is that of "any" */
+/* At the top of each slot, above the stack, so many bytes are the owner's own: the first page that a stack touches holds them
+ * too. The owner is a struct weft__fiber (fiber.c asserts that it fits). */
+#define WEFT__STACK_OWNER ((size_t)256 * (1 + WEFT__FIBER_TOOLS))
 
 struct weft__stack {
     char *base;          /* lowest usable byte, just above the guard */
-    size_t size;         /* usable bytes */
+    size_t size;         /* usable bytes; the owner is at base + size */
     uint32_t size_class; /* see weft__stack_class */
     uint32_t slot;       /* in its chunk */
     struct weft__stack_chunk *chunk;
@@ -51,13 +54,20 @@ uint32_t weft__stack_class(size_t guaranteed);
 void weft__stack_arena_init(struct weft__stack_arena *a);
 /* Unmaps everything. Nobody may use the arena or run on its stacks any more. */
 void weft__stack_arena_destroy(struct weft__stack_arena *a);
-/* Any thread. A guarded slot. `owner` (not NULL) is passed to the describer on overflow. 0; -ENOMEM: address space or the
- * kernel's limit on mappings (mprotect guards) is used up. `node`: NUMA node for its memory, -1: any. */
-int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, void *owner, struct weft__stack *out);
-/* Any thread. Gives slot and memory back. */
+/* Any thread. A guarded slot. 0; -ENOMEM: address space or the kernel's limit on mappings (mprotect guards) is used up.
+ * `node`: NUMA node for its memory, -1: any. */
+int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, struct weft__stack *out);
+/* The WEFT__STACK_OWNER bytes above the stack, aligned to 64: zero at first, never unmapped or trimmed before put. */
+static inline void *weft__stack_owner(const struct weft__stack *s)
+{
+    return s->base + s->size;
+}
+/* Any thread. Gives slot and memory back, the owner's too: *s must not lie in it. */
 void weft__stack_put(struct weft__stack_arena *a, struct weft__stack *s);
-/* Any thread. Give the memory of the stack back to the kernel, all but its top page (at least 3 KiB); the slot stays. */
+/* Any thread. Give the memory of the stack back to the kernel, all but its top page; the slot stays, and the owner. */
 void weft__stack_trim(struct weft__stack *s);
+/* Calls visit for the owner of each slot in use; it may put that slot. No other thread uses the arena. */
+void weft__stack_each(struct weft__stack_arena *a, void (*visit)(void *user, void *owner), void *user);
 /* Does the address lie in the guard of a slot in use, of any arena? Then *owner is its owner and *size the bytes above the
  * guard. Async-signal-safe. */
 bool weft__stack_find_guard(uintptr_t address, void **owner, size_t *size);

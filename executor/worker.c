@@ -412,7 +412,6 @@ void *weft__worker_main(void *worker)
     weft__context_destroy(&w->context);
     weft__signal_stack_leave();
     weft__slab_cache_flush(&w->tasks);
-    weft__slab_cache_flush(&w->fibers);
     weft__worker_set_self(NULL);
     return NULL;
 }
@@ -428,7 +427,6 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
         w->random = 1;
     w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
     w->tasks.slab = &rt->tasks;
-    w->fibers.slab = &rt->fibers;
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);

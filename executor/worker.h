@@ -54,7 +54,7 @@ struct weft__worker {
     bool in_turn;            /* the runtime's: close at hand */
     bool searching;          /* counted in idle.searching */
     weft_ns last_trim;
-    struct weft__slab_cache tasks, fibers;
+    struct weft__slab_cache tasks;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */

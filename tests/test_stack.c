@@ -25,9 +25,6 @@
 #define SLOWLY false
 #endif
 
-static int owner_of_all;
-#define OWNER ((void *)&owner_of_all)
-
 /* Would a store there fault? The kernel is asked to make it. Overwrites the bytes if not. */
 static bool is_guarded(const void *address)
 {
@@ -86,10 +83,10 @@ static void test_slots_of_each_class(void **state)
         for (uint32_t size_class = 0; size_class < WEFT__STACK_CLASSES; size_class++) {
             struct weft__stack s[3];
             for (int i = 0; i < 3; i++) {
-                assert_int_equal(weft__stack_get(&a, size_class, -1, OWNER, &s[i]), 0);
+                assert_int_equal(weft__stack_get(&a, size_class, -1, &s[i]), 0);
                 assert_int_equal(s[i].size_class, size_class);
-                assert_in_range(s[i].size, (WEFT__STACK_SLOT << size_class) - page - 1024,
-                                (WEFT__STACK_SLOT << size_class) - page);
+                assert_in_range(s[i].size, (WEFT__STACK_SLOT << size_class) - page - 1024 - WEFT__STACK_OWNER,
+                                (WEFT__STACK_SLOT << size_class) - page - WEFT__STACK_OWNER);
                 assert_int_equal((uintptr_t)s[i].base % page, 0);
                 assert_int_equal((uintptr_t)(s[i].base + s[i].size) % 64, 0);
                 assert_true(is_guarded(s[i].base - 16));
@@ -118,7 +115,7 @@ static void test_memory_is_given_back(void **state)
     struct weft__stack s[20];
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &s[i]), 0);
+        assert_int_equal(weft__stack_get(&a, 0, -1, &s[i]), 0);
         assert_int_equal(resident_pages(&s[i]), 0);
         memset(s[i].base, 1, s[i].size);
         assert_int_equal(resident_pages(&s[i]), (s[i].size + page - 1) / page);
@@ -135,7 +132,7 @@ static void test_memory_is_given_back(void **state)
         assert_true(is_guarded(before.base - 16)); /* for life */
     }
     /* the last one first, clean, with its guard */
-    assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &s[0]), 0);
+    assert_int_equal(weft__stack_get(&a, 0, -1, &s[0]), 0);
     assert_int_equal(s[0].slot, 19);
     assert_int_equal(s[0].base[s[0].size - 1], 0);
     assert_true(is_guarded(s[0].base - 16));
@@ -151,19 +148,18 @@ static void test_find_guard(void **state)
     weft__stack_arena_init(&a);
     weft__stack_arena_init(&b);
     struct weft__stack one, other, deep;
-    int owners[3];
-    assert_int_equal(weft__stack_get(&a, 0, -1, &owners[0], &one), 0);
-    assert_int_equal(weft__stack_get(&a, 0, -1, &owners[1], &other), 0);
-    assert_int_equal(weft__stack_get(&b, 3, -1, &owners[2], &deep), 0);
+    assert_int_equal(weft__stack_get(&a, 0, -1, &one), 0);
+    assert_int_equal(weft__stack_get(&a, 0, -1, &other), 0);
+    assert_int_equal(weft__stack_get(&b, 3, -1, &deep), 0);
     void *owner = NULL;
     size_t size = 0, page = (size_t)sysconf(_SC_PAGESIZE);
     assert_true(weft__stack_find_guard((uintptr_t)one.base - 1, &owner, &size));
-    assert_ptr_equal(owner, &owners[0]);
+    assert_ptr_equal(owner, weft__stack_owner(&one));
     assert_int_equal(size, WEFT__STACK_SLOT - page);
     assert_true(weft__stack_find_guard((uintptr_t)other.base - page, &owner, &size));
-    assert_ptr_equal(owner, &owners[1]);
+    assert_ptr_equal(owner, weft__stack_owner(&other));
     assert_true(weft__stack_find_guard((uintptr_t)deep.base - 1, &owner, &size));
-    assert_ptr_equal(owner, &owners[2]);
+    assert_ptr_equal(owner, weft__stack_owner(&deep));
     assert_int_equal(size, (WEFT__STACK_SLOT << 3) - page);
     assert_false(weft__stack_find_guard((uintptr_t)one.base, &owner, &size));
     assert_false(weft__stack_find_guard((uintptr_t)one.base - page - 1, &owner, &size));
@@ -180,6 +176,74 @@ static void test_find_guard(void **state)
     weft__stack_arena_destroy(&b);
 }
 
+/* A task asleep costs one page of its slot, whatever the slot's colour: its stack and the owner's bytes share it. */
+static void test_owner_lies_in_the_first_page(void **state)
+{
+    (void)state;
+    static struct weft__stack_arena a;
+    static const char zero[WEFT__STACK_OWNER];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    weft__stack_arena_init(&a);
+    for (int i = 0; i < 40; i++) {
+        struct weft__stack s;
+        assert_int_equal(weft__stack_get(&a, (uint32_t)(i % 3), -1, &s), 0);
+        char *owner = weft__stack_owner(&s);
+        assert_ptr_equal(owner, s.base + s.size);
+        assert_int_equal((uintptr_t)owner % 64, 0);
+        assert_memory_equal(owner, zero, WEFT__STACK_OWNER);
+        memset(owner, 'o', WEFT__STACK_OWNER);
+        assert_int_equal(((uintptr_t)owner + WEFT__STACK_OWNER - 1) / page, (uintptr_t)(owner - 2048) / page);
+        assert_int_equal(resident_pages(&s), 1);
+        memset(s.base, 's', s.size);
+        assert_int_equal(owner[0], 'o'); /* not part of the stack */
+        weft__stack_trim(&s);
+        assert_int_equal(resident_pages(&s), 1);
+        assert_int_equal(owner[0], 'o');
+        assert_int_equal(owner[WEFT__STACK_OWNER - 1], 'o');
+        if (i % 2 == 0) /* the next of its class gets this one, and finds it zero */
+            weft__stack_put(&a, &s);
+    }
+    weft__stack_arena_destroy(&a);
+}
+
+static void count_owner(void *user, void *owner)
+{
+    unsigned *seen = user;
+    seen[*(unsigned *)owner]++;
+}
+
+static void put_owner(void *user, void *owner)
+{
+    struct weft__stack s = *(struct weft__stack *)owner;
+    weft__stack_put(user, &s);
+}
+
+static void test_each(void **state)
+{
+    (void)state;
+    static struct weft__stack_arena a;
+    struct weft__stack s[60];
+    weft__stack_arena_init(&a);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(weft__stack_get(&a, i % WEFT__STACK_CLASSES, -1, &s[i]), 0);
+        *(unsigned *)weft__stack_owner(&s[i]) = i;
+    }
+    for (unsigned i = 0; i < 60; i += 4)
+        weft__stack_put(&a, &s[i]);
+    unsigned seen[60] = {0};
+    weft__stack_each(&a, count_owner, seen);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(seen[i], i % 4 != 0);
+        if (i % 4 != 0)
+            *(struct weft__stack *)weft__stack_owner(&s[i]) = s[i];
+    }
+    weft__stack_each(&a, put_owner, &a);              /* as the end of a run does */
+    assert_int_equal(weft__load_relaxed(&a.live), 0); /* relaxed: one thread */
+    weft__stack_each(&a, count_owner, seen);
+    assert_int_equal(seen[0], 0);
+    weft__stack_arena_destroy(&a);
+}
+
 /* Headers of chunks are used again, with nothing left over of their last life. */
 static void test_arenas_come_and_go(void **state)
 {
@@ -189,7 +253,7 @@ static void test_arenas_come_and_go(void **state)
         weft__stack_arena_init(&a);
         struct weft__stack s;
         for (uint32_t size_class = 0; size_class < 3; size_class++) {
-            assert_int_equal(weft__stack_get(&a, size_class, -1, OWNER, &s), 0);
+            assert_int_equal(weft__stack_get(&a, size_class, -1, &s), 0);
             assert_int_equal(s.slot, 0);
             void *owner = NULL;
             size_t size = 0;
@@ -215,7 +279,7 @@ static void test_a_hundred_thousand(void **state)
     assert_non_null(s);
     unsigned before = map_entries();
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &s[i]), 0);
+        assert_int_equal(weft__stack_get(&a, 0, -1, &s[i]), 0);
     assert_in_range(map_entries(), before, before + 2 * (count * WEFT__STACK_SLOT >> 26) + 20);
     assert_int_equal(weft__load_relaxed(&a.live), count); /* relaxed: one thread */
     for (size_t i = 0; i < count; i += count / 100)
@@ -224,7 +288,7 @@ static void test_a_hundred_thousand(void **state)
         weft__stack_put(&a, &s[i]);
     assert_int_equal(weft__load_relaxed(&a.live), 0); /* relaxed: one thread */
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &s[i]), 0);
+        assert_int_equal(weft__stack_get(&a, 0, -1, &s[i]), 0);
     assert_int_equal(weft__load_relaxed(&a.mapped), count); /* relaxed: one thread */
     weft__stack_arena_destroy(&a);
     free(s);
@@ -234,23 +298,23 @@ static void test_a_hundred_thousand(void **state)
 static size_t exhaust(struct weft__stack_arena *a, struct weft__stack *s, size_t most)
 {
     size_t count = 0;
-    while (count < most && weft__stack_get(a, 0, -1, OWNER, &s[count]) == 0)
+    while (count < most && weft__stack_get(a, 0, -1, &s[count]) == 0)
         count++;
     if (count == most)
         return count;
     struct weft__stack refused;
     for (int i = 0; i < 3; i++)
-        assert_int_equal(weft__stack_get(a, 0, -1, OWNER, &refused), -ENOMEM);
-    assert_int_equal(weft__stack_get(a, 1, -1, OWNER, &refused), -ENOMEM);
+        assert_int_equal(weft__stack_get(a, 0, -1, &refused), -ENOMEM);
+    assert_int_equal(weft__stack_get(a, 1, -1, &refused), -ENOMEM);
     assert_int_equal(weft__load_relaxed(&a->live), count); /* relaxed: one thread */
     for (size_t i = 0; i < count; i += count / 5)
         weft__stack_put(a, &s[i]);
     for (size_t i = 0; i < count; i += count / 5) {
-        assert_int_equal(weft__stack_get(a, 0, -1, OWNER, &s[i]), 0);
+        assert_int_equal(weft__stack_get(a, 0, -1, &s[i]), 0);
         assert_true(is_guarded(s[i].base - 16));
         memset(s[i].base, 1, s[i].size);
     }
-    assert_int_equal(weft__stack_get(a, 0, -1, OWNER, &refused), -ENOMEM);
+    assert_int_equal(weft__stack_get(a, 0, -1, &refused), -ENOMEM);
     return count;
 }
 
@@ -280,11 +344,11 @@ static void test_refused_slot_is_not_lost(void **state)
     a.guard_install = false;
     a.protect_limit = slots - 1;
     for (uint32_t i = 0; i < slots - 1; i++)
-        assert_int_equal(weft__stack_get(&a, size_class, -1, OWNER, &s[0]), 0);
+        assert_int_equal(weft__stack_get(&a, size_class, -1, &s[0]), 0);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(weft__stack_get(&a, size_class, -1, OWNER, &s[1]), -ENOMEM);
+        assert_int_equal(weft__stack_get(&a, size_class, -1, &s[1]), -ENOMEM);
     a.protect_limit = slots;
-    assert_int_equal(weft__stack_get(&a, size_class, -1, OWNER, &s[1]), 0);
+    assert_int_equal(weft__stack_get(&a, size_class, -1, &s[1]), 0);
     assert_int_equal(s[1].slot, slots - 1);
     assert_true(slots == 1 || s[1].chunk == s[0].chunk);
     assert_ptr_equal(a.chunks, s[1].chunk); /* no other was mapped */
@@ -298,7 +362,7 @@ static void test_no_huge_pages(void **state)
     static struct weft__stack_arena a;
     struct weft__stack s;
     weft__stack_arena_init(&a);
-    assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &s), 0);
+    assert_int_equal(weft__stack_get(&a, 0, -1, &s), 0);
     FILE *smaps = fopen("/proc/self/smaps", "r");
     assert_non_null(smaps);
     static char line[1024];
@@ -366,21 +430,21 @@ static void test_nodes(void **state)
     struct weft__stack any, zero, huge;
     weft__stack_arena_init(&a);
     a.many_nodes = true;
-    assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &any), 0);
-    assert_int_equal(weft__stack_get(&a, 0, 0, OWNER, &zero), 0);
-    assert_int_equal(weft__stack_get(&a, 0, 10000, OWNER, &huge), 0); /* beyond what is told apart */
+    assert_int_equal(weft__stack_get(&a, 0, -1, &any), 0);
+    assert_int_equal(weft__stack_get(&a, 0, 0, &zero), 0);
+    assert_int_equal(weft__stack_get(&a, 0, 10000, &huge), 0); /* beyond what is told apart */
     assert_ptr_not_equal(any.chunk, zero.chunk);
     assert_ptr_equal(any.chunk, huge.chunk);
     memset(zero.base, 1, zero.size);
     weft__stack_put(&a, &any);
     weft__stack_put(&a, &zero);
-    assert_int_equal(weft__stack_get(&a, 0, 0, OWNER, &zero), 0);
+    assert_int_equal(weft__stack_get(&a, 0, 0, &zero), 0);
     assert_int_equal(zero.slot, 0);
     weft__stack_arena_destroy(&a);
     weft__stack_arena_init(&a);
     a.many_nodes = false;
-    assert_int_equal(weft__stack_get(&a, 0, -1, OWNER, &any), 0);
-    assert_int_equal(weft__stack_get(&a, 0, 5, OWNER, &zero), 0);
+    assert_int_equal(weft__stack_get(&a, 0, -1, &any), 0);
+    assert_int_equal(weft__stack_get(&a, 0, 5, &zero), 0);
     assert_ptr_equal(any.chunk, zero.chunk);
     weft__stack_arena_destroy(&a);
 }
@@ -397,7 +461,7 @@ static void *get_and_put(void *argument)
     for (int i = 0; i < (SLOWLY ? 300 : 5000); i++) {
         struct weft__stack *s = &held[weft__random(&random) % HELD];
         if (s->base == NULL) {
-            if (weft__stack_get(&shared, weft__random(&random) % 2, -1, argument, s) != 0) {
+            if (weft__stack_get(&shared, weft__random(&random) % 2, -1, s) != 0) {
                 ++*failures;
                 continue;
             }
@@ -444,6 +508,8 @@ int main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_slots_of_each_class),
         cmocka_unit_test(test_memory_is_given_back),
+        cmocka_unit_test(test_owner_lies_in_the_first_page),
+        cmocka_unit_test(test_each),
         cmocka_unit_test(test_find_guard),
         cmocka_unit_test(test_arenas_come_and_go),
         cmocka_unit_test(test_a_hundred_thousand),

@@ -125,8 +125,9 @@ static void overflow(void)
     static struct weft__stack_arena a;
     struct weft__stack s;
     weft__stack_arena_init(&a);
-    if (weft__signal_stack_enter() != 0 || weft__stack_get(&a, 0, -1, (void *)the_owner, &s) != 0)
+    if (weft__signal_stack_enter() != 0 || weft__stack_get(&a, 0, -1, &s) != 0)
         _exit(99);
+    strcpy(weft__stack_owner(&s), the_owner);
     weft__context_init_thread(&thread_context);
     weft__context_init(&fiber_context, s.base, s.size, overflow_entry, NULL);
     weft__context_switch(&thread_context, &fiber_context);
@@ -320,7 +321,7 @@ static void child_free_slot(void)
     static struct weft__stack_arena a;
     struct weft__stack s;
     weft__stack_arena_init(&a);
-    if (weft__stack_get(&a, 0, -1, (void *)the_owner, &s) != 0)
+    if (weft__stack_get(&a, 0, -1, &s) != 0)
         _exit(99);
     volatile char *guard = s.base - 1;
     weft__stack_put(&a, &s);
