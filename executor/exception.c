@@ -45,6 +45,11 @@ static void report(struct weft_runtime *rt, const weft_exception *e)
                      e->function, e->error, weft_strerror(e->error), created);
         break;
     default:
+        if (e->name[0] == '\0') {
+            weft__report(rt, "a future (%s) failed with %d (%s), and nobody asked for its outcome", e->function,
+                         e->error, weft_strerror(e->error));
+            break;
+        }
         weft__report(rt, "task \"%s\" (%s) failed with %d (%s), and nobody asked for its outcome%s", e->name,
                      e->function, e->error, weft_strerror(e->error), created);
         break;
@@ -62,7 +67,7 @@ static void hand_over(struct weft_runtime *rt, const weft_exception *e)
 void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error)
 {
     char name[64] = "";
-    if (t != NULL)
+    if (t != NULL && weft__task_visible(t)) /* futures and callbacks have none */
         weft_task_name(t, name, sizeof name);
     const char *function = t != NULL && t->frame != NULL ? t->frame->coro->name : "?";
     weft_exception e = {.size = sizeof e, .kind = kind, .error = error, .task = t, .name = name, .function = function};

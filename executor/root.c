@@ -97,6 +97,7 @@ static void refuse_callbacks(struct weft_runtime *rt, struct weft__fiber *f)
             (void)weft__yield(f);
 }
 
+#define LAST_TURNS 64
 #define PASSES 16 /* so often tasks that callbacks create at the end are looked for before the callbacks are refused */
 
 static int root(struct root *r)
@@ -121,8 +122,8 @@ static int root(struct root *r)
             (void)weft_sleep(WEFT_MS(10)); /* no room for the list: let the tasks go on until there is */
         }
         if (n == 0 || passes == PASSES) {
-            if (!rt->fifo)
-                (void)weft__yield(f); /* what the last tasks left to be called has its turn */
+            for (int turn = 0; turn < LAST_TURNS && !rt->fifo; turn++)
+                (void)weft__yield(f); /* what the last tasks left to be called has its turn, whatever comes first */
             refuse_callbacks(rt, f);
         }
     }

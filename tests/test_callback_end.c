@@ -39,6 +39,27 @@ static int count_own(void *which)
 }
 static weft_future *unset;
 
+/* O1: what a task's end makes ready is called, also if the run ends with it, whatever comes first. */
+static int ends_with_it(void *unused)
+{
+    (void)unused;
+    weft_task *t = weft_create_task(actor, .work = 1);
+    for (int i = 0; i < 3; i++)
+        weft_release(weft_add_done_callback(t, call, .fn = count_call));
+    return weft_await_release(t);
+}
+
+static void called_at_the_very_end(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 300; seed++) {
+        calls = 0;
+        assert_true(weft_run_with(WEFT_OPTIONS(.sched = WEFT_SCHED_SEEDED, .seed = seed), call, .fn = ends_with_it) >=
+                    0);
+        assert_int_equal(calls, 3);
+    }
+}
+
 static int leave_callbacks(void *unused)
 {
     (void)unused;
@@ -392,6 +413,7 @@ static void outside_aborts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(called_at_the_very_end),
         cmocka_unit_test(left_at_the_end),
         cmocka_unit_test(many_left),
         cmocka_unit_test(threads_blocked_on_them_are_told),

@@ -6,7 +6,11 @@
  * (weft_current_task() is NULL in it) and runs in the context variables of whoever registered it. A negative result goes to the
  * exception handler (weft/run.h); nothing else is disturbed.
  *
- * A handle (asyncio: Handle, TimerHandle) is a task's handle: weft_cancel keeps a callback that has not begun from running and ends it
+ * One that names itself (a periodic call_later) is declared, described by WEFT_CORO, then written, as in weft/join.h. With
+ * WEFT_CORO_OWNING, `unstarted` is called for one that will not run.
+ *
+ * A handle (asyncio: Handle, TimerHandle) is a task's handle; it may be awaited, too (a negative result goes to the exception handler all the
+ * same): weft_cancel keeps a callback that has not begun from running and ends it
  * there and then (false: it has begun, or is over), weft_done asks whether it has run or never will, weft_release gives the handle back,
  * which does not stop it. At the end of the run callbacks that have not begun end cancelled.
  * On one worker with WEFT_ORDER_FIFO callbacks run in asyncio's order; else in any order, on any worker. */

@@ -42,7 +42,9 @@ enum weft_sched {
     WEFT_SCHED_DEFAULT = 0, /* the workers */
     WEFT_SCHED_SEEDED, /* the option `seed`: one thread does the work of all, on the virtual clock, and draws every choice that
                                workers would make (which ready task is next, when a wake lands, whether a task is overtaken at a call
-                               that could have suspended) from the seed. The same seed gives the same run: weft_schedule_hash */
+                               that could have suspended) from the seed. The same seed gives the same run: weft_schedule_hash. The option
+                               `workers` has no influence. Others come in only at calls of weft: a race between two plain statements
+                               is for the preset tsan to find */
 };
 
 /* What nobody was there to be told: see the option exception_handler. */
