@@ -362,7 +362,8 @@ static int waits_for_event(void *cancelled)
 static int takes_lock(void *rc)
 {
     *(int *)rc = weft_lock_acquire(&lock);
-    touch(&shared);
+    if (weft_strand_current() != NULL)
+        touch(&shared);
     if (*(int *)rc == 0)
         weft_lock_release(&lock);
     return *(int *)rc;
