@@ -19,6 +19,11 @@ if(WEFT_DEBUG OR WEFT_SANITIZE)
     target_compile_options(weft_flags INTERFACE -fno-omit-frame-pointer)
 endif()
 
+# Every atomic operation calls tests/support/delays.c, in tests that use the private headers as well.
+if(WEFT_DELAYS)
+    target_compile_definitions(weft_flags INTERFACE WEFT__SEAM_HOOK=1)
+endif()
+
 set(weft_sanitize_options "")
 if(WEFT_SANITIZE STREQUAL "address")
     set(weft_sanitize_options -fsanitize=address,undefined -fno-sanitize-recover=all)

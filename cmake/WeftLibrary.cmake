@@ -22,6 +22,9 @@ endif()
 # that nobody builds cannot lie around. CONFIGURE_DEPENDS makes the build look again by itself. The assembly files are
 # alternatives, so the right one is named.
 file(GLOB weft_sources CONFIGURE_DEPENDS executor/*.c io/*.c)
+if(WEFT_DELAYS)
+    list(APPEND weft_sources tests/support/delays.c)
+endif()
 add_library(weft_objects OBJECT ${weft_sources} executor/context_${weft_arch}.S)
 set_target_properties(
     weft_objects

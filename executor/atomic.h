@@ -2,9 +2,10 @@
 /* executor/atomic.h -- the one door to atomic operations: names carry the order.
  *
  * Every atomic in weft goes through these macros, so that an order is never implied, and so that an explorer of
- * interleavings can take the place of the machine: with WEFT__SEAM defined, each operation is a point where another
- * "thread" may run. Objects are declared _Atomic(T). Each operation stronger than relaxed carries a comment
- * "pairs: LABEL", whose story is told once at the field; each relaxed one says why that is enough.
+ * interleavings can take the place of the machine: with WEFT__SEAM_HOOK defined, each operation first calls weft__seam, where
+ * another thread may run (tests/support/delays.c pauses there). Objects are declared _Atomic(T). Each operation stronger
+ * than relaxed carries a comment "pairs: LABEL", whose story is told once at the field; each relaxed one says why that is
+ * enough.
  * No stand-alone fences: thread sanitizer cannot see them; the store/load orders that need one use seq_cst operations. */
 #ifndef WEFT_EXECUTOR_ATOMIC_H
 #define WEFT_EXECUTOR_ATOMIC_H

@@ -42,12 +42,13 @@ static bool nothing_runs(struct weft_runtime *rt)
            weft__blocking_state(rt->blocking) == helpers;
 }
 
-/* The turns that all workers have taken: while all are parked it tells whether anybody ran in between. */
+/* The turns that all workers have taken: read before and after, while all are parked, it tells whether anybody ran between. */
 static uint64_t steps(struct weft_runtime *rt)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < rt->worker_count; i++)
-        sum += weft__load_relaxed(&rt->workers[i].steps); /* relaxed: the bits of the parked order it */
+        sum += weft__load_acquire(
+            &rt->workers[i].steps); /* pairs: PARK; no later than the looks at the bits that follow */
     return sum;
 }
 
@@ -64,11 +65,12 @@ static bool advance(struct weft_runtime *rt)
         int arrived = weft__collect_arrived(rt);
         if (arrived != 0)
             return arrived > 0;
-        /* A leader may have made something ready just before; and who ran it may have written to a descriptor just after. It
-         * parks later, and then this is its question. */
-        if (!nothing_runs(rt) || steps(rt) != before)
-            return false;
     }
+    /* A leader may have made something ready just before, behind the first look at its queue; and who ran it may have written
+     * to a descriptor just after. It parks later, and then this is its question. Also when no task waits for a descriptor: the
+     * one that did may be what the leader has made ready, and run by now. */
+    if (!nothing_runs(rt) || steps(rt) != before)
+        return false;
     weft_ns next = WEFT_FOREVER;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         weft_ns earliest = weft__timers_earliest(&rt->workers[i].timers);

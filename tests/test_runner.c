@@ -518,6 +518,8 @@ static int exit_status(int (*body)(void))
 static void test_open_fails_cleanly(void **state)
 {
     (void)state;
+    if (RUNNING_ON_VALGRIND) /* it wants descriptors and memory for itself where these runs are to have none */
+        return;
     assert_int_equal(exit_status(without_descriptors), 0);
     if (threads_cannot_starve())
         return;

@@ -3,7 +3,7 @@
  *
  * One or two workers, the reactor thread, foreign threads that submit tasks, and the kernel with one epoll instance. Each
  * access to shared memory is a step of its own; memory is sequentially consistent, as the seq_cst operations of idle.c
- * are among themselves. Left out: how queues work inside (each is a number), stopping, the virtual clock, distances.
+ * are among themselves. Left out: how queues work inside (each is a number), stopping, helper threads, distances.
  *
  *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all),
  *             arm its worker's timer (TIMERS), collect events (LOOKS), get stuck (STUCK) until everything else has been
@@ -18,6 +18,10 @@
  *   progress  with LIVE (without REACTOR): every run ends with all work done, if each thread gets its turn. With the
  *             reactor thread this cannot be said in a model without time: a tick that comes each time just when a worker
  *             parks would keep it awake for ever; ticks are 10 ms apart, parking takes a microsecond.
+ *   VIRTUAL   timers are due when the clock is moved, which the last worker to park does (executor/clock.c); tasks write
+ *             to descriptors that others wait for (WRITES). Checked: the clock moves while a timer is left, and (without
+ *             EVENTS, which come whenever they like) never past something that has arrived, nor while anybody runs. WAITS
+ *             tasks wait for a descriptor for ever.
  *   COARSE    what follows each other inside one thread is one step, but for the foreign thread's: the reactor's
  *             configurations would be too large otherwise.
  *
@@ -32,7 +36,16 @@
  *   COUNT_PARKED  The count of parked workers is lowered after the bit was taken. A worker that left by itself in
  *                 between has looked at `asleep` already, and the reactor thread still counts it as parked: it goes to
  *                 sleep for good beside a running worker. So: "all are parked" is read from the bits. The count is only
- *                 good for "nobody is". */
+ *                 good for "nobody is".
+ *   COUNT_ASKS    The same count again, where a parking worker asks whether it is the last and has to move the virtual
+ *                 clock. A waker takes the bit of a worker that is just looking at the queues; that one finds the task,
+ *                 or that another took it, and parks again before the waker has lowered the count: it now stands one too
+ *                 high, no worker finds itself the last, and nobody moves the clock, ever. The waker's post comes too
+ *                 late for a leader (the ticket is not what it sleeps on), its kick too early. The bits are right.
+ *   LOOK_IF_WAITS The clock's mover looks at all queues; a leader then puts an event's task into its own, which was looked
+ *                 at already; the task goes on running, and no longer counts as one that waits for a descriptor. If the
+ *                 mover asks for these only now, finds none, and leaves out the second look, it moves the clock beside
+ *                 a running task (or calls it a deadlock). So: always the second look. */
 #ifndef WORKERS
 #define WORKERS 2
 #endif
@@ -58,6 +71,13 @@
 #define STUCK 0
 #endif
 
+#ifndef WRITES
+#define WRITES 0
+#endif
+#ifndef WAITS
+#define WAITS 0
+#endif
+
 #define REACTOR_ID 2
 #define FREE 3
 #define FOREIGN 4
@@ -72,6 +92,21 @@
 #define ALL_PARKED (parked == WORKERS)
 #else
 #define ALL_PARKED (idle[0] && idle[WORKERS - 1])
+#endif
+
+#define ALL_BITS (idle[0] && idle[WORKERS - 1])
+#ifdef COUNT_ASKS
+#define ASKS (parked == WORKERS)
+#else
+#define ASKS ALL_BITS
+#endif
+
+#ifdef VIRTUAL
+#define DUE(i) false
+#define DELIVER delivered = delivered + events
+#else
+#define DUE(i) timer[i]
+#define DELIVER skip
 #endif
 
 #ifdef COARSE
@@ -109,6 +144,11 @@ bit stuck[WORKERS];
 byte spawns = SPAWNS, timers = TIMERS, stuck_left = STUCK;
 byte coming = FOREIGNS * SUBMITS + EVENTS; /* not submitted, not arrived */
 byte left = START; /* created or arrived, not done */
+#ifdef VIRTUAL
+bit guard;                          /* virtual_guard */
+byte turns, writes = WRITES;        /* steps; what tasks write to descriptors that tasks wait for */
+byte waits = WRITES + EVENTS + WAITS, delivered; /* tasks that wait for descriptors; of these, woken and not yet running */
+#endif
 
 /* ---- idle.c ---- */
 
@@ -247,15 +287,94 @@ inline pushed()
 inline collect()
 {
     if
-    :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; events = 0; kicked = 0 }; pushed()
+    :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; DELIVER; events = 0; kicked = 0 }; pushed()
     :: atomic { events == 0 -> kicked = 0 }
     fi
 }
+
+#ifdef VIRTUAL
+/* clock.c */
+inline nothing_runs()
+{
+    quiet = ALL_BITS;
+    if
+    :: quiet ->
+        look(1);
+        atomic { quiet = !seen; seen = 0 };
+        quiet = quiet && ALL_BITS
+    :: else
+    fi
+}
+
+inline advance()
+{
+    before = turns;
+    nothing_runs();
+    if
+    :: quiet ->
+        second = 1;
+        if
+        :: waits > 0 ->
+            if
+            :: atomic { collector == FREE -> collector = REACTOR_ID };
+                if
+                :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; DELIVER; events = 0; kicked = 0; moved = 1 };
+                    pushed()
+                :: atomic { events == 0 -> kicked = 0 }
+                fi;
+                collector = FREE
+#ifndef NO_LEADER_CARE
+            :: collector < WORKERS -> kicked = 1; quiet = 0
+#else
+            :: collector < WORKERS /* whatever it may have in its hands */
+#endif
+            fi
+        :: else
+#ifdef LOOK_IF_WAITS
+            -> second = 0
+#endif
+        fi;
+#ifdef NO_SECOND_LOOK
+        second = 0;
+#endif
+        if
+        :: quiet && !moved ->
+            if
+            :: second -> nothing_runs(); quiet = quiet && turns == before
+            :: else
+            fi;
+            if
+            :: quiet && (timer[0] || timer[WORKERS - 1]) ->
+                /* The clock stands still while something has arrived, and while anybody runs. */
+                assert(EVENTS > 0 || events == 0);
+                assert(EVENTS + SUBMITS > 0 || left == timer[0] + (WORKERS - 1) * timer[WORKERS - 1]);
+                queue[_pid] = queue[_pid] + timer[0];
+                timer[0] = 0;
+#if WORKERS > 1
+                queue[_pid] = queue[_pid] + timer[1];
+                timer[1] = 0;
+#endif
+                moved = 1;
+                pushed()
+            :: else
+            fi
+        :: else
+        fi;
+        second = 0
+    :: else
+    fi;
+    quiet = 0
+}
+#endif
 
 active [WORKERS] proctype worker()
 {
     bit ok, seen, searches;
     byte leader;
+#ifdef VIRTUAL
+    bit quiet, moved, second;
+    byte before;
+#endif
 
 pick:
     if
@@ -267,7 +386,7 @@ pick:
     :: else
     fi;
     if
-    :: atomic { timer[_pid] -> timer[_pid] = 0; queue[_pid]++ }; goto pick
+    :: atomic { DUE(_pid) -> timer[_pid] = 0; queue[_pid]++ }; goto pick
     :: true /* none, or not due */
     fi;
 #if WORKERS > 1
@@ -281,7 +400,17 @@ pick:
 
 turn:
     search_ended();
+#ifdef VIRTUAL
+    turns++;
+    if
+    :: atomic { delivered > 0 -> delivered--; waits-- }
+    :: true
+    fi;
+#endif
     do
+#ifdef VIRTUAL
+    :: atomic { writes > 0 -> writes--; left++; events++ }
+#endif
     :: atomic { spawns > 0 -> spawns--; left++; queue[_pid]++ }; pushed()
     :: atomic { timers > 0 && !timer[_pid] -> timers--; left++; timer[_pid] = 1 }
 #ifdef LOOKS
@@ -319,6 +448,19 @@ park:
     :: seen -> seen = 0; goto leave
     :: else
     fi;
+#ifdef VIRTUAL
+    if
+    :: ASKS ->
+        atomic { !guard -> guard = 1 };
+        advance();
+        guard = 0;
+        if
+        :: moved -> moved = 0; goto leave
+        :: else
+        fi
+    :: else
+    fi;
+#endif
 #ifdef CHECK_BEFORE_TOKEN
     seen = LEADER_MAY_SLEEP;
 #endif
@@ -333,7 +475,7 @@ park:
 #endif
             if
             :: events > 0 || kicked -> collect()
-            :: timer[_pid]
+            :: DUE(_pid)
             fi
         :: else
         fi;
@@ -341,7 +483,7 @@ park:
     :: else ->
         if
         :: posted[_pid]
-        :: timer[_pid]
+        :: DUE(_pid)
         fi
     fi;
 

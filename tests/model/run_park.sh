@@ -65,6 +65,7 @@ mutant() { optimize=${optimize:--O0} check found "$@"; } # found soon: most of t
 
 one='-DWORKERS=1 -DSTART=0 -DSPAWNS=0'
 two='-DSTART=0 -DSPAWNS=0'
+virtual='-DVIRTUAL -DEVENTS=0 -DSPAWNS=0 -DTIMERS=1'
 reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
 
 # shellcheck disable=SC2086 # the lists of definitions are lists
@@ -74,6 +75,8 @@ reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
     good 'two workers, event, two spawns' safe 100000 -DSPAWNS=2 -DSUBMITS=0
     good 'two submits to a worker that gets stuck' safe 100000 $two -DSUBMITS=2 -DEVENTS=0 -DSTUCK=1
     good 'timer, submit, busy workers collect' safe 100000 $two -DTIMERS=1 -DLOOKS
+    good 'virtual clock: timer, submit' safe 100000 $virtual -DCOARSE -DWAITS=1
+    good 'virtual clock: timer, two writes' safe 100000 $virtual -DSUBMITS=0 -DWRITES=2
     good 'reactor: two events, a worker gets stuck' safe 100000 $reactor $two -DEVENTS=2
     good 'reactor: event, spawns, a worker gets stuck' safe 100000 $reactor -DLOOKS
     good 'reactor: timer of a worker that gets stuck' safe 100000 $reactor -DEVENTS=0 -DTIMERS=1
@@ -83,6 +86,7 @@ reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
     if [ "${WEFT_LONG:-0}" != 0 ]; then
         export WEFT_MODEL_MB=6000
         good 'long: reactor, submit, event, a worker gets stuck' safe 200000 -DREACTOR -DCOARSE $two -DSTUCK=1
+        good 'long: virtual clock in fine steps' safe 200000 $virtual -DWAITS=1
         good 'long: reactor in fine steps' safe 200000 -DREACTOR -DSPAWNS=0 -DSUBMITS=0 -DSTUCK=1
     fi
 
@@ -96,6 +100,10 @@ reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
     mutant 'the reactor does not look again after asleep' safe 10000 $reactor $two -DEVENTS=2 -DNO_ASLEEP_RECHECK
     mutant 'who leaves does not look at asleep' safe 10000 $reactor $two -DEVENTS=2 -DNO_ASLEEP_LOOK
     mutant 'the reactor sleeps while nobody leads' safe 10000 $reactor $two -DEVENTS=2 -DNO_LEADER_CARE
+    mutant 'virtual clock: parked workers are counted, not looked at' safe 1000 $virtual -DWAITS=1 -DCOUNT_ASKS
+    mutant 'virtual clock: a leader may have events in its hands' safe 1000 $virtual -DSUBMITS=0 -DWRITES=2 -DNO_LEADER_CARE
+    mutant 'virtual clock: a second look only if a task waits' safe 1000 $virtual -DSUBMITS=0 -DWRITES=1 -DLOOK_IF_WAITS
+    mutant 'virtual clock: no second look after the collecting' safe 1000 $virtual -DSUBMITS=0 -DWRITES=2 -DNO_SECOND_LOOK
     optimize=-O1 mutant 'parked workers are counted, not looked at' safe 130 -DREACTOR -DCOARSE $two -DSTUCK=1 -DCOUNT_PARKED
 }
 
