@@ -67,7 +67,7 @@ static void hand_over(struct weft_runtime *rt, const weft_exception *e)
 void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error)
 {
     char name[64] = "";
-    if (t != NULL && weft__task_visible(t)) /* futures and callbacks have none */
+    if (t != NULL)
         weft_task_name(t, name, sizeof name);
     const char *function = t != NULL && t->frame != NULL ? t->frame->coro->name : "?";
     weft_exception e = {.size = sizeof e, .kind = kind, .error = error, .task = t, .name = name, .function = function};

@@ -133,6 +133,8 @@ size_t weft_task_name(const weft_task *t, char *buf, size_t size)
         return (size_t)snprintf(buf, size, "(none)");
     struct weft__task_extra *x = weft__task_has_extra(t);
     const char *name = x != NULL ? weft__load_acquire(&x->name) : NULL; /* pairs: TASK-NAME */
+    if (name == NULL && !weft__task_visible(t))                         /* futures and callbacks have none */
+        name = "";
     int n =
         name != NULL ? snprintf(buf, size, "%s", name) : snprintf(buf, size, "Task-%llu", (unsigned long long)t->id);
     return n > 0 ? (size_t)n : 0;

@@ -143,7 +143,8 @@ WEFT_API const void *weft_result_(const weft_task *t, const weft_coro *coro);
  * it is the counted task that forked it. asyncio: current_task. */
 WEFT_API weft_task *weft_current_task(void);
 
-/* Copy the task's name into buf (always terminated, cut if it does not fit). Default names are "Task-N". Returns the
+/* Copy the task's name into buf (always terminated, cut if it does not fit). Default names are "Task-N"; futures and
+ * callbacks have none, "". Returns the
  * length of the whole name. Any thread. asyncio: get_name, set_name. */
 WEFT_API size_t weft_task_name(const weft_task *t, char *buf, size_t size);
 /* Set the name (copied). 0 or -ENOMEM. Any thread. */
