@@ -4,7 +4,7 @@
  * An awaited, unstarted task may run right on its awaiter's stack, as a plain call, because the awaiter can only go on after
  * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
  * conditions (weft_await): default order; its stack class is not larger and enough stack is left for its guarantee; no request is pending for
- * the awaiter's chain; not more than the runtime's inline_limit in a row without a turn of the scheduler, so that timers, I/O and others get
+ * the awaiter's chain; not more than INLINE_LIMIT in a row without a turn of the scheduler, so that timers, I/O and others get
  * theirs; and the claim succeeded.
  *
  * Structured children (weft_fork, weft_join) live in the parent's frame. The right to run one belongs to whoever takes its
@@ -17,6 +17,8 @@
 #include <string.h>
 
 #include "executor/runtime.h"
+
+#define INLINE_LIMIT 64
 
 /* ---- waiting for a task ------------------------------------------------------------------------------------------ */
 
@@ -135,7 +137,7 @@ int weft_await(weft_task *t)
     struct weft_runtime *rt = f->rt;
     if (weft__unlikely(t->rt != rt))
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
-    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < rt->inline_limit &&
+    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < INLINE_LIMIT &&
         stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
         (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
         /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */

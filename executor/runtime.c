@@ -21,8 +21,6 @@
 #include "executor/guard.h"
 #include "executor/runtime.h"
 
-#define INLINE_LIMIT 64
-
 /* ---- start -------------------------------------------------------------------------------------------------------- */
 
 static int take_options(struct weft_runtime *rt, const weft_options *options)
@@ -46,7 +44,6 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
     if (o->seed == 0)
         o->seed = (uint64_t)weft__monotonic();
     rt->inlining = o->order != WEFT_ORDER_FIFO && o->inlining != WEFT_INLINING_NEVER;
-    rt->inline_limit = INLINE_LIMIT;
     if (o->sched == WEFT_SCHED_SEEDED) {
         o->workers = 1;
         o->clock = WEFT_CLOCK_VIRTUAL;

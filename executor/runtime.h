@@ -23,7 +23,6 @@ struct weft_runtime {
     bool fifo, inlining, is_virtual;
     bool in_turn; /* fifo or seeded: what comes next is chosen in the idle loop only, and timers take turns as well */
     struct weft__seeded *seeded; /* sched=seeded; else NULL */
-    uint32_t inline_limit;       /* tasks run at once on one stack without a turn of the scheduler */
     uint32_t stack_class;        /* of tasks that ask for nothing */
     unsigned worker_count;
     struct weft__worker *workers;

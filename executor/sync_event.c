@@ -19,10 +19,10 @@ size_t weft__sync_wake_many(weft__waitlist *l, size_t n)
     struct weft__fiber *self = l->count_ > 1 && n > 1 ? weft__fiber_self() : NULL;
     struct weft_runtime *rt = self != NULL ? weft__fiber_runtime(self) : NULL;
     if (rt != NULL)
-        weft__batch_begin(rt);
+        weft__announce_later(rt);
     size_t woken = weft__sync_wake(l, n);
     if (rt != NULL)
-        weft__batch_end(rt);
+        weft__announce_now(rt);
     return woken;
 }
 

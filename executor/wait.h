@@ -70,8 +70,8 @@ weft_ns weft__deadline_after(struct weft_runtime *rt, weft_ns duration);
 
 /* Many wakes in a row (a batch of events, notify_all): between these two the calling worker announces no work; end
  * wakes as many sleeping workers as there is work for. May nest not. Any thread. */
-void weft__batch_begin(struct weft_runtime *rt);
-void weft__batch_end(struct weft_runtime *rt);
+void weft__announce_later(struct weft_runtime *rt);
+void weft__announce_now(struct weft_runtime *rt);
 
 /* A fair share: counts an operation that went through without waiting; after some of them the caller must yield, and true
  * is returned (the caller then calls weft__yield). Keeps an always-ready socket from holding its worker. */

@@ -127,14 +127,14 @@ void weft__hold_end(struct weft__hold *hold)
     *(w != NULL ? &w->hold : foreign_hold()) = NULL;
     bool many = w != NULL && !w->batching && hold->first != hold->last;
     if (many)
-        weft__batch_begin(hold->rt);
+        weft__announce_later(hold->rt);
     for (struct weft__link *link = hold->first; link != NULL;) {
         struct weft__link *next = link->next;
         push_ready(hold->rt, weft__item_of_link(link));
         link = next;
     }
     if (many)
-        weft__batch_end(hold->rt);
+        weft__announce_now(hold->rt);
 }
 
 /* ---- ready items, continued -------------------------------------------------------------------------------------- */
@@ -171,14 +171,14 @@ static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
     weft__runtime_leave(rt);
 }
 
-void weft__batch_begin(struct weft_runtime *rt)
+void weft__announce_later(struct weft_runtime *rt)
 {
     struct weft__worker *w = weft__worker_self();
     if (w != NULL && w->rt == rt)
         w->batching = true;
 }
 
-void weft__batch_end(struct weft_runtime *rt)
+void weft__announce_now(struct weft_runtime *rt)
 {
     struct weft__worker *w = weft__worker_self();
     if (w == NULL || w->rt != rt)
@@ -290,9 +290,9 @@ static bool fire_timers(struct weft__worker *w)
     if (weft__timers_earliest(&w->timers) == WEFT_FOREVER)
         return false;
     weft_ns now = weft__runtime_now(w->rt);
-    weft__batch_begin(w->rt);
+    weft__announce_later(w->rt);
     unsigned fired = weft__timers_fire(&w->timers, now, FIRE_LIMIT, false);
-    weft__batch_end(w->rt);
+    weft__announce_now(w->rt);
     return fired != 0;
 }
 

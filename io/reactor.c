@@ -143,10 +143,10 @@ static unsigned reactor_collect(struct weft_runtime *rt, weft_ns timeout)
     int n = wait_for_events(io, timeout);
     unsigned wakes = 0;
     if (n > 0) {
-        weft__batch_begin(rt);
+        weft__announce_later(rt);
         for (int i = 0; i < n; i++)
             wakes += deliver(io, &io->events[i]);
-        weft__batch_end(rt);
+        weft__announce_now(rt);
         weft__metrics_collected(rt, (unsigned)n);
     } else if (n < 0) {
         WEFT__BUG_ON(errno != EINTR);
