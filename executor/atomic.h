@@ -50,6 +50,9 @@ void weft__seam(void);
 /* A counter that one thread writes and any may read: a plain add for the writer, never a locked instruction. */
 #define weft__count(p, n) weft__store_relaxed((p), weft__load_relaxed(p) + (n)) /* relaxed: statistic, one writer */
 
+/* Keeps the compiler from moving accesses over it; the processor may. */
+#define weft__compiler_barrier() atomic_signal_fence(memory_order_seq_cst)
+
 static inline void weft__cpu_relax(void)
 {
     WEFT__SEAM();

@@ -119,6 +119,39 @@ static int run_inline(struct weft__fiber *f, struct weft_task *t)
     return rc;
 }
 
+/* Waiting is out of the question, or must not be done here. 1: go on. */
+static WEFT__NOINLINE int await_unusual(struct weft__fiber *f, struct weft_task *t)
+{
+    if (t->rt != f->rt)
+        return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
+    if (f->unusual & WEFT__FIBER_CALLBACK)
+        return weft__yield(f); /* aborts: a callback must not wait */
+    if (weft__task_state(t) == WEFT__STARTED && in_chain(f, t)) {
+        int rc = f->rt->fifo ? weft__yield(f) : 0;
+        return rc < 0 ? rc : -EDEADLK;
+    }
+    return 1;
+}
+
+static int await_here(struct weft__fiber *f, struct weft_task *t);
+
+static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_task *t)
+{
+    weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already by the caller's handle */
+    int rc = weft__await_suspended(f, t);
+    if (rc < 0)
+        weft__task_set_retrieved(t);
+    weft__task_unref(t);
+    return rc;
+}
+
+/* The place of a task in the ready queue that it was created into, from its low bits. */
+static inline int64_t place_of(const struct weft__ready *r, const struct weft_task *t)
+{
+    int64_t h = weft__load_relaxed(&r->head); /* relaxed: the owner asks; a hint */
+    return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
+}
+
 int weft_await(weft_task *t)
 {
     weft__preempt_point();
@@ -128,46 +161,45 @@ int weft_await(weft_task *t)
     uint64_t state = weft__task_state(t);
     if (state == WEFT__DONE)
         return take_outcome(f, t);
-    if (weft__unlikely(in_chain(f, t))) {
-        int rc = f->rt->fifo ? weft__yield(f) : 0;
-        return rc < 0 ? rc : -EDEADLK;
-    }
-    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
-        return weft__yield(f); /* aborts: a callback must not wait */
     struct weft_runtime *rt = f->rt;
-    if (weft__unlikely(t->rt != rt))
-        return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
+    if (weft__unlikely(t->rt != rt || state != WEFT__NEW || (f->unusual & WEFT__FIBER_CALLBACK))) {
+        int rc = await_unusual(f, t);
+        if (rc <= 0)
+            return rc;
+    }
     if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < INLINE_LIMIT &&
         stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
-        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
-        /* Either way the caller's handle keeps t valid up to here; the run needs a reference of its own. */
-        bool entry = weft__deque_pop_newest_if(&f->worker->ready, weft__item_of_task(t));
-        int claimed = weft__task_claim(t);
-        if (claimed != 0) {
-            weft__fetch_add_relaxed(&t->refs,
-                                    entry ? 1 : 2); /* relaxed: held already; one for the run, one to read rc by */
-            if (claimed < 0) {
-                weft__task_met_unstarted(t);
-                if (weft__task_owns(t))
-                    run_inline(f, t);
-                else
-                    weft__task_finish(t, -ECANCELED);
-            } else {
-                run_inline(f, t);
-            }
-            int rc = take_outcome(f, t);
-            weft__task_unref(t);
-            return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
-        }
+        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0))
+        return await_here(f, t);
+    return await_elsewhere(f, t);
+}
+
+/* It has not started: run it right here, unless somebody else gets it first. */
+static int await_here(struct weft__fiber *f, struct weft_task *t)
+{
+    /* The caller's handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
+    struct weft__ready *ready = &f->worker->ready;
+    uintptr_t item = weft__item_of_task(t);
+    bool entry = weft__ready_remove(ready, item, place_of(ready, t)) || weft__deque_pop_newest_if(&ready->shared, item);
+    int claimed = weft__task_claim(t);
+    if (weft__unlikely(claimed == 0)) {
         if (entry)
             weft__task_unref(t);
+        return await_elsewhere(f, t);
     }
-    weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already by the caller's handle */
-    int rc = weft__await_suspended(f, t);
-    if (rc < 0)
-        weft__task_set_retrieved(t);
-    weft__task_unref(t);
-    return rc;
+    if (!entry)
+        weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already */
+    if (weft__likely(claimed > 0)) {
+        run_inline(f, t);
+    } else {
+        weft__task_met_unstarted(t);
+        if (weft__task_owns(t))
+            run_inline(f, t);
+        else
+            weft__task_finish(t, -ECANCELED);
+    }
+    int rc = take_outcome(f, t);
+    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
 }
 
 int weft_await_release(weft_task *t)
@@ -200,43 +232,23 @@ void weft_fork_(weft_child *child, weft_frame *frame)
     t->flags = 0;
     t->parent = f->task;
     weft__store_relaxed(&t->word, WEFT__NEW); /* relaxed: the push publishes */
-    weft__count(&w->counters.forks, 1);
 #ifdef WEFT_DEBUG
     f->children++;
 #endif
-    if (weft__unlikely((w->rt->in_turn && (w->rt->fifo || weft__seeded_draw(w->rt->seeded, 2) != 0)) ||
-                       !weft__deque_push(&w->joins, weft__item_of_task(t)))) {
+    if (weft__unlikely((w->in_turn && (w->rt->fifo || weft__seeded_draw(w->rt->seeded, 2) != 0)) ||
+                       !weft__joins_push_slow(&w->joins, weft__item_of_task(t)))) {
+        weft__count(&w->counters.forks, 1);
         weft__make_ready(w->rt, weft__item_of_task(t)); /* asyncio's order; or no memory to grow */
         return;
     }
-    if (weft__unlikely(weft__load_seq_cst(&w->rt->idle.parked) != 0) &&
-        weft__deque_size(&w->joins) >= 2) /* pairs: PARK */
-        weft__notify(w->rt, w);
+    weft__joins_pushed(w);
 }
 
-int weft_join(weft_child *child)
+/* Another stack for it, and this fiber waits: a recursion of any depth goes on. Or somebody else has it. */
+static WEFT__NOINLINE int join_elsewhere(struct weft__fiber *f, struct weft_task *t, bool taken)
 {
-    weft__preempt_point();
-    struct weft__fiber *f = weft__fiber_require("weft_join");
-    struct weft_task *t = child_task(child);
-#ifdef WEFT_DEBUG
-    f->children--;
-#endif
-    struct weft__worker *w = f->worker;
-    if (weft__likely(weft__deque_pop_newest_if(&w->joins, weft__item_of_task(t)))) {
-        if (weft__likely(stack_fits(f, f->rt->stack_class) && no_request(f))) {
-            if (weft__unlikely(weft__task_claim(t) < 0) && !weft__task_owns(t))
-                return -ECANCELED;
-            /* Nobody else can know the child: no waiter to tell, no state to publish. */
-            int rc = weft__fiber_run(f, t);
-            if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) &&
-                rc >= 0) /* relaxed: marked on this chain only */
-                rc = -ECANCELED;
-            return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
-        }
-        /* Another stack for it, and this fiber waits: a recursion of any depth goes on. */
+    if (taken)
         weft__make_ready(f->rt, weft__item_of_task(t));
-    }
     if (weft__task_state(t) == WEFT__DONE)
         return weft__task_rc(t);
     for (;;) {
@@ -247,21 +259,84 @@ int weft_join(weft_child *child)
     }
 }
 
-/* ---- creating, sleeping ------------------------------------------------------------------------------------------ */
+/* The child's entry was taken by the caller. */
+static int join_here(struct weft__fiber *f, struct weft_task *t)
+{
+    if (weft__unlikely(weft__task_claim(t) < 0) && !weft__task_owns(t))
+        return -ECANCELED;
+    /* Nobody else can know the child: no waiter to tell, no state to publish. */
+    int rc = weft__fiber_run(f, t);
+    if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
+        rc = -ECANCELED;
+    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+}
 
-weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
+int(weft_join)(weft_child *child)
 {
     weft__preempt_point();
-    struct weft__fiber *f = weft__fiber_require("weft_create_task");
+    struct weft__fiber *f = weft__fiber_require("weft_join");
+    struct weft_task *t = child_task(child);
+#ifdef WEFT_DEBUG
+    f->children--;
+#endif
+    bool taken = weft__joins_pop(&f->worker->joins, weft__item_of_task(t)) != 0;
+    if (taken && weft__likely(stack_fits(f, f->rt->stack_class) && no_request(f)))
+        return join_here(f, t);
+    return join_elsewhere(f, t, taken);
+}
+
+#if WEFT_INLINE_
+/* The inline join has lowered bottom to the child's index, and that lies open: the rest of a pop. */
+int weft_join_open_(weft_child *child, int64_t bottom)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    struct weft_task *t = child_task(child);
+    if (weft__joins_pop_open(&f->worker->joins, bottom))
+        return join_here(f, t);
+    return join_elsewhere(f, t, false);
+}
+
+/* The inline join has run the child, and something unusual has happened. */
+int weft_join_end_(weft_child *child, int rc)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    struct weft_task *t = child_task(child);
+    weft__fiber_check_end(f, t, t->frame->coro);
+    if ((weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
+        rc = -ECANCELED;
+    return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;
+}
+#endif
+
+/* ---- creating, sleeping ------------------------------------------------------------------------------------------ */
+
+static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const weft_task_options *options,
+                                                const weft_frame *frame, const void *caller)
+{
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
     if (weft__likely(t != NULL)) {
         if (weft__unlikely(f->rt->options.debug != 0))
-            weft__note_creation(t, __builtin_return_address(0));
+            weft__note_creation(t, caller);
         if (weft__unlikely(options != NULL) && WEFT__TASK_HAS(options, eager) && options->eager)
             weft__task_start_eagerly(f, t);
         else
             weft__task_schedule(t);
     }
+    return t;
+}
+
+weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
+{
+    weft__preempt_point();
+    struct weft__fiber *f = weft__fiber_require("weft_create_task");
+    struct weft__worker *w = f->worker;
+    struct weft_task *t = NULL;
+    if (weft__likely(options == NULL && f->rt->options.debug == 0 && w->hold == NULL))
+        t = weft__task_create_plain(w, frame);
+    if (weft__unlikely(t == NULL))
+        return create_unusual(f, options, frame, __builtin_return_address(0));
+    int64_t place = weft__worker_push(w, weft__item_of_task(t));
+    weft__store_relaxed(&t->place, (uint16_t)place); /* relaxed: a hint, for the one who may await it here */
     return t;
 }
 

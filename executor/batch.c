@@ -24,14 +24,14 @@ void weft_batch_begin(weft_batch *batch)
     if (w->hold != NULL)
         return;
     weft__hold_begin(&w->batch);
-    f->unusual |= WEFT__FIBER_BATCH;
+    weft__fiber_set(f, WEFT__FIBER_BATCH);
     o->worker = w;
     o->number = ++w->batches;
 }
 
 void weft__batch_close(struct weft__fiber *f)
 {
-    f->unusual &= ~(uint32_t)WEFT__FIBER_BATCH;
+    weft__fiber_clear(f, WEFT__FIBER_BATCH);
     weft__hold_end(&f->worker->batch);
 }
 

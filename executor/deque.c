@@ -7,7 +7,7 @@
  * at the top, whoever takes it, leaves by a CAS of top from i to i + 1. The two meet only at the last item.
  *
  * Invariants
- *   1 Only the owner writes bottom, array, pushes and slots. top only grows, by 1, only by CAS: no ABA. Indices have 64
+ *   1 Only the owner writes bottom, array and slots. top only grows, by 1, only by CAS: no ABA. Indices have 64
  *     bits and never wrap (10^9 pushes a second: 292 years).
  *   2 0 <= bottom - top <= capacity, but for the owner's moment inside pop_newest, when it may be -1.
  *   3 An array that was ever published stays until destroy: a thief may still read it. Arrays double, so the old ones
@@ -25,8 +25,6 @@
  *                All are seq_cst, so they have one order for everybody. See the proof.
  *   DEQUE-FREE   CAS of top -> load of top in push: a slot is written again only after its last reader has read it.
  *   DEQUE-ARRAY  store of array in grow -> load of array in steal: the copied slots are seen.
- *   DEQUE-PARK   store of bottom in push, then the pusher's load of the sleepers' count; a sleeper's announcement, then
- *                its load of bottom in size. All seq_cst: at least one of them sees the other.
  *
  * Each item is taken exactly once (sketch). Let x be the item pushed with index i.
  *   Two takers by CAS: both swap top from i to i + 1; top only grows: one of them fails.
@@ -52,7 +50,7 @@
 #include <stdlib.h>
 
 struct weft__deque_array {
-    int64_t mask;                    /* capacity - 1 */
+    int64_t capacity;                /* a power of two */
     struct weft__deque_array *older; /* the one it replaced */
     alignas(WEFT__CACHELINE) _Atomic(uintptr_t) slots[];
 };
@@ -63,7 +61,7 @@ _Static_assert(offsetof(struct weft__deque, top) % WEFT__CACHELINE == 0, "thieve
 
 static inline _Atomic(uintptr_t) *deque_slot(struct weft__deque_array *a, int64_t index)
 {
-    return &a->slots[index & a->mask];
+    return &a->slots[index & (a->capacity - 1)];
 }
 
 static struct weft__deque_array *array_create(size_t capacity, struct weft__deque_array *older)
@@ -75,7 +73,7 @@ static struct weft__deque_array *array_create(size_t capacity, struct weft__dequ
     struct weft__deque_array *a = aligned_alloc(WEFT__CACHELINE, bytes);
     if (!a)
         return NULL;
-    a->mask = (int64_t)capacity - 1;
+    a->capacity = (int64_t)capacity;
     a->older = older;
     return a;
 }
@@ -90,10 +88,12 @@ int weft__deque_init(struct weft__deque *d, size_t capacity)
     struct weft__deque_array *a = array_create(rounded, NULL);
     if (!a)
         return -ENOMEM;
-    /* relaxed, all four: nobody else knows the deque yet */
+    d->mask = a->capacity - 1;
+    d->slots = a->slots;
+    d->limit = a->capacity;
+    /* relaxed, all three: nobody else knows the deque yet */
     weft__store_relaxed(&d->bottom, 0);
     weft__store_relaxed(&d->array, a);
-    weft__store_relaxed(&d->pushes, 0);
     weft__store_relaxed(&d->top, 0);
     return 0;
 }
@@ -113,7 +113,7 @@ void weft__deque_destroy(struct weft__deque *d)
 static struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__deque_array *old, int64_t top,
                                             int64_t bottom)
 {
-    struct weft__deque_array *a = array_create(2 * ((size_t)old->mask + 1), old);
+    struct weft__deque_array *a = array_create(2 * (size_t)old->capacity, old);
     if (!a)
         return NULL;
     for (int64_t i = top; i < bottom; i++) {
@@ -121,28 +121,21 @@ static struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__
         weft__store_relaxed(deque_slot(a, i), item);             /* relaxed: the store of array publishes it */
     }
     weft__store_release(&d->array, a); /* pairs: DEQUE-ARRAY */
+    d->mask = a->capacity - 1;
+    d->slots = a->slots;
     return a;
 }
 
-static WEFT__COLD bool deque_push_slow(struct weft__deque *d, uintptr_t item)
+bool weft__deque_push_slow(struct weft__deque *d, uintptr_t item)
 {
     int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
     int64_t t = weft__load_acquire(&d->top);                     /* pairs: DEQUE-FREE */
     struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
-    return deque_grow(d, a, t, b) && weft__deque_push(d, item);  /* this time there is room */
-}
-
-bool weft__deque_push(struct weft__deque *d, uintptr_t item)
-{
-    WEFT__ASSERT(item != 0);
-    int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
-    int64_t t = weft__load_acquire(&d->top);                     /* pairs: DEQUE-FREE */
-    struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
-    if (weft__unlikely(b - t > a->mask))
-        return deque_push_slow(d, item);
-    weft__store_relaxed(deque_slot(a, b), item); /* relaxed: the store of bottom publishes it */
-    weft__count(&d->pushes, 1);
-    weft__store_seq_cst(&d->bottom, b + 1); /* pairs: DEQUE-ITEM, DEQUE-PARK */
+    if (b - t >= a->capacity && (a = deque_grow(d, a, t, b)) == NULL)
+        return false;
+    d->limit = t + a->capacity;
+    weft__store_relaxed(deque_slot(a, b), item);     /* relaxed: the store of bottom publishes it */
+    weft__store_release(&d->bottom, b + 1); /* pairs: DEQUE-ITEM */
     return true;
 }
 
@@ -153,8 +146,7 @@ uintptr_t weft__deque_pop_newest(struct weft__deque *d)
      * can at worst send us the long way. */
     if (weft__load_relaxed(&d->top) > b)
         return 0;
-    struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
-    uintptr_t item = weft__load_relaxed(deque_slot(a, b));       /* relaxed: written by this thread */
+    uintptr_t item = weft__load_relaxed(&d->slots[b & d->mask]); /* relaxed: written by this thread */
     weft__store_seq_cst(&d->bottom, b);                          /* pairs: DEQUE-LAST */
     int64_t t = weft__load_seq_cst(&d->top);                     /* pairs: DEQUE-LAST */
     if (t < b)
@@ -171,8 +163,7 @@ bool weft__deque_pop_newest_if(struct weft__deque *d, uintptr_t item)
     int64_t b = weft__load_relaxed(&d->bottom) - 1; /* relaxed: the owner is the only writer */
     if (weft__load_relaxed(&d->top) > b)            /* relaxed: a hint, pop_newest decides */
         return false;
-    struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
-    if (weft__load_relaxed(deque_slot(a, b)) != item)            /* relaxed: written by this thread */
+    if (weft__load_relaxed(&d->slots[b & d->mask]) != item) /* relaxed: written by this thread */
         return false;
     /* The newest item stays the newest: only the owner could push another. So: item, or 0 if it was stolen. */
     return weft__deque_pop_newest(d) == item;
@@ -182,9 +173,8 @@ uintptr_t weft__deque_pop_oldest(struct weft__deque *d)
 {
     int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
     int64_t t = weft__load_relaxed(&d->top);                     /* relaxed: the CAS finds out if it is old */
-    struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: the owner is the only writer */
     while (t < b) {
-        uintptr_t item = weft__load_relaxed(deque_slot(a, t)); /* relaxed: written by this thread */
+        uintptr_t item = weft__load_relaxed(&d->slots[t & d->mask]); /* relaxed: written by this thread */
         /* bottom stands still, so there is no last-item question: a race among takers at the top only. */
         if (weft__likely(weft__cas_seq_cst(&d->top, &t, t + 1))) /* pairs: DEQUE-LAST, DEQUE-FREE */
             return item;
@@ -209,7 +199,7 @@ enum weft__steal weft__deque_steal(struct weft__deque *d, uintptr_t *item)
 
 int64_t weft__deque_size(const struct weft__deque *d)
 {
-    int64_t b = weft__load_seq_cst(&d->bottom); /* pairs: DEQUE-PARK */
-    int64_t t = weft__load_seq_cst(&d->top); /* pairs: DEQUE-PARK; items that top passed since were found by others */
+    int64_t b = weft__load_seq_cst(&d->bottom); /* pairs: DEQUE-ITEM, PARK */
+    int64_t t = weft__load_seq_cst(&d->top);    /* pairs: DEQUE-LAST; items that top passed since were found by others */
     return b > t ? b - t : 0;
 }

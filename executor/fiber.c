@@ -49,10 +49,18 @@ static WEFT__COLD void left_open(struct weft_task *t, const weft_coro *coro)
                              "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
 }
 
+void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro)
+{
+    if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
+        left_open(t, coro); /* first: in the child of a fork() there is no fiber to be had */
+    if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
+        weft__batch_close(f); /* left open: its memory is about to go */
+}
+
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
 {
 #ifdef WEFT_DEBUG
-    uint32_t children = f->children; /* of the task below */
+    uint16_t children = f->children; /* of the task below */
     f->children = 0;
 #endif
     const weft_coro *coro = t->frame->coro;
@@ -66,10 +74,7 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
         coro->unstarted(t->frame);
     else
         rc = call_entry(coro, t->frame);
-    if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
-        weft__batch_close(f);                                              /* left open: its memory is about to go */
-    if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
-        left_open(t, coro);
+    weft__fiber_check_end(f, t, coro);
 #ifdef WEFT_DEBUG
     if (f->children != 0)
         weft__misuse(coro->name, "the coroutine returned with a forked child not joined: each weft_fork needs its "
@@ -94,8 +99,8 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
     if (weft__unlikely((flags & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
-        f->unusual |= f->strand != NULL ? WEFT__FIBER_STRAND : 0;
-        f->unusual |= t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0;
+        weft__fiber_set(f, (f->strand != NULL ? WEFT__FIBER_STRAND : 0U) |
+                               (t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0U));
     }
     weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
 }
@@ -157,7 +162,7 @@ static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(w->rt, f->strand);
     if (f->unusual & WEFT__FIBER_RETURNS) {
-        f->unusual &= ~(uint32_t)WEFT__FIBER_RETURNS;
+        weft__fiber_clear(f, WEFT__FIBER_RETURNS);
         return weft__item_of_fiber(f->return_to);
     }
     return w->in_turn ? 0 : weft__worker_pick(w);
@@ -173,7 +178,7 @@ static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *
             weft__callback_failed(t, rc);
         weft__callback_left(f->worker);
     }
-    f->unusual &= ~(uint32_t)(WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
+    weft__fiber_clear(f, WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
 }
 
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)
@@ -194,9 +199,9 @@ static void requeue(struct weft__worker *w, void *fiber)
 void weft__fiber_step_aside(struct weft__fiber *f)
 {
     uint32_t kept = f->unusual & (WEFT__FIBER_STRAND | WEFT__FIBER_RETURNS);
-    f->unusual &= ~kept; /* what is ready without a strand takes no turn of it */
+    weft__fiber_clear(f, kept); /* what is ready without a strand takes no turn of it */
     weft__fiber_switch_away(f, requeue, f);
-    f->unusual |= kept;
+    weft__fiber_set(f, kept);
 }
 
 void weft__fiber_round_end(struct weft__fiber *f, unsigned rounds)
@@ -230,7 +235,7 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
     }
     prepare(w, next, t);
     next->return_to = f;
-    next->unusual |= WEFT__FIBER_RETURNS;
+    weft__fiber_set(next, WEFT__FIBER_RETURNS);
     next->worker = w;
     next->inlined = 0;
     w->current = next;
@@ -283,6 +288,12 @@ static struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_cla
     f->kind = WEFT__KIND_FIBER;
     f->rt = rt;
     f->stack = stack;
+#ifdef WEFT_DEBUG
+    f->stack_limit = (char *)UINTPTR_MAX; /* joins count */
+#else
+    size_t room = WEFT__STACK_SLOT / 2 << rt->stack_class;
+    f->stack_limit = rt->stack_class <= stack_class ? f->stack.base + room : (char *)UINTPTR_MAX;
+#endif
     weft__fiber_timer_init(f);
     weft__context_init(&f->context, f->stack.base, f->stack.size, fiber_main, f);
     return f;
@@ -412,18 +423,9 @@ void weft__fiber_destroy_all(struct weft_runtime *rt)
 
 /* ---- who am I ---------------------------------------------------------------------------------------------------- */
 
-struct weft__fiber *weft__fiber_self(void)
+void weft__outside_task(const char *call)
 {
-    struct weft__worker *w = weft__worker_self();
-    return w != NULL ? w->current : NULL;
-}
-
-struct weft__fiber *weft__fiber_require(const char *call)
-{
-    struct weft__fiber *f = weft__fiber_self();
-    if (weft__unlikely(f == NULL))
-        weft__misuse(call, "called outside a task; it may only be called by a coroutine that a runtime runs");
-    return f;
+    weft__misuse(call, "called outside a task; it may only be called by a coroutine that a runtime runs");
 }
 
 /* In a signal handler: only plain reads and own formatting. */

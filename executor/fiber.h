@@ -62,16 +62,16 @@ struct weft__fiber {
     _Atomic(uint64_t) word;      /* see the head; pairs: FIBER-WORD */
     struct weft_task *task;      /* innermost */
     struct weft__worker *worker; /* that runs it; written by whoever switches to it */
+    char *stack_limit;           /* a forked child may run on top only above this */
+    uint16_t unusual;            /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */
+    /* so far weft/here.h knows it */
+    uint16_t children; /* debug: forked and not joined, by the innermost task */
+    uint16_t inlined;  /* tasks run at once since the last turn of the scheduler */
+    uint16_t budget;
     struct weft__context context;
     _Atomic(const struct weft__wait_kind *) wait_kind; /* the waits-on link; the owner writes, dumps read */
     void *wait_object;
     struct weft_runtime *rt;
-    uint32_t inlined; /* tasks run at once since the last turn of the scheduler */
-    uint32_t budget;
-#ifdef WEFT_DEBUG
-    uint32_t children; /* forked and not joined, by the innermost task */
-#endif
-    uint32_t unusual;              /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */
     struct weft_task *first;       /* to start when switched to */
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
     struct weft_strand *strand;    /* of its outermost task (STRAND) */
@@ -82,6 +82,23 @@ struct weft__fiber {
     struct weft__timer timer;
     struct weft__stack stack;
 };
+
+_Static_assert(offsetof(struct weft_running_, word) == offsetof(struct weft__fiber, word) &&
+                   offsetof(struct weft_running_, task) == offsetof(struct weft__fiber, task) &&
+                   offsetof(struct weft_running_, worker) == offsetof(struct weft__fiber, worker) &&
+                   offsetof(struct weft_running_, stack_limit) == offsetof(struct weft__fiber, stack_limit) &&
+                   offsetof(struct weft_running_, unusual) == offsetof(struct weft__fiber, unusual) &&
+                   WEFT_RUNNING_REQUEST_ == (uint64_t)WEFT__FIBER_REQUEST,
+               "what inline functions of the public headers rely on");
+
+static inline void weft__fiber_set(struct weft__fiber *f, uint32_t bits)
+{
+    f->unusual = (uint16_t)(f->unusual | bits);
+}
+static inline void weft__fiber_clear(struct weft__fiber *f, uint32_t bits)
+{
+    f->unusual = (uint16_t)(f->unusual & ~bits);
+}
 
 /* A fiber ready to run a task: from the worker's cache or new. NULL: no stack to be had. */
 struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class);
@@ -95,6 +112,8 @@ void weft__fiber_describe(void *fiber, char *buf, size_t size);
 
 /* Run a claimed task on this fiber, on top of what it runs now; returns its outcome. */
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t);
+/* A task's function has returned: aborts with a sentence if it left something open. */
+void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro);
 /* Leave the CPU to the next ready work of the worker, or to its idle loop; `after(worker, argument)` runs there, when this
  * fiber's context has been saved. Returns when somebody resumes the fiber, maybe on another worker. */
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument);

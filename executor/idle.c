@@ -2,9 +2,12 @@
 /* executor/idle.c -- parking and waking workers, and the collector token.
  *
  * The two sides of "no wake is lost" (label PARK), each with a total order between its two accesses (seq_cst):
- *     submit:  1 push (seq_cst store of the queue's end)      park:  1 bit set, parked + 1 (seq_cst)
- *              2 read parked; if > 0 take a bit and wake              2 look at every queue again
- * Either the submitter sees the sleeper, or the sleeper sees the item. A single item in a worker's own queue is no reason to
+ *     submit:  1 push (seq_cst)                               park:  1 bit set, parked + 1 (seq_cst)
+ *              2 read parked; if > 0 take a bit and wake              2 ask every worker (hunger, limit); look at every queue
+ * Either the submitter sees the sleeper, or the sleeper sees the item. A worker that pushes to its own queue does so by plain stores,
+ * and reads parked only when it has been asked and has two items: its processor may hold the store back while the sleeper looks.
+ * So the sleeper waits a moment between asking and looking; should that ever be too short, the next push of that worker sees the
+ * question, or the reactor's tick (10 ms) finds the items. A single item in a worker's own queue is no reason to
  * wake or to stay awake: its worker runs it at its next turn, and if that worker is stuck the reactor's tick wakes somebody.
  *
  * One thread at a time is the collector and may call driver->collect. Who parks and finds the token free becomes the leader
@@ -33,6 +36,7 @@ void weft__idle_init(struct weft__idle *idle)
 {
     weft__store_relaxed(&idle->parked, 0);                       /* relaxed: before the threads start */
     weft__store_relaxed(&idle->searching, 0);                    /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->lookers, 0);                      /* relaxed: before the threads start */
     weft__store_relaxed(&idle->collector, WEFT__COLLECTOR_FREE); /* relaxed: before the threads start */
     weft__store_relaxed(&idle->asleep, 0);                       /* relaxed: before the threads start */
     weft__store_relaxed(&idle->collects, 0);                     /* relaxed: before the threads start */
@@ -136,7 +140,7 @@ bool weft__work_visible(struct weft_runtime *rt, bool lone)
     int64_t least = lone ? 1 : 2;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *v = &rt->workers[i];
-        if (weft__deque_size(&v->ready) >= least || weft__deque_size(&v->joins) >= least ||
+        if (weft__ready_size(&v->ready) >= least || weft__joins_size(&v->joins) >= least ||
             !weft__inbox_empty(&v->inbox))
             return true;
     }
@@ -213,6 +217,17 @@ static void unpark(struct weft__worker *w)
         weft__parker_post(&rt->idle.reactor);
 }
 
+/* Who has two items or more is to wake somebody from now on. Then wait the moment that a store takes: see PARK. */
+static void ask_all(struct weft_runtime *rt)
+{
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        weft__ready_ask(&rt->workers[i].ready);
+        weft__joins_ask(&rt->workers[i].joins, 1);
+    }
+    for (int i = 0; i < 4; i++)
+        weft__cpu_relax();
+}
+
 void weft__park(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
@@ -224,7 +239,8 @@ void weft__park(struct weft__worker *w)
     uint32_t ticket = weft__parker_ticket(&w->parker);
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
     weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
-    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, false)) {      /* pairs: PARK */
+    ask_all(rt);
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, false)) { /* pairs: PARK */
         unpark(w);
         return;
     }

@@ -14,6 +14,7 @@ enum { WEFT__COLLECTOR_FREE = -1, WEFT__COLLECTOR_REACTOR = -2 };
 struct weft__idle {
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) parked;   /* bits set in `bits`, or about to be */
     _Atomic(int32_t) searching;                          /* woken workers that have not found work yet */
+    _Atomic(uint32_t) lookers;                           /* workers that look around before they sleep; a hint */
     _Atomic(int32_t) collector;                          /* the token: who may be in driver->collect */
     _Atomic(uint32_t) asleep;                            /* the reactor thread sleeps without a tick */
     _Atomic(uint64_t) collects;                          /* grows with each collect, by anyone */

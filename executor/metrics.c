@@ -49,7 +49,7 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->tasks_created += READ(c->created);
     m->tasks_finished += READ(c->finished);
     m->tasks_inlined += READ(c->inlined);
-    m->forks += READ(c->forks);
+    m->forks += READ(c->forks) + READ(w->joins.pushes);
     m->switches += READ(c->switches);
     for (int i = 0; i < WEFT_DISTANCES; i++)
         m->steals[i] += READ(c->steals[i]);

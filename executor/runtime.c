@@ -199,7 +199,7 @@ static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
     uintptr_t item;
     while (rt->seeded != NULL && (item = weft__seeded_take(rt->seeded)) != 0)
         drop_entry(item);
-    while ((item = weft__deque_pop_oldest(&w->ready)) != 0) {
+    while ((item = weft__ready_pop(&w->ready)) != 0) {
         drop_entry(item);
     }
     for (int i = 0; i < 2 || !weft__inbox_empty(&rt->injector); i++) {

@@ -114,14 +114,14 @@ uintptr_t weft__seeded_pick(struct weft__worker *w)
     for (;;) {
         weft__worker_take_inboxes(w);
         uintptr_t item;
-        while ((item = weft__deque_pop_oldest(&w->ready)) != 0)
+        while ((item = weft__ready_pop(&w->ready)) != 0)
             if (!add(s, item))
                 return item;
         /* Before, between and after runs nothing is drawn: when other threads begin and end them is not told by the seed. */
         if (weft__unlikely(weft__load_seq_cst(&rt->begun) != WEFT__MAIN_QUEUED)) /* pairs: BEGUN */
             return 0;
         bool timers = weft__timers_earliest(&w->timers) <= weft__runtime_now(rt);
-        bool joins = weft__deque_size(&w->joins) != 0;
+        bool joins = weft__joins_size(&w->joins) != 0;
         uint64_t choices = s->count + timers + joins;
         if (choices == 0)
             return 0;
@@ -137,7 +137,7 @@ uintptr_t weft__seeded_pick(struct weft__worker *w)
             weft__timers_fire_nth(&w->timers, weft__runtime_now(rt), (unsigned)weft__seeded_draw(s, DUE_TIMERS));
             continue;
         }
-        return weft__seeded_draw(s, 2) != 0 ? weft__deque_pop_oldest(&w->joins) : weft__deque_pop_newest(&w->joins);
+        return weft__seeded_draw(s, 2) != 0 ? weft__joins_pop_oldest(&w->joins) : weft__joins_pop(&w->joins, 0);
     }
 }
 

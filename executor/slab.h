@@ -29,6 +29,18 @@ void weft__slab_destroy(struct weft__slab *s); /* unmaps everything */
 /* `cache` may be NULL (threads without one; takes the guard). The memory is zero when fresh from the kernel, else as it
  * was when freed except its first 16 bytes. NULL when memory is short. 16-byte aligned. */
 void *weft__slab_get(struct weft__slab *s, struct weft__slab_cache *cache);
+/* The object that a get would return, or NULL when the cache is empty; and take it. */
+static inline void *weft__slab_try(const struct weft__slab_cache *cache)
+{
+    return cache->free;
+}
+static inline void weft__slab_taken(struct weft__slab_cache *cache)
+{
+    void **object = (void **)(void *)cache->free;
+    cache->free = object[0]; /* its link: slab.c */
+    cache->count--;
+    object[0] = object[1] = NULL;
+}
 void weft__slab_put(struct weft__slab *s, struct weft__slab_cache *cache, void *object);
 void weft__slab_cache_flush(struct weft__slab_cache *cache); /* give everything back to the slab */
 /* Any thread: call visit for every object ever handed out, free or not (its first 16 bytes are the free link when free: so

@@ -3,9 +3,12 @@
  *
  * Pacing decides how two workers do on small work, more than the kind of deque: a thief that takes whatever it sees makes a
  * worker that creates and awaits one task at a time many times slower, because every item then crosses between caches. So:
- * - of two or more ready items half is taken, at most MOST;
- * - a single item is taken only when it is still the same one after LONE_AGE: its owner is then busy with something longer;
- * - an inbox is claimed as a whole, since its owner may be stuck.
+ * - of what lies open in a ready queue half is taken, at most MOST, of forked children the oldest; what is closed is asked for, and its
+ *   owner opens the older part of it, but never its newest item (ready.c, joins.c);
+ * - an inbox is claimed as a whole, since its owner may be stuck;
+ * - a worker that has been stealing looks around for a little while before it sleeps, once in a microsecond: the next burst of work
+ *   then costs no wake. SEARCHERS of them at most; who found nothing that way the last time does so more rarely.
+ * - what has been asked for, and lies closed behind one and the same step of its owner for RAID_AGE, is taken without leave.
  *
  * Threads: the thief's own worker, in its idle loop. */
 #include <errno.h>
@@ -13,78 +16,82 @@
 #include "executor/runtime.h"
 
 #define MOST 32
-#define LONE_AGE WEFT_US(1)
+#define LOOK_EVERY 24            /* pauses between two looks, about a microsecond */
+#define SEARCH_TIME WEFT_US(20)  /* about what two wakes cost */
+#define RAID_AGE WEFT_US(50)     /* of work that is asked for and not given: a raid costs both sides about 16 us */
+#define SEARCH_BACKOFF 6         /* after that many searches in vain: one in 2^6 */
 
-/* Take up to half of what the victim has; all but the last go to the own queue, the last is returned. */
-static uintptr_t take_half(struct weft__worker *w, struct weft__deque *from, struct weft__deque *to, int64_t size,
-                           unsigned *taken)
+/* What was taken goes to the own queue, all but the first. */
+static uintptr_t keep_first(struct weft__worker *w, const uintptr_t *items, unsigned n)
 {
-    int64_t wanted = size / 2 > 0 ? size / 2 : 1;
-    if (wanted > MOST)
-        wanted = MOST;
-    uintptr_t last = 0;
-    unsigned lost = 0;
-    *taken = 0;
-    while (*taken < wanted && lost < 4) {
-        uintptr_t item;
-        enum weft__steal how = weft__deque_steal(from, &item);
-        if (how == WEFT__STEAL_EMPTY)
-            break;
-        if (how == WEFT__STEAL_LOST) {
-            lost++;
-            weft__cpu_relax();
-            continue;
-        }
-        if (last != 0 && !weft__deque_push(to, last))
-            weft__inbox_push(&w->inbox, weft__link_of_item(last));
-        last = item;
-        (*taken)++;
+    for (unsigned i = 1; i < n; i++) {
+        int64_t place;
+        if (!weft__ready_push(&w->ready, items[i], &place))
+            weft__inbox_push(&w->inbox, weft__link_of_item(items[i]));
     }
-    return last;
+    return n != 0 ? items[0] : 0;
 }
 
-/* Is the victim's only item still the same after a moment? */
-static bool aged(struct weft__deque *d)
+/* Up to `wanted` of the oldest items. */
+static unsigned take(struct weft__deque *from, uintptr_t *items, int64_t wanted)
 {
-    uint64_t pushes = weft__load_relaxed(&d->pushes); /* relaxed: a hint, the steal itself decides */
-    weft_ns until = weft__monotonic() + LONE_AGE;
-    do {
-        for (int i = 0; i < 8; i++)
+    unsigned n = 0, lost = 0;
+    while (n < wanted && lost < 4) {
+        enum weft__steal how = weft__deque_steal(from, &items[n]);
+        if (how == WEFT__STEAL_EMPTY)
+            break;
+        if (how == WEFT__STEAL_GOT) {
+            n++;
+        } else {
+            lost++;
             weft__cpu_relax();
-        if (weft__deque_size(d) != 1 || weft__load_relaxed(&d->pushes) != pushes) /* relaxed: a hint */
-            return false;
-    } while (weft__monotonic() < until);
-    return true;
+        }
+    }
+    return n;
 }
 
 static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim, unsigned *taken)
 {
+    uintptr_t items[MOST];
+    int64_t open = weft__deque_size(&victim->ready.shared);
     *taken = 0;
-    int64_t size = weft__deque_size(&victim->ready);
-    if (size >= 2 || (size == 1 && aged(&victim->ready))) {
-        uintptr_t item = take_half(w, &victim->ready, &w->ready, size, taken);
-        if (item != 0)
-            return item;
+    if (open != 0) {
+        int64_t wanted = (open + 1) / 2;
+        *taken = take(&victim->ready.shared, items, wanted < MOST ? wanted : MOST);
+        if (*taken != 0)
+            return keep_first(w, items, *taken);
     }
-    size = weft__deque_size(&victim->joins);
-    if (size >= 2 || (size == 1 && aged(&victim->joins))) {
-        /* Children go to the own ready queue: they are the oldest, so the largest pieces; one is enough for a start. */
-        uintptr_t item = take_half(w, &victim->joins, &w->joins, 1, taken);
-        if (item != 0)
-            return item;
+    if (weft__ready_closed(&victim->ready) >= 2)
+        weft__ready_ask(&victim->ready);
+    /* The oldest child is the largest piece: one is enough for a start. */
+    for (unsigned lost = 0; lost < 4 && weft__joins_open(&victim->joins) != 0; lost++) {
+        if (weft__joins_steal(&victim->joins, &items[0]) == WEFT__STEAL_GOT) {
+            *taken = 1;
+            return items[0];
+        }
+        weft__cpu_relax();
     }
+    if (weft__joins_size(&victim->joins) >= 2)
+        weft__joins_ask(&victim->joins, 1);
     struct weft__link *link = weft__inbox_claim(&victim->inbox);
     uintptr_t first = 0;
     while (link != NULL) {
         struct weft__link *next = link->next;
+        int64_t place;
         if (first == 0)
             first = weft__item_of_link(link);
-        else if (!weft__deque_push(&w->ready, weft__item_of_link(link)))
+        else if (!weft__ready_push(&w->ready, weft__item_of_link(link), &place))
             weft__inbox_push(&w->inbox, link);
         (*taken)++;
         link = next;
     }
     return first;
+}
+
+/* One item came from `victim`, more may lie in the own queue: something that can be run, or 0. */
+static uintptr_t usable(struct weft__worker *w, uintptr_t item)
+{
+    return weft__item_claim(item) ? item : weft__worker_pick(w);
 }
 
 uintptr_t weft__worker_steal(struct weft__worker *w)
@@ -107,13 +114,110 @@ uintptr_t weft__worker_steal(struct weft__worker *w)
             }
             weft__count(&w->counters.steals[plan->distance[at]], 1);
             weft__count(&w->counters.stolen, taken);
-            if (weft__item_claim(item))
-                return item;
-            item = weft__worker_pick(w);
+            w->stole = true;
+            item = usable(w, item);
             if (item != 0)
                 return item;
         }
         first = end;
     }
     return 0;
+}
+
+/* ---- searching --------------------------------------------------------------------------------------------------- */
+
+struct seen { /* a worker that has closed work, as it was when the search began */
+    struct weft__worker *worker;
+    uint64_t steps;
+    int64_t tail, bottom;
+    uint64_t forks;
+};
+
+static bool has_closed(const struct weft__worker *v)
+{
+    return weft__ready_closed(&v->ready) != 0 || weft__joins_size(&v->joins) != 0;
+}
+
+static bool unchanged(const struct seen *seen)
+{
+    return weft__load_relaxed(&seen->worker->steps) == seen->steps &&     /* relaxed: hints, all */
+           weft__load_relaxed(&seen->worker->ready.tail) == seen->tail && /* relaxed: as above */
+           weft__load_relaxed(&seen->worker->joins.bottom) == seen->bottom &&  /* relaxed: as above */
+           weft__load_relaxed(&seen->worker->joins.pushes) == seen->forks &&   /* relaxed: as above */
+           has_closed(seen->worker);
+}
+
+/* The nearest worker with closed work and a step under way. */
+static bool closed_work(struct weft__worker *w, struct seen *seen)
+{
+    struct weft_runtime *rt = w->rt;
+    const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
+    for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
+        struct weft__worker *v = &rt->workers[plan->victims[i]];
+        if (has_closed(v)) {
+            *seen = (struct seen){v, weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
+                                  weft__load_relaxed(&v->ready.tail),    /* relaxed: as above */
+                                  weft__load_relaxed(&v->joins.bottom),  /* relaxed: as above */
+                                  weft__load_relaxed(&v->joins.pushes)}; /* relaxed: as above */
+            return true;
+        }
+    }
+    return false;
+}
+
+static uintptr_t raid(struct weft__worker *w, struct weft__worker *victim)
+{
+    uintptr_t items[MOST];
+    unsigned n = weft__ready_closed(&victim->ready) != 0 ? weft__ready_raid(&victim->ready, items, MOST) : 0;
+    if (n == 0 && weft__joins_raid(&victim->joins) && weft__joins_steal(&victim->joins, &items[0]) == WEFT__STEAL_GOT)
+        n = 1;
+    if (n == 0)
+        return 0;
+    weft__count(&w->counters.raids, 1);
+    weft__count(&w->counters.stolen, n);
+    w->stole = true;
+    return usable(w, keep_first(w, items, n));
+}
+
+/* Is it worth while to look around before going to sleep? */
+static bool likely_soon(struct weft__worker *w)
+{
+    bool stole = w->stole;
+    w->stole = false;
+    if (stole)
+        w->vain = 0;
+    return w->vain < SEARCH_BACKOFF || (++w->vain & ((1u << SEARCH_BACKOFF) - 1)) == 0;
+}
+
+uintptr_t weft__worker_search(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    if (rt->worker_count == 1)
+        return 0;
+    struct seen seen = {.worker = NULL};
+    bool closed = closed_work(w, &seen);
+    if (!closed && (rt->is_virtual || !likely_soon(w) || weft__load_relaxed(&rt->idle.lookers) != 0)) /* relaxed: a hint */
+        return 0;
+    weft__fetch_add_relaxed(&rt->idle.lookers, 1); /* relaxed: a hint */
+    uintptr_t item = 0;
+    weft_ns start = weft__monotonic(), now = start;
+    while (item == 0 && weft__load_relaxed(&rt->stopping) == 0) { /* relaxed: the idle loop looks again */
+        for (int i = 0; i < LOOK_EVERY; i++)
+            weft__cpu_relax();
+        item = weft__worker_pick(w);
+        if (item == 0)
+            item = weft__worker_steal(w);
+        now = weft__monotonic();
+        if (item != 0 || (!closed && now - start >= SEARCH_TIME) || weft__timers_earliest(&w->timers) <= now)
+            break;
+        if (closed && now - start >= RAID_AGE) {
+            if (unchanged(&seen))
+                item = raid(w, seen.worker);
+            break;
+        }
+    }
+    weft__fetch_add_relaxed(&rt->idle.lookers, (uint32_t)-1); /* relaxed: a hint */
+    if (item == 0)
+        w->vain++;
+    return item;
 }

@@ -51,6 +51,17 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
     return true;
 }
 
+/* Frames are whole words. */
+static inline void copy_frame(weft_frame *to, const weft_frame *from, size_t size)
+{
+    if (weft__likely(size <= WEFT__INLINE_FRAME && size % 8 == 0)) {
+        for (size_t i = 0; i < size; i += 8)
+            memcpy((char *)to + i, (const char *)from + i, 8);
+    } else {
+        memcpy(to, from, size);
+    }
+}
+
 /* Is there a context to inherit, maybe? The usual case is none. */
 static inline bool inherits(struct weft__worker *w, enum weft__kind kind)
 {
@@ -96,12 +107,13 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     t->kind = (uint32_t)kind;
     t->rc = 0;
     t->frame = heap != NULL ? heap : (void *)t->inline_frame;
-    memcpy(t->frame, frame, size);
+    copy_frame(t->frame, frame, size);
     weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0);                                     /* relaxed: TASK-NEW publishes */
     weft__store_relaxed(&t->flags, heap != NULL ? WEFT__TASK_HEAP_FRAME : 0); /* relaxed: TASK-NEW publishes */
-    t->stack_class = stack_class;
+    t->stack_class = (uint16_t)stack_class;
+    weft__store_relaxed(&t->place, 0); /* relaxed: a hint */
     t->rt = rt;
     weft__store_relaxed(&t->extra, NULL); /* relaxed: TASK-NEW publishes */
     t->id = kind == WEFT__KIND_TASK || kind == WEFT__KIND_THREAD ? next_id(rt, w) : 0;
@@ -126,6 +138,37 @@ err_heap:
 err_context:
     weft_context_release(context);
     return NULL;
+}
+
+/* The usual case of the above, for the worker's running task: no options, no context to inherit, a small frame. NULL: not that, or the
+ * cache is empty. */
+struct weft_task *weft__task_create_plain(struct weft__worker *w, const weft_frame *frame)
+{
+    struct weft_task *by = w->current->task;
+    size_t size = frame->coro->size;
+    struct weft_task *t = weft__slab_try(&w->tasks);
+    if (weft__unlikely(t == NULL || by == NULL || size > WEFT__INLINE_FRAME || !weft__task_counted(by) ||
+                       weft__load_relaxed(&by->context) != NULL || /* relaxed: inherit reads it again */
+                       w->next_id == w->last_id))
+        return NULL;
+    weft__slab_taken(&w->tasks);
+    t->kind = WEFT__KIND_TASK;
+    t->rc = 0;
+    t->frame = (void *)t->inline_frame;
+    copy_frame(t->frame, frame, size);
+    weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes, here and below */
+    t->below = NULL;
+    weft__store_relaxed(&t->requests, 0); /* relaxed: as above */
+    weft__store_relaxed(&t->flags, 0);    /* relaxed: as above */
+    t->stack_class = (uint16_t)w->rt->stack_class;
+    t->rt = w->rt;
+    weft__store_relaxed(&t->extra, NULL); /* relaxed: as above */
+    t->id = ++w->next_id;
+    weft__store_relaxed(&t->context, NULL);   /* relaxed: as above */
+    weft__store_release(&t->refs, 2);         /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
+    weft__store_release(&t->word, WEFT__NEW); /* pairs: TASK-NEW */
+    weft__count(&w->counters.created, 1);
+    return t;
 }
 
 struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,

@@ -117,7 +117,8 @@ struct weft_task {
         struct weft_task *parent; /* CHILD: the task that forked it, and here a CHILD ends */
         struct {
             _Atomic(uint32_t) refs;
-            uint32_t stack_class;
+            uint16_t stack_class;
+            _Atomic(uint16_t) place; /* in its creator's ready queue, the low bits; a hint */
         };
     };
     struct weft_runtime *rt;
@@ -174,6 +175,13 @@ static inline bool weft__task_visible(const struct weft_task *t)
     return t->kind == WEFT__KIND_TASK || t->kind == WEFT__KIND_THREAD;
 }
 
+_Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__NEW && WEFT_CHILD_STARTED_ == WEFT__STARTED &&
+                   offsetof(struct weft_task, kind) == 8 && offsetof(struct weft_task, rc) == 12 &&
+                   offsetof(struct weft_task, word) == 16 && offsetof(struct weft_task, frame) == 24 &&
+                   offsetof(struct weft_task, fiber) == 32 && offsetof(struct weft_task, below) == 40 &&
+                   offsetof(struct weft_task, requests) == 48 && offsetof(struct weft_task, flags) == 52 &&
+                   offsetof(struct weft_task, parent) == 56,
+               "what inline functions of the public headers rely on");
 _Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
 _Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small");
 
@@ -188,10 +196,12 @@ static inline bool weft__task_options_valid(const weft_task_options *options)
            options->stack_size <= WEFT_MAX_STACK;
 }
 
+struct weft__worker;
 /* A new counted task with two references: the creator's handle and the runtime's. Not yet queued. NULL: memory, or options
  * that are not valid. */
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
                                     const weft_task_options *options);
+struct weft_task *weft__task_create_plain(struct weft__worker *w, const weft_frame *frame);
 /* Make a NEW task ready: its runtime reference goes into a ready queue of the calling worker (or the injector). */
 void weft__task_schedule(struct weft_task *t);
 /* Start a NEW task at once, on a fiber of its own, and come back here when it suspends first, or ends (fiber.c). */

@@ -23,6 +23,7 @@
 #ifndef WEFT_EXECUTOR_WAIT_H
 #define WEFT_EXECUTOR_WAIT_H
 
+#include <weft/here.h>
 #include <weft/run.h>
 
 #include "executor/base.h"
@@ -44,10 +45,23 @@ struct weft__wait_kind {
     bool (*cancel)(struct weft__fiber *f, void *object, struct weft__cancel_list *list);
 };
 
-/* The calling fiber. Outside a task: aborts with a sentence that names the call. */
-struct weft__fiber *weft__fiber_require(const char *call);
+#if !WEFT_INLINE_
+struct weft_here_ *weft_here_(void);
+#endif
 /* The calling fiber or NULL. */
-struct weft__fiber *weft__fiber_self(void);
+static inline struct weft__fiber *weft__fiber_self(void)
+{
+    return (struct weft__fiber *)(void *)weft_here_()->fiber;
+}
+_Noreturn WEFT__COLD void weft__outside_task(const char *call);
+/* The calling fiber. Outside a task: aborts with a sentence that names the call. */
+static inline struct weft__fiber *weft__fiber_require(const char *call)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    if (weft__unlikely(f == NULL))
+        weft__outside_task(call);
+    return f;
+}
 struct weft_runtime *weft__fiber_runtime(struct weft__fiber *f);
 
 uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *kind, void *object);

@@ -23,17 +23,22 @@
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
 #define FIRE_LIMIT 256           /* timers fired in one go */
 
-static _Thread_local struct weft__worker *self;
+/* Where no worker is the deque of children is always full, so that the inline functions come to the library, which says what is wrong. */
+static void *nothing[1];
+struct weft_here_ weft__nowhere = {.limit = INT64_MIN, .slots = nothing};
+__thread struct weft_here_ *weft_here_at_ = &weft__nowhere;
 
-WEFT__NOINLINE struct weft__worker *weft__worker_self(void)
+#if !WEFT_INLINE_
+WEFT__NOINLINE struct weft_here_ *weft_here_(void)
 {
     __asm__ volatile("" ::: "memory"); /* neither inlined nor remembered by callers */
-    return self;
+    return weft_here_at_;
 }
+#endif
 
 void weft__worker_set_self(struct weft__worker *w)
 {
-    self = w;
+    weft_here_at_ = w != NULL ? (struct weft_here_ *)(void *)w : &weft__nowhere;
 }
 
 /* ---- ready items ------------------------------------------------------------------------------------------------- */
@@ -147,13 +152,7 @@ static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
             keep(w->hold, item);
             return;
         }
-        if (weft__unlikely(!weft__deque_push(&w->ready, item)))
-            weft__inbox_push(&w->inbox, weft__link_of_item(item)); /* no memory to grow: the list needs none */
-        /* A lone item is the worker's own next turn: waking somebody for it would cost more than running it. If the worker is
-         * stuck in a long step, the reactor's tick finds it. */
-        if (!w->batching && weft__load_seq_cst(&rt->idle.parked) != 0 && /* pairs: PARK, after push's seq_cst store */
-            weft__deque_size(&w->ready) >= 2)
-            weft__notify(rt, w);
+        (void)weft__worker_push(w, item);
         return;
     }
     struct weft__hold *hold = *foreign_hold();
@@ -184,8 +183,49 @@ void weft__announce_now(struct weft_runtime *rt)
     if (w == NULL || w->rt != rt)
         return;
     w->batching = false;
-    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__deque_size(&w->ready) >= 2) /* pairs: PARK */
+    if (weft__ready_asked(&w->ready))
+        weft__worker_share(w);
+}
+
+/* Give others a part, and wake one if somebody sleeps. Not while many are being made ready: at the end of that. */
+void weft__worker_share(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    if (w->batching)
+        return;
+    weft__ready_satisfied(&w->ready);
+    int64_t open = weft__ready_share(&w->ready);
+    if (weft__load_seq_cst(&rt->idle.parked) == 0) /* pairs: PARK, READY-HUNGER */
+        return;
+    if (open != 0)
         weft__notify(rt, w);
+    weft__ready_ask(&w->ready); /* who sleeps does not ask again */
+}
+
+/* The inline fork comes to the library every time: where forks are counted or drawn, or nobody could raid. */
+static bool joins_watched(const struct weft__worker *w)
+{
+#ifdef WEFT_DEBUG
+    (void)w;
+    return true;
+#else
+    return w->in_turn || w->ready.fenced;
+#endif
+}
+
+void weft__joins_pushed(struct weft__worker *w)
+{
+    struct weft__idle *idle = &w->rt->idle;
+    bool parked = weft__load_seq_cst(&idle->parked) != 0; /* pairs: PARK, JOINS-LIMIT */
+    if (weft__unlikely(joins_watched(w))) {
+        weft__store_seq_cst(&w->joins.limit, INT64_MIN); /* pairs: JOINS-LIMIT */
+        if (w->in_turn || (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
+            return;
+    } else if (parked) {
+        weft__joins_ask(&w->joins, 1); /* who sleeps does not ask again */
+    }
+    if (weft__joins_share(&w->joins) && parked)
+        weft__notify(w->rt, w);
 }
 
 /* Queue the list of links that was claimed from an inbox. */
@@ -196,14 +236,15 @@ static bool take(struct weft__worker *w, struct weft__inbox *inbox)
         return false;
     while (link != NULL) {
         struct weft__link *next = link->next;
-        if (!weft__deque_push(&w->ready, weft__item_of_link(link))) {
+        int64_t place;
+        if (!weft__ready_push(&w->ready, weft__item_of_link(link), &place)) {
             weft__inbox_push(&w->inbox, link); /* no memory to grow: one at a time, then */
             while (next != NULL) {
                 link = next;
                 next = link->next;
                 weft__inbox_push(&w->inbox, link);
             }
-            return weft__deque_size(&w->ready) != 0;
+            return weft__ready_size(&w->ready) != 0;
         }
         link = next;
     }
@@ -314,7 +355,7 @@ static uintptr_t pick_in_order(struct weft__worker *w)
     struct weft_runtime *rt = w->rt;
     for (;;) {
         if (w->round_left > 0) {
-            uintptr_t item = weft__deque_pop_oldest(&w->ready);
+            uintptr_t item = weft__ready_pop(&w->ready);
             w->round_left = item != 0 ? w->round_left - 1 : 0;
             if (item != 0)
                 return item;
@@ -335,7 +376,7 @@ static uintptr_t pick_in_order(struct weft__worker *w)
             return 0;
         weft__worker_take_inboxes(w);
         weft__try_collect(rt, (int32_t)w->index);
-        w->round_left = weft__deque_size(&w->ready);
+        w->round_left = weft__ready_size(&w->ready);
         if (weft__timers_earliest(&w->timers) <= weft__runtime_now(rt))
             w->round_timers = weft__timers_sequence(&w->timers);
         if (w->round_left == 0 && w->round_timers == 0 && rt->round_ends == 0)
@@ -349,13 +390,13 @@ static uintptr_t pick_any(struct weft__worker *w)
     if (weft__unlikely((++w->picks & (LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
         look_around(w);
-        item = weft__deque_pop_oldest(&w->joins);
+        item = weft__joins_pop_oldest(&w->joins);
     }
-    if (item == 0)
-        item = weft__deque_pop_oldest(&w->ready);
-    if (item == 0)
-        item = weft__deque_pop_newest(&w->joins);
-    return item;
+    if (weft__likely(item == 0))
+        item = weft__ready_pop(&w->ready);
+    if (weft__unlikely(weft__ready_asked(&w->ready)))
+        weft__worker_share(w);
+    return item != 0 ? item : weft__joins_pop(&w->joins, 0);
 }
 
 uintptr_t weft__worker_pick(struct weft__worker *w)
@@ -401,6 +442,8 @@ void *weft__worker_main(void *worker)
             if (!rt->in_turn && fire_timers(w))
                 continue;
             item = weft__worker_steal(w);
+            if (item == 0)
+                item = weft__worker_search(w);
         }
         if (item != 0) {
             weft__search_ended(w);
@@ -430,18 +473,20 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);
-    if (weft__deque_init(&w->ready, 256) < 0)
+    if (weft__ready_init(&w->ready, 256) < 0)
         return -ENOMEM;
-    if (weft__deque_init(&w->joins, 256) < 0) {
-        weft__deque_destroy(&w->ready);
+    if (weft__joins_init(&w->joins, 256) < 0) {
+        weft__ready_destroy(&w->ready);
         return -ENOMEM;
     }
+    if (joins_watched(w))
+        weft__store_relaxed(&w->joins.limit, INT64_MIN); /* relaxed: before the threads start */
     return 0;
 }
 
 void weft__worker_destroy(struct weft__worker *w)
 {
-    weft__deque_destroy(&w->ready);
-    weft__deque_destroy(&w->joins);
+    weft__ready_destroy(&w->ready);
+    weft__joins_destroy(&w->joins);
     weft__timers_destroy(&w->timers);
 }

@@ -7,13 +7,15 @@
 
 #include "executor/deque.h"
 #include "executor/fiber.h"
+#include "executor/joins.h"
 #include "executor/parker.h"
+#include "executor/ready.h"
 #include "executor/slab.h"
 #include "executor/topology.h"
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished, inlined, forks, switches, steals[WEFT_DISTANCES], stolen, misses, parks,
+    _Atomic(uint64_t) created, finished, inlined, forks, switches, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
         injected;
     _Atomic(uint64_t) batches, events;
 };
@@ -36,10 +38,11 @@ struct weft__hold {
 };
 
 struct weft__worker {
+    struct weft__joins joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
     /* ---- the worker's own thread only ---- */
+    struct weft__fiber *current; /* NULL in the idle loop */
     struct weft_runtime *rt;
     unsigned index;
-    struct weft__fiber *current;                  /* NULL in the idle loop */
     void (*after)(struct weft__worker *, void *); /* to run on the context switched to */
     void *after_argument;
     struct weft__context context; /* the idle loop, on the thread's own stack */
@@ -53,6 +56,8 @@ struct weft__worker {
     uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
     bool searching;          /* counted in idle.searching */
+    bool stole;              /* since it last looked around */
+    unsigned vain;           /* searches that found nothing, in a row */
     weft_ns last_trim;
     struct weft__slab_cache tasks;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
@@ -70,8 +75,7 @@ struct weft__worker {
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
     _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
-    struct weft__deque ready; /* fibers and unstarted tasks, first in first out */
-    struct weft__deque joins; /* forked children, youngest first for the owner, oldest for thieves */
+    struct weft__ready ready; /* fibers and unstarted tasks, first in first out */
     struct weft__inbox inbox;
     struct weft__parker parker;
     struct weft__timers timers;
@@ -94,8 +98,25 @@ static inline uintptr_t weft__item_of_entry(struct weft__entry *entry)
 uintptr_t weft__item_of_link(struct weft__link *link);
 struct weft__link *weft__link_of_item(uintptr_t item);
 
-/* The worker whose thread this is, NULL in other threads. Never inlined: its result must not be remembered over a switch. */
-struct weft__worker *weft__worker_self(void);
+_Static_assert(offsetof(struct weft_here_, bottom) == offsetof(struct weft__worker, joins.bottom) &&
+                   offsetof(struct weft_here_, floor) == offsetof(struct weft__worker, joins.floor) &&
+                   offsetof(struct weft_here_, limit) == offsetof(struct weft__worker, joins.limit) &&
+                   offsetof(struct weft_here_, mask) == offsetof(struct weft__worker, joins.mask) &&
+                   offsetof(struct weft_here_, slots) == offsetof(struct weft__worker, joins.slots) &&
+                   offsetof(struct weft_here_, pushes) == offsetof(struct weft__worker, joins.pushes) &&
+                   offsetof(struct weft_here_, fiber) == offsetof(struct weft__worker, current),
+               "what inline functions of the public headers rely on");
+
+/* The worker whose thread this is, NULL in other threads. Its result must not be remembered over a switch. */
+extern struct weft_here_ weft__nowhere; /* what weft_here_ gives where no worker is */
+#if !WEFT_INLINE_
+struct weft_here_ *weft_here_(void);
+#endif
+static inline struct weft__worker *weft__worker_self(void)
+{
+    struct weft_here_ *here = weft_here_();
+    return weft__likely(here != &weft__nowhere) ? (struct weft__worker *)(void *)here : NULL;
+}
 /* Idle loop: run the item (0: only what was left to do) until the CPU comes back. */
 void weft__worker_enter(struct weft__worker *w, uintptr_t item);
 void weft__worker_set_self(struct weft__worker *w);
@@ -122,10 +143,30 @@ bool weft__item_claim(uintptr_t item);
 void weft__callback_left(struct weft__worker *w);
 /* Owner. The next local item that can be run: a fiber, or a task that this call has claimed. 0: nothing here. */
 uintptr_t weft__worker_pick(struct weft__worker *w);
-/* Owner, in the idle loop. An item from another worker, from an inbox or the injector; 0: none. */
+/* Owner, in the idle loop. An item from another worker; 0: none. */
 uintptr_t weft__worker_steal(struct weft__worker *w);
+/* Owner, in the idle loop, when that found nothing: look on for a while, and in the end take what a busy worker keeps closed. */
+uintptr_t weft__worker_search(struct weft__worker *w);
+/* Owner: somebody has asked it to share its work. */
+void weft__worker_share(struct weft__worker *w);
+/* Owner: a child was pushed the slow way. */
+void weft__joins_pushed(struct weft__worker *w);
 /* Owner. Move what lies in the inbox or the injector to the ready queue; true if anything came. */
 bool weft__worker_take_inboxes(struct weft__worker *w);
+/* Owner: an item at the end of its queue. Where it lies there, -1: somewhere else. */
+static inline int64_t weft__worker_push(struct weft__worker *w, uintptr_t item)
+{
+    int64_t place;
+    if (weft__unlikely(!weft__ready_push(&w->ready, item, &place))) {
+        weft__inbox_push(&w->inbox, weft__link_of_item(item)); /* no memory to grow: the list needs none */
+        return -1;
+    }
+    /* A lone item is the worker's own next turn: waking somebody for it would cost more than running it. If the worker is
+     * stuck in a long step, the reactor's tick finds it. */
+    if (weft__unlikely(weft__ready_asked(&w->ready)))
+        weft__worker_share(w);
+    return place;
+}
 static inline void weft__worker_after(struct weft__worker *w)
 {
     void (*after)(struct weft__worker *, void *) = w->after;

@@ -78,18 +78,6 @@ static void test_newest_if_takes_only_that_item(void **state)
     weft__deque_destroy(&d);
 }
 
-static void test_pushes_counts_pushes(void **state)
-{
-    (void)state;
-    struct weft__deque d;
-    assert_int_equal(weft__deque_init(&d, 8), 0);
-    uint64_t before = weft__load_relaxed(&d.pushes);
-    assert_true(weft__deque_push(&d, 1));
-    assert_int_equal(weft__deque_pop_newest(&d), 1);
-    assert_true(weft__deque_push(&d, 1)); /* the same item, the same index: only the count tells */
-    assert_int_equal(weft__load_relaxed(&d.pushes), before + 2);
-    weft__deque_destroy(&d);
-}
 
 static void test_the_ring_wraps_without_growing(void **state)
 {
@@ -449,7 +437,6 @@ int main(void)
         cmocka_unit_test(test_newest_is_last_in_first_out),
         cmocka_unit_test(test_oldest_is_first_in_first_out),
         cmocka_unit_test(test_newest_if_takes_only_that_item),
-        cmocka_unit_test(test_pushes_counts_pushes),
         cmocka_unit_test(test_the_ring_wraps_without_growing),
         cmocka_unit_test(test_growth_keeps_order),
         cmocka_unit_test(test_short_memory_loses_nothing),

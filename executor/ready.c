@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/ready.c -- a worker's queue of ready items.
+ *
+ * Two parts: an open deque (deque.c) with the older items, which thieves take from, and a closed ring with the newer ones, which
+ * the owner uses without a locked instruction. As long as nobody looks for work everything is in the ring: to create a task and
+ * to await it, to yield, to wake somebody who runs next, touches one cache line of the owner's. Who looks for work asks
+ * (hunger), and the owner's next push or pop that has two items or more moves the older half into the deque. The newest item is
+ * never opened: it is the owner's own next turn, and to lose it costs more than it brings (a worker that creates and awaits one
+ * task at a time would hand each to the thief).
+ *
+ * The ring is under a biased lock, so that what an owner leaves behind when it goes into a long step is not out of reach:
+ *     owner:  1 inside = 1 (plain store)            thief (raid):  1 raided = 1
+ *             2 compiler barrier                                   2 membarrier: every running thread executes a full barrier
+ *             3 raided? wait until it is 0                         3 inside? give up
+ *             4 use the ring                                       4 use the ring
+ *             5 inside = 0 (release)                               5 raided = 0 (release)
+ * READY-RAID: the barrier falls somewhere between two instructions of the owner. Before 1: then the owner sees `raided` in 3.
+ * After 1: then the thief sees `inside` in 3. So never both use the ring. What the last one did is seen by the next:
+ * READY-INSIDE (5 of the owner -> 3 of the thief) and READY-RAID (5 of the thief -> 3 of the owner). A raid costs the thief about
+ * 10 us and the owner 6: it is for work that has waited longer (steal.c). Where the kernel has no membarrier the owner's
+ * store is sequentially consistent instead (fenced).
+ *
+ * READY-HUNGER: satisfied() raises hunger (seq_cst) and its caller then looks for sleepers; who goes to sleep announces that
+ * first, then lowers hunger. At least one sees the other.
+ *
+ * Invariants: 0 <= head <= tail; items are in [head, tail), item i in slot i & mask, 0 for one that was removed; an empty ring has
+ * head = tail = 0; all in the deque is older than all in the ring.
+ *
+ * Threads: as each function says. init and destroy by one thread while nobody else uses the queue. */
+#include "executor/ready.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "executor/membarrier.h"
+
+#define SHARE_MOST 256 /* items opened in one go */
+
+int weft__ready_init(struct weft__ready *r, size_t capacity)
+{
+    size_t rounded = 1;
+    while (rounded < capacity)
+        rounded *= 2;
+    r->slots = malloc(rounded * sizeof *r->slots);
+    if (r->slots == NULL)
+        return -ENOMEM;
+    if (weft__deque_init(&r->shared, rounded) < 0) {
+        free(r->slots);
+        return -ENOMEM;
+    }
+    r->mask = (int64_t)rounded - 1;
+    r->fenced = !weft__membarrier_prepare();
+    /* relaxed, all: nobody else knows it yet */
+    weft__store_relaxed(&r->inside, 0);
+    weft__store_relaxed(&r->raided, 0);
+    weft__store_relaxed(&r->head, 0);
+    weft__store_relaxed(&r->tail, 0);
+    weft__store_relaxed(&r->hunger, INT64_MAX);
+    return 0;
+}
+
+void weft__ready_destroy(struct weft__ready *r)
+{
+    free(r->slots);
+    r->slots = NULL;
+    weft__deque_destroy(&r->shared);
+}
+
+WEFT__COLD void weft__ready_wait(struct weft__ready *r)
+{
+    do {
+        weft__store_release(&r->inside, 0); /* pairs: READY-INSIDE */
+        for (unsigned turns = 0; weft__load_acquire(&r->raided) != 0; turns++) { /* pairs: READY-RAID */
+            if (turns < 128)
+                weft__cpu_relax();
+            else
+                sched_yield();
+        }
+        weft__store_seq_cst(&r->inside, 1); /* pairs: READY-INSIDE */
+    } while (weft__load_seq_cst(&r->raided) != 0); /* pairs: READY-RAID */
+}
+
+WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
+{
+    size_t capacity = 2 * ((size_t)r->mask + 1);
+    _Atomic(uintptr_t) *slots = malloc(capacity * sizeof *slots);
+    if (slots == NULL)
+        return false;
+    weft__ready_enter(r);
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    for (int64_t i = h; i < t; i++)
+        weft__store_relaxed(&slots[i & ((int64_t)capacity - 1)],
+                            weft__load_relaxed(&r->slots[i & r->mask])); /* relaxed: inside */
+    _Atomic(uintptr_t) *old = r->slots;
+    r->slots = slots;
+    r->mask = (int64_t)capacity - 1;
+    weft__store_relaxed(&slots[t & r->mask], item); /* relaxed: inside */
+    weft__store_relaxed(&r->tail, t + 1);           /* relaxed: inside */
+    weft__ready_leave(r);
+    free(old);
+    return true;
+}
+
+int64_t weft__ready_share(struct weft__ready *r)
+{
+    int64_t open = weft__deque_size(&r->shared);
+    weft__ready_enter(r);
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    int64_t n = (t - h) / 2;
+    if (n > SHARE_MOST)
+        n = SHARE_MOST;
+    for (; n > 0; n--, h++) {
+        uintptr_t item = weft__load_relaxed(&r->slots[h & r->mask]); /* relaxed: inside */
+        if (item != 0 && !weft__deque_push(&r->shared, item))
+            break;
+        open += item != 0;
+    }
+    weft__store_relaxed(&r->head, h); /* relaxed: inside */
+    weft__ready_leave(r);
+    return open;
+}
+
+void weft__ready_satisfied(struct weft__ready *r)
+{
+    weft__store_seq_cst(&r->hunger, INT64_MAX); /* pairs: READY-HUNGER */
+}
+
+unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most)
+{
+    if (weft__exchange_seq_cst(&r->raided, 1) != 0) /* pairs: READY-RAID */
+        return 0;                                   /* another thief's raid: its flag stays up */
+    unsigned n = 0;
+    if ((r->fenced || weft__membarrier()) &&
+        weft__load_seq_cst(&r->inside) == 0) { /* pairs: READY-INSIDE */
+        int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+        int64_t wanted = (t - h + 1) / 2;
+        for (; n < most && (int64_t)n < wanted && h < t; h++) {
+            items[n] = weft__load_relaxed(&r->slots[h & r->mask]); /* relaxed: inside */
+            n += items[n] != 0;
+        }
+        if (h == t) {
+            h = 0;
+            weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
+        }
+        weft__store_relaxed(&r->head, h); /* relaxed: inside */
+    }
+    weft__store_release(&r->raided, 0); /* pairs: READY-RAID */
+    return n;
+}
+
+int64_t weft__ready_closed(const struct weft__ready *r)
+{
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: a hint */
+    return t > h ? t - h : 0;
+}
+
+int64_t weft__ready_size(const struct weft__ready *r)
+{
+    return weft__deque_size(&r->shared) + weft__ready_closed(r);
+}

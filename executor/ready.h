@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/ready.h -- see ready.c: a worker's queue of ready items, first in first out, of which only a part lies open to thieves.
+ * Items are non-zero words; one with WEFT__READY_PLACELESS set is not asked for by remove. */
+#ifndef WEFT_EXECUTOR_READY_H
+#define WEFT_EXECUTOR_READY_H
+
+#include "executor/deque.h"
+
+struct weft__ready {
+    /* the owner's part; whoever is inside may use it */
+    alignas(WEFT__CACHELINE) _Atomic(uint32_t) inside; /* the owner is (pairs: READY-INSIDE) */
+    _Atomic(uint32_t) raided;                          /* a thief is, or wants to be (pairs: READY-RAID) */
+    _Atomic(int64_t) head, tail;                       /* written inside; read by anybody as a hint */
+    _Atomic(int64_t) hunger; /* somebody looks for work: the owner is to share when its tail is above this */
+    int64_t mask;
+    _Atomic(uintptr_t) *slots;
+    bool fenced; /* no membarrier here: the owner's accesses have to be ordered by themselves */
+    /* the open part: older than all of the above */
+    struct weft__deque shared;
+};
+
+int weft__ready_init(struct weft__ready *r, size_t capacity);
+void weft__ready_destroy(struct weft__ready *r);
+/* The owner found a thief inside: wait until it has left. */
+void weft__ready_wait(struct weft__ready *r);
+bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item);
+
+static inline void weft__ready_enter(struct weft__ready *r)
+{
+    if (weft__unlikely(r->fenced))
+        weft__store_seq_cst(&r->inside, 1); /* pairs: READY-INSIDE */
+    else
+        weft__store_relaxed(&r->inside, 1); /* relaxed: membarrier in raid, see READY-RAID */
+    weft__compiler_barrier();
+    if (weft__unlikely(weft__load_seq_cst(&r->raided) != 0)) /* pairs: READY-RAID */
+        weft__ready_wait(r);
+}
+static inline void weft__ready_leave(struct weft__ready *r)
+{
+    weft__store_release(&r->inside, 0); /* pairs: READY-INSIDE */
+}
+
+/* Owner only. Adds at the end; *place is where, for remove. False when memory is short. */
+static inline bool weft__ready_push(struct weft__ready *r, uintptr_t item, int64_t *place)
+{
+    weft__ready_enter(r);
+    int64_t t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    *place = t;
+    if (weft__unlikely(t - weft__load_relaxed(&r->head) > r->mask)) { /* relaxed: inside */
+        weft__ready_leave(r);
+        return weft__ready_push_slow(r, item);
+    }
+    weft__store_relaxed(&r->slots[t & r->mask], item); /* relaxed: inside */
+    weft__store_relaxed(&r->tail, t + 1);              /* relaxed: inside */
+    weft__ready_leave(r);
+    return true;
+}
+/* Owner only. The oldest item, 0 when empty. */
+static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
+{
+    int64_t h = weft__load_relaxed(&r->head);  /* relaxed: a thief can only have made it emptier */
+    if (h == weft__load_relaxed(&r->tail)) /* relaxed: as above */
+        return 0;
+    weft__ready_enter(r);
+    h = weft__load_relaxed(&r->head);         /* relaxed: inside */
+    int64_t t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    uintptr_t item = 0;
+    while (item == 0 && h < t)
+        item = weft__load_relaxed(&r->slots[h++ & r->mask]); /* relaxed: inside; 0: it was removed */
+    if (h >= t) {
+        h = 0;
+        weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
+    }
+    weft__store_relaxed(&r->head, h); /* relaxed: inside */
+    weft__ready_leave(r);
+    return item;
+}
+static inline uintptr_t weft__ready_pop(struct weft__ready *r)
+{
+    if (weft__unlikely(weft__load_relaxed(&r->shared.top) <
+                       weft__load_relaxed(&r->shared.bottom))) { /* relaxed: the owner adds, others only take */
+        uintptr_t item = weft__deque_pop_oldest(&r->shared);
+        if (item != 0)
+            return item;
+    }
+    return weft__ready_pop_own(r);
+}
+/* Owner only. Take this item out if it lies at this place (any number will do to ask). */
+static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int64_t place)
+{
+    weft__ready_enter(r);
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    bool found = place >= h && place < t &&
+                 weft__load_relaxed(&r->slots[place & r->mask]) == item; /* relaxed: inside */
+    if (weft__likely(found)) {
+        if (place == t - 1) {
+            do
+                t--;
+            while (t > h && weft__load_relaxed(&r->slots[(t - 1) & r->mask]) == 0); /* relaxed: inside */
+        } else if (place == h) {
+            do
+                h++;
+            while (h < t && weft__load_relaxed(&r->slots[h & r->mask]) == 0); /* relaxed: inside */
+        } else {
+            weft__store_relaxed(&r->slots[place & r->mask], 0); /* relaxed: inside; a hole */
+        }
+        if (h == t)
+            h = t = 0;
+        weft__store_relaxed(&r->head, h); /* relaxed: inside */
+        weft__store_relaxed(&r->tail, t); /* relaxed: inside */
+    }
+    weft__ready_leave(r);
+    return found;
+}
+/* Owner only: does somebody want a part of what is here? */
+static inline bool weft__ready_asked(const struct weft__ready *r)
+{
+    return weft__load_relaxed(&r->tail) > weft__load_relaxed(&r->hunger); /* relaxed: a hint */
+}
+/* Owner only: open the older half to thieves, never the newest item. Returns how many lie open now. */
+int64_t weft__ready_share(struct weft__ready *r);
+/* Owner only: nobody is hungry as far as the owner knows; it must look again after this. */
+void weft__ready_satisfied(struct weft__ready *r);
+/* Any thread: ask the owner to share, once it has two items or more. */
+static inline void weft__ready_ask(struct weft__ready *r)
+{
+    if (weft__load_relaxed(&r->hunger) > 1)  /* relaxed: a hint */
+        weft__store_seq_cst(&r->hunger, 1); /* pairs: READY-HUNGER */
+}
+/* A thief, when the owner has not answered for long: take up to half of the closed part, at most `most`. Costs microseconds, also the
+ * owner's. Returns how many (0 also when the owner stands inside, or another thief). */
+unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most);
+/* Any thread; a moment's view, never negative. */
+int64_t weft__ready_size(const struct weft__ready *r);
+/* The same without the open part. */
+int64_t weft__ready_closed(const struct weft__ready *r);
+
+#endif
