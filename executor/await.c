@@ -16,7 +16,7 @@
 #include <sched.h>
 #include <string.h>
 
-#include "executor/runtime.h"
+#include "executor/task_hot.h"
 
 #define INLINE_LIMIT 64
 
@@ -108,15 +108,12 @@ static inline bool no_request(struct weft__fiber *f)
 }
 
 /* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
-static int run_inline(struct weft__fiber *f, struct weft_task *t)
+static inline void run_inline(struct weft__fiber *f, struct weft_task *t)
 {
     f->inlined++;
-    if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
-        weft__batch_close(f); /* to await is to suspend */
     weft__count(&f->worker->counters.inlined, 1);
     int rc = weft__fiber_run(f, t);
-    weft__task_finish(t, rc);
-    return rc;
+    weft__task_finish_here(f->worker, t, rc); /* read anew: the fiber may have moved */
 }
 
 /* Waiting is out of the question, or must not be done here. 1: go on. */
@@ -132,8 +129,6 @@ static WEFT__NOINLINE int await_unusual(struct weft__fiber *f, struct weft_task 
     }
     return 1;
 }
-
-static int await_here(struct weft__fiber *f, struct weft_task *t);
 
 static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_task *t)
 {
@@ -152,10 +147,45 @@ static inline int64_t place_of(const struct weft__ready *r, const struct weft_ta
     return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
 }
 
-int weft_await(weft_task *t)
+static WEFT__NOINLINE bool remove_entry(struct weft__ready *ready, const struct weft_task *t, uintptr_t item)
+{
+    return weft__ready_remove(ready, item, place_of(ready, t)) || weft__deque_pop_newest_if(&ready->shared, item);
+}
+
+/* It has not started: run it right here, unless somebody else gets it first. */
+static inline int await_here(struct weft__fiber *f, struct weft_task *t)
+{
+    /* The caller's handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
+    struct weft__ready *ready = &f->worker->ready;
+    uintptr_t item = weft__item_of_task(t);
+    bool entry = weft__ready_remove_newest(ready, item) || remove_entry(ready, t, item);
+    int claimed = weft__task_claim(t);
+    if (weft__unlikely(claimed == 0)) {
+        if (entry)
+            weft__task_unref(t);
+        return await_elsewhere(f, t);
+    }
+    if (weft__unlikely(!entry))
+        weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already */
+    if (weft__likely(claimed > 0)) {
+        run_inline(f, t);
+    } else {
+        weft__task_met_unstarted(t);
+        if (weft__task_owns(t))
+            run_inline(f, t);
+        else
+            weft__task_finish(t, -ECANCELED);
+    }
+    int rc = weft__task_rc(t);
+    if (weft__unlikely(rc < 0))
+        rc = take_outcome(f, t);
+    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+}
+
+/* All that the first lines of weft_await do not decide. */
+static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *t)
 {
     weft__preempt_point();
-    struct weft__fiber *f = weft__fiber_require("weft_await");
     if (t == NULL)
         return -ENOMEM;
     uint64_t state = weft__task_state(t);
@@ -169,37 +199,23 @@ int weft_await(weft_task *t)
     }
     if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < INLINE_LIMIT &&
         stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
-        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0))
+        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
+        if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
+            weft__batch_close(f); /* to await is to suspend */
         return await_here(f, t);
+    }
     return await_elsewhere(f, t);
 }
 
-/* It has not started: run it right here, unless somebody else gets it first. */
-static int await_here(struct weft__fiber *f, struct weft_task *t)
+int weft_await(weft_task *t)
 {
-    /* The caller's handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
-    struct weft__ready *ready = &f->worker->ready;
-    uintptr_t item = weft__item_of_task(t);
-    bool entry = weft__ready_remove(ready, item, place_of(ready, t)) || weft__deque_pop_newest_if(&ready->shared, item);
-    int claimed = weft__task_claim(t);
-    if (weft__unlikely(claimed == 0)) {
-        if (entry)
-            weft__task_unref(t);
-        return await_elsewhere(f, t);
-    }
-    if (!entry)
-        weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already */
-    if (weft__likely(claimed > 0)) {
-        run_inline(f, t);
-    } else {
-        weft__task_met_unstarted(t);
-        if (weft__task_owns(t))
-            run_inline(f, t);
-        else
-            weft__task_finish(t, -ECANCELED);
-    }
-    int rc = take_outcome(f, t);
-    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+    struct weft__fiber *f = weft__fiber_require("weft_await");
+    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW && t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
+                     t->rt == f->rt && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
+                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) == 0 && /* relaxed: set at creation */
+                     weft_here_sp_() >= f->stack_limit))
+        return await_here(f, t);
+    return await_slowly(f, t);
 }
 
 int weft_await_release(weft_task *t)
@@ -313,6 +329,7 @@ int weft_join_end_(weft_child *child, int rc)
 static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const weft_task_options *options,
                                                 const weft_frame *frame, const void *caller)
 {
+    weft__preempt_point();
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
     if (weft__likely(t != NULL)) {
         if (weft__unlikely(f->rt->options.debug != 0))
@@ -327,11 +344,10 @@ static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const wef
 
 weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
 {
-    weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_create_task");
     struct weft__worker *w = f->worker;
     struct weft_task *t = NULL;
-    if (weft__likely(options == NULL && f->rt->options.debug == 0 && w->hold == NULL))
+    if (weft__likely(options == NULL && f->unusual == 0 && f->rt->options.debug == 0 && w->hold == NULL))
         t = weft__task_create_plain(w, frame);
     if (weft__unlikely(t == NULL))
         return create_unusual(f, options, frame, __builtin_return_address(0));

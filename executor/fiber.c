@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "executor/guard.h"
-#include "executor/runtime.h"
+#include "executor/task_hot.h"
 
 /* ---- running a task ---------------------------------------------------------------------------------------------- */
 
@@ -63,10 +63,10 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     uint16_t children = f->children; /* of the task below */
     f->children = 0;
 #endif
-    const weft_coro *coro = t->frame->coro;
-    const weft_coro *outer = weft__load_relaxed(&f->worker->running); /* relaxed: own worker's field */
+    const weft_coro *coro = t->frame->coro, *outer = f->coro;
     t->below = f->task;
     f->task = t;
+    f->coro = coro;
     weft__store_relaxed(&f->worker->running, coro); /* relaxed: a hint for reports */
     weft__store_release(&t->fiber, f);              /* pairs: TASK-FIBER, the canceller's acquire load */
     int rc = -ECANCELED;
@@ -82,6 +82,7 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     f->children = children;
 #endif
     f->task = t->below;
+    f->coro = outer;
     weft__store_relaxed(&f->worker->running, outer); /* relaxed: a hint for reports */
     return rc;
 }
@@ -95,7 +96,8 @@ static void put_after(struct weft__worker *w, void *fiber)
 static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct weft_task *t)
 {
     f->first = t;
-    f->unusual = w->in_turn ? WEFT__FIBER_IN_TURN : 0;
+    f->coro = t->frame->coro;
+    f->unusual = w->unusual;
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
     if (weft__unlikely((flags & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
@@ -105,46 +107,56 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
 }
 
-/* Switch from `from` (a fiber's context or the idle loop's) to the item, or to the idle loop for 0. */
-static void switch_to(struct weft__worker *w, struct weft__context *from, uintptr_t item)
+/* A fiber for a claimed task; NULL: the task has ended with -ENOMEM. */
+static WEFT__NOINLINE struct weft__fiber *fiber_for(struct weft__worker *w, struct weft_task *t)
 {
-    struct weft__fiber *next = NULL;
-    if (item & WEFT__ITEM_FIBER) {
-        next = (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
-    } else if (item != 0) {
-        struct weft_task *t = (struct weft_task *)item;
-        next = weft__fiber_get(w, weft__task_counted(t) ? t->stack_class : w->rt->stack_class);
-        if (weft__unlikely(next == NULL)) {
-            weft__strand_pass(w->rt, weft__task_counted(t) ? weft__task_strand(t) : NULL);
-            if (t->frame->coro->unstarted !=
-                NULL) /* without a stack of its own: better than to lose what the frame owns */
-                t->frame->coro->unstarted(t->frame);
-            bool callback = t->kind == WEFT__KIND_CALLBACK;
-            weft__task_finish(t, -ENOMEM);
-            if (callback)
-                weft__callback_left(w);
-        } else {
-            prepare(w, next, t);
-        }
+    struct weft__fiber *f = weft__fiber_get(w, weft__task_counted(t) ? t->stack_class : w->rt->stack_class);
+    if (weft__likely(f != NULL)) {
+        prepare(w, f, t);
+        return f;
     }
+    weft__strand_pass(w->rt, weft__task_counted(t) ? weft__task_strand(t) : NULL);
+    if (t->frame->coro->unstarted != NULL) /* without a stack of its own: better than to lose what the frame owns */
+        t->frame->coro->unstarted(t->frame);
+    bool callback = t->kind == WEFT__KIND_CALLBACK;
+    weft__task_finish(t, -ENOMEM);
+    if (callback)
+        weft__callback_left(w);
+    return NULL;
+}
+
+static inline void switch_to_fiber(struct weft__worker *w, struct weft__context *from, struct weft__fiber *next)
+{
     weft__count(&w->steps, 1);
     w->current = next;
-    if (next != NULL) {
-        next->worker = w;
-        next->inlined = 0;
-        const weft_coro *coro = NULL;
-        if (next->first != NULL)
-            coro = next->first->frame->coro;
-        else if (next->task != NULL)
-            coro = next->task->frame->coro;
-        weft__store_relaxed(&w->running, coro); /* relaxed: a hint for reports */
-        weft__count(&w->counters.switches, 1);
-        weft__context_switch(from, &next->context);
-    } else {
-        weft__store_relaxed(&w->running, NULL); /* relaxed: a hint for reports */
-        if (from != &w->context)
-            weft__context_switch(from, &w->context);
-    }
+    next->worker = w;
+    next->inlined = 0;
+    weft__store_relaxed(&w->running, next->coro); /* relaxed: a hint for reports */
+    weft__context_switch(from, &next->context);
+}
+
+static WEFT__NOINLINE void switch_to_idle(struct weft__worker *w, struct weft__context *from)
+{
+    weft__count(&w->steps, 1);
+    weft__count(&w->counters.idles, 1);
+    w->current = NULL;
+    weft__store_relaxed(&w->running, NULL); /* relaxed: a hint for reports */
+    if (from != &w->context)
+        weft__context_switch(from, &w->context);
+}
+
+/* Switch from `from` (a fiber's context or the idle loop's) to the item, or to the idle loop for 0. */
+static inline void switch_to(struct weft__worker *w, struct weft__context *from, uintptr_t item)
+{
+    struct weft__fiber *next = NULL;
+    if (weft__likely(item & WEFT__ITEM_FIBER))
+        next = (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
+    else if (item != 0)
+        next = fiber_for(w, (struct weft_task *)item);
+    if (weft__likely(next != NULL))
+        switch_to_fiber(w, from, next);
+    else
+        switch_to_idle(w, from);
 }
 
 void weft__worker_enter(struct weft__worker *w, uintptr_t item)
@@ -184,16 +196,51 @@ static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)
 {
     struct weft__worker *w = f->worker;
-    uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick(w);
+    uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
     w->after = after;
     w->after_argument = argument;
     switch_to(w, &f->context, item);
     weft__worker_after(f->worker); /* read anew: the fiber may have moved */
 }
 
+/* The whole of a yield where nothing unusual is about: the oldest item is a fiber, this one takes the last place, and the queue stays locked
+ * against thieves until this context is saved (weft__worker_after). False: nothing was done. */
+static inline bool yield_quickly(struct weft__fiber *f)
+{
+    struct weft__worker *w = f->worker;
+    struct weft__ready *r = &w->ready;
+    if (weft__unlikely(f->unusual != 0 || w->hold != NULL || (++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
+                       weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
+                       weft__ready_asked(r) || weft__ready_open(r)))
+        return false;
+    weft__ready_enter(r);
+    uintptr_t item = weft__ready_exchange(r, weft__item_of_fiber(f));
+    if (weft__unlikely(item == 0)) {
+        weft__ready_leave(r);
+        return false;
+    }
+    switch_to_fiber(w, &f->context, (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER));
+    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+    return true;
+}
+
 static void requeue(struct weft__worker *w, void *fiber)
 {
     weft__make_ready(w->rt, weft__item_of_fiber(fiber));
+}
+
+int weft__yield(struct weft__fiber *f)
+{
+    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
+        weft__in_callback(f);
+    bool requested = (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
+    if (weft__unlikely(requested) && !f->rt->fifo && weft__take_request(f))
+        return -ECANCELED;
+    f->inlined = 0;
+    if (weft__unlikely(!yield_quickly(f)))
+        weft__fiber_switch_away(f, requeue, f);
+    requested = (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
+    return weft__unlikely(requested) && weft__take_request(f) ? -ECANCELED : 0;
 }
 
 void weft__fiber_step_aside(struct weft__fiber *f)
@@ -236,12 +283,7 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
     prepare(w, next, t);
     next->return_to = f;
     weft__fiber_set(next, WEFT__FIBER_RETURNS);
-    next->worker = w;
-    next->inlined = 0;
-    w->current = next;
-    weft__count(&w->steps, 1);
-    weft__count(&w->counters.switches, 1);
-    weft__context_switch(&f->context, &next->context);
+    switch_to_fiber(w, &f->context, next);
     weft__worker_after(f->worker);
 }
 
@@ -257,9 +299,9 @@ static void fiber_main(void *fiber)
         WEFT__ASSERT(f->task == NULL);
         if (weft__unlikely(f->unusual != 0))
             end_unusual(f, t, rc);
-        weft__task_finish(t, rc);
-        struct weft__worker *w = f->worker;
-        uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick(w);
+        struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
+        weft__task_finish_here(w, t, rc);
+        uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {

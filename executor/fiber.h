@@ -3,15 +3,16 @@
  *
  * The word: ticket << 32 | reason << 8 | REQUEST | LOCKED | state. States and transitions:
  *
- * | state   | wait_begin (owner) | commit (next context) | wake(ticket)   | canceller        | resume (owner) |
+ * | state   | wait_begin (owner) | commit (next context) | wake(ticket)   | canceller        | abandon (owner)|
  * | RUNNING | ARMED, new ticket  | -                     | false          | + REQUEST        | -              |
- * | ARMED   | -                  | PARKED                | WOKEN          | + REQUEST        | -              |
+ * | ARMED   | -                  | PARKED                | WOKEN          | + REQUEST        | RUNNING        |
  * | PARKED  | -                  | -                     | WOKEN, ready   | + LOCKED, see (1)| -              |
- * | WOKEN   | -                  | ready                 | false          | + REQUEST        | RUNNING        |
+ * | WOKEN   | ARMED, new ticket  | ready                 | false          | + REQUEST        | (stays)        |
  *
  * (1) LOCKED: one canceller (or the committer that found REQUEST) may read the fiber's chain of tasks and what it waits for;
  *     the fiber cannot run. A wake meanwhile moves PARKED to WOKEN and leaves making it ready to the one who unlocks.
  *     Another canceller sets REQUEST, and the unlocker looks again.
+ * A fiber that was woken stays WOKEN until it waits again: whoever only asks takes RUNNING and WOKEN for the same.
  * Wake of a wrong ticket is false in every state. REQUEST says only "some task of the chain may have C": the owner looks at
  * its next suspension, or when it resumes.
  *
@@ -45,6 +46,7 @@ enum {
     WEFT__FIBER_CALLBACK = 4, /* its task is a callback and must not wait */
     WEFT__FIBER_BATCH = 16,   /* a batch of its task is open: worker->hold */
     WEFT__FIBER_IN_TURN = 8,  /* the runtime chooses in the idle loop only */
+    WEFT__FIBER_APART = 32,   /* nothing runs on its awaiter's stack (option inlining) */
 };
 
 struct weft__await {
@@ -70,9 +72,12 @@ struct weft__fiber {
     uint16_t budget;
     struct weft__context context;
     _Atomic(const struct weft__wait_kind *) wait_kind; /* the waits-on link; the owner writes, dumps read */
-    void *wait_object;
+    union {
+        void *wait_object;       /* what it waits for */
+        struct weft_task *first; /* no task of its own yet: the one to start when switched to */
+    };
     struct weft_runtime *rt;
-    struct weft_task *first;       /* to start when switched to */
+    const weft_coro *coro;         /* what runs on top, for reports */
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
     struct weft_strand *strand;    /* of its outermost task (STRAND) */
     union {                        /* a fiber waits for one thing at a time */

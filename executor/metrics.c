@@ -50,7 +50,7 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->tasks_finished += READ(c->finished);
     m->tasks_inlined += READ(c->inlined);
     m->forks += READ(c->forks) + READ(w->joins.pushes);
-    m->switches += READ(c->switches);
+    m->switches += READ(w->steps) - READ(c->idles);
     for (int i = 0; i < WEFT_DISTANCES; i++)
         m->steals[i] += READ(c->steals[i]);
     m->stolen += READ(c->stolen);

@@ -75,15 +75,53 @@ static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
     weft__ready_leave(r);
     return item;
 }
+/* Owner only: does anything lie open? */
+static inline bool weft__ready_open(const struct weft__ready *r)
+{
+    return weft__load_relaxed(&r->shared.top) <
+           weft__load_relaxed(&r->shared.bottom); /* relaxed: the owner adds, others only take */
+}
+/* Owner only, inside: take the oldest of the closed part, and put `item` at its end. 0, and nothing is done: it is empty, or its oldest is a hole
+ * or an item without the lowest bit. */
+static inline uintptr_t weft__ready_exchange(struct weft__ready *r, uintptr_t item)
+{
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    uintptr_t oldest = weft__load_relaxed(&r->slots[h & r->mask]);              /* relaxed: inside */
+    if (weft__unlikely(h == t || !(oldest & 1)))
+        return 0;
+    weft__store_relaxed(&r->slots[t & r->mask], item); /* relaxed: inside; a full ring has its oldest there */
+    weft__store_relaxed(&r->head, h + 1);              /* relaxed: inside */
+    weft__store_relaxed(&r->tail, t + 1);              /* relaxed: inside */
+    return oldest;
+}
 static inline uintptr_t weft__ready_pop(struct weft__ready *r)
 {
-    if (weft__unlikely(weft__load_relaxed(&r->shared.top) <
-                       weft__load_relaxed(&r->shared.bottom))) { /* relaxed: the owner adds, others only take */
+    if (weft__unlikely(weft__ready_open(r))) {
         uintptr_t item = weft__deque_pop_oldest(&r->shared);
         if (item != 0)
             return item;
     }
     return weft__ready_pop_own(r);
+}
+/* Owner only. Take this item out if it is the newest of the closed part. */
+static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t item)
+{
+    weft__ready_enter(r);
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail) - 1; /* relaxed: inside */
+    bool found = t >= h && weft__load_relaxed(&r->slots[t & r->mask]) == item;      /* relaxed: inside */
+    if (weft__likely(found)) {
+        if (t == h) {
+            weft__store_relaxed(&r->head, 0); /* relaxed: inside */
+            t = 0;
+        } else if (weft__unlikely(weft__load_relaxed(&r->slots[(t - 1) & r->mask]) == 0)) { /* relaxed: inside */
+            do
+                t--;
+            while (t > h && weft__load_relaxed(&r->slots[(t - 1) & r->mask]) == 0); /* relaxed: inside */
+        }
+        weft__store_relaxed(&r->tail, t); /* relaxed: inside */
+    }
+    weft__ready_leave(r);
+    return found;
 }
 /* Owner only. Take this item out if it lies at this place (any number will do to ask). */
 static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int64_t place)

@@ -130,10 +130,21 @@ void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, str
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
 /* One reference more, unless there is none left. */
 bool weft__task_try_ref(struct weft_task *t);
-void weft__task_unref(struct weft_task *t);
+static inline void weft__task_unref(struct weft_task *t)
+{
+    uint32_t refs = weft__fetch_sub_acq_rel(&t->refs, 1); /* pairs: TASK-REFS */
+    WEFT__BUG_ON(refs == 0);
+    if (refs == 1)
+        weft__task_free(t);
+}
 /* All tasks not ended, referenced, in order of creation; *out is malloc'd. Returns the number or -ENOMEM. */
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out);
 /* Claim a NEW task: 1 claimed, 0 refused (somebody else has it). Claimed with a cancel pending: -1, to be finished unrun. */
-int weft__task_claim(struct weft_task *t);
+int weft__task_claim_slow(struct weft_task *t);
+static inline int weft__task_claim(struct weft_task *t)
+{
+    uint64_t word = WEFT__NEW;
+    return weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__STARTED)) ? 1 : weft__task_claim_slow(t); /* pairs: TASK-C, TASK-NEW */
+}
 
 #endif

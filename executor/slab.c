@@ -50,8 +50,7 @@
 #endif
 
 #define SLAB_CHUNK ((size_t)256 * 1024)
-#define SLAB_CACHE_MAX 256U
-#define SLAB_BATCH (SLAB_CACHE_MAX / 2)
+#define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
 
 struct weft__slab_object {
@@ -204,7 +203,7 @@ static WEFT__NOINLINE bool cache_refill(struct weft__slab_cache *cache)
 }
 
 /* Keeps the half that was freed last: it is warm. */
-static WEFT__NOINLINE void cache_spill(struct weft__slab_cache *cache)
+WEFT__NOINLINE void weft__slab_cache_spill(struct weft__slab_cache *cache)
 {
     struct weft__slab_object *last = cache->free;
     for (uint32_t i = 1; i < SLAB_BATCH; i++)
@@ -238,11 +237,7 @@ void weft__slab_put(struct weft__slab *s, struct weft__slab_cache *cache, void *
         slab_put_uncached(s, freed);
         return;
     }
-    if (weft__unlikely(cache->count == SLAB_CACHE_MAX))
-        cache_spill(cache);
-    freed->next = cache->free;
-    cache->free = freed;
-    cache->count++;
+    weft__slab_give(cache, freed);
 }
 
 void weft__slab_cache_flush(struct weft__slab_cache *cache)

@@ -7,6 +7,8 @@
 #include "executor/atomic.h"
 #include "executor/base.h"
 
+#define WEFT__SLAB_CACHE_MAX 256U /* objects in a cache */
+
 /* One per type and runtime. */
 struct weft__slab {
     size_t object_size; /* multiple of 16 */
@@ -40,6 +42,16 @@ static inline void weft__slab_taken(struct weft__slab_cache *cache)
     cache->free = object[0]; /* its link: slab.c */
     cache->count--;
     object[0] = object[1] = NULL;
+}
+/* As put, with a cache. */
+void weft__slab_cache_spill(struct weft__slab_cache *cache);
+static inline void weft__slab_give(struct weft__slab_cache *cache, void *object)
+{
+    if (weft__unlikely(cache->count == WEFT__SLAB_CACHE_MAX))
+        weft__slab_cache_spill(cache);
+    *(void **)object = cache->free;
+    cache->free = object;
+    cache->count++;
 }
 void weft__slab_put(struct weft__slab *s, struct weft__slab_cache *cache, void *object);
 void weft__slab_cache_flush(struct weft__slab_cache *cache); /* give everything back to the slab */

@@ -18,14 +18,15 @@
 #include "executor/guard.h"
 #include "executor/runtime.h"
 
+#define ID_BLOCK 16 /* numbers that a worker takes at a time */
+
 static uint64_t next_id(struct weft_runtime *rt, struct weft__worker *w)
 {
     if (w == NULL)
         return weft__fetch_add_relaxed(&rt->ids, 1) + 1; /* relaxed: only uniqueness */
     if (w->next_id == w->last_id) {
-        uint64_t block = rt->worker_count == 1 ? 1 : 16;
-        w->next_id = weft__fetch_add_relaxed(&rt->ids, block); /* relaxed: only uniqueness */
-        w->last_id = w->next_id + block;
+        w->next_id = weft__fetch_add_relaxed(&rt->ids, ID_BLOCK); /* relaxed: only uniqueness */
+        w->last_id = w->next_id + ID_BLOCK;
     }
     return ++w->next_id;
 }
@@ -49,17 +50,6 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
         weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
     }
     return true;
-}
-
-/* Frames are whole words. */
-static inline void copy_frame(weft_frame *to, const weft_frame *from, size_t size)
-{
-    if (weft__likely(size <= WEFT__INLINE_FRAME && size % 8 == 0)) {
-        for (size_t i = 0; i < size; i += 8)
-            memcpy((char *)to + i, (const char *)from + i, 8);
-    } else {
-        memcpy(to, from, size);
-    }
 }
 
 /* Is there a context to inherit, maybe? The usual case is none. */
@@ -107,11 +97,12 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     t->kind = (uint32_t)kind;
     t->rc = 0;
     t->frame = heap != NULL ? heap : (void *)t->inline_frame;
-    copy_frame(t->frame, frame, size);
+    weft__frame_copy(t->frame, frame, size);
     weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0);                                     /* relaxed: TASK-NEW publishes */
-    weft__store_relaxed(&t->flags, heap != NULL ? WEFT__TASK_HEAP_FRAME : 0); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
+                                        (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
     t->stack_class = (uint16_t)stack_class;
     weft__store_relaxed(&t->place, 0); /* relaxed: a hint */
     t->rt = rt;
@@ -140,37 +131,6 @@ err_context:
     return NULL;
 }
 
-/* The usual case of the above, for the worker's running task: no options, no context to inherit, a small frame. NULL: not that, or the
- * cache is empty. */
-struct weft_task *weft__task_create_plain(struct weft__worker *w, const weft_frame *frame)
-{
-    struct weft_task *by = w->current->task;
-    size_t size = frame->coro->size;
-    struct weft_task *t = weft__slab_try(&w->tasks);
-    if (weft__unlikely(t == NULL || by == NULL || size > WEFT__INLINE_FRAME || !weft__task_counted(by) ||
-                       weft__load_relaxed(&by->context) != NULL || /* relaxed: inherit reads it again */
-                       w->next_id == w->last_id))
-        return NULL;
-    weft__slab_taken(&w->tasks);
-    t->kind = WEFT__KIND_TASK;
-    t->rc = 0;
-    t->frame = (void *)t->inline_frame;
-    copy_frame(t->frame, frame, size);
-    weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes, here and below */
-    t->below = NULL;
-    weft__store_relaxed(&t->requests, 0); /* relaxed: as above */
-    weft__store_relaxed(&t->flags, 0);    /* relaxed: as above */
-    t->stack_class = (uint16_t)w->rt->stack_class;
-    t->rt = w->rt;
-    weft__store_relaxed(&t->extra, NULL); /* relaxed: as above */
-    t->id = ++w->next_id;
-    weft__store_relaxed(&t->context, NULL);   /* relaxed: as above */
-    weft__store_release(&t->refs, 2);         /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
-    weft__store_release(&t->word, WEFT__NEW); /* pairs: TASK-NEW */
-    weft__count(&w->counters.created, 1);
-    return t;
-}
-
 struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
                                       const struct weft__future_kind *kind)
 {
@@ -187,7 +147,7 @@ void weft__task_schedule(struct weft_task *t)
     weft__make_ready(t->rt, weft__item_of_task(t));
 }
 
-int weft__task_claim(struct weft_task *t)
+int weft__task_claim_slow(struct weft_task *t)
 {
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-NEW */
     for (;;) {
@@ -230,7 +190,7 @@ static void tell(struct weft_task *t, uint64_t word)
     }
 }
 
-static void count_finished(struct weft_task *t, struct weft__worker *w)
+static inline void count_finished(struct weft_task *t, struct weft__worker *w)
 {
     if (!weft__task_visible(t))
         return;
@@ -441,14 +401,6 @@ bool weft__task_try_ref(struct weft_task *t)
             return true;
     }
     return false;
-}
-
-void weft__task_unref(struct weft_task *t)
-{
-    uint32_t refs = weft__fetch_sub_acq_rel(&t->refs, 1); /* pairs: TASK-REFS */
-    WEFT__BUG_ON(refs == 0);
-    if (refs == 1)
-        weft__task_free(t);
 }
 
 static WEFT__COLD void free_unusual(struct weft_task *t, struct weft__task_extra *x, uint32_t flags)

@@ -20,6 +20,7 @@
 #ifndef WEFT_EXECUTOR_TASK_H
 #define WEFT_EXECUTOR_TASK_H
 
+#include <string.h>
 #include <weft/join.h>
 #include <weft/task.h>
 
@@ -73,6 +74,7 @@ enum {
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
 
+    WEFT__TASK_OWN_STACK = 512,   /* its stack class is not the runtime's */
     WEFT__TASK_UNSTARTED = 32, /* claimed to call coro->unstarted instead of the body */
     WEFT__TASK_STRAND = 64,    /* extra->strand is set */
     WEFT__TASK_DESTROY = 256,  /* a FUTURE that stands for others: future->destroy */
@@ -201,7 +203,6 @@ struct weft__worker;
  * that are not valid. */
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
                                     const weft_task_options *options);
-struct weft_task *weft__task_create_plain(struct weft__worker *w, const weft_frame *frame);
 /* Make a NEW task ready: its runtime reference goes into a ready queue of the calling worker (or the injector). */
 void weft__task_schedule(struct weft_task *t);
 /* Start a NEW task at once, on a fiber of its own, and come back here when it suspends first, or ends (fiber.c). */
@@ -217,6 +218,17 @@ bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, b
 /* A pending FUTURE with one reference. NULL: memory. */
 struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
                                       const struct weft__future_kind *kind);
+
+/* Frames are whole words. */
+static inline void weft__frame_copy(weft_frame *to, const weft_frame *from, size_t size)
+{
+    if (weft__likely(size <= WEFT__INLINE_FRAME && size % 8 == 0)) {
+        for (size_t i = 0; i < size; i += 8)
+            memcpy((char *)to + i, (const char *)from + i, 8);
+    } else {
+        memcpy(to, from, size);
+    }
+}
 
 /* Do both describe one type of frame? (A description that stands in a header exists once per source file.) */
 bool weft__coro_is_like(const weft_coro *a, const weft_coro *b);

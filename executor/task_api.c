@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "executor/guard.h"
-#include "executor/runtime.h"
+#include "executor/task_hot.h"
 
 weft_task *weft_ref(weft_task *t)
 {
@@ -20,7 +20,7 @@ void weft_release(weft_task *t)
     if (t != NULL && weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
         weft__misuse("weft_release", "the handle has been released already");
     if (t != NULL)
-        weft__task_unref(t);
+        weft__task_unref_here(weft__worker_self(), t);
 }
 
 bool weft_done(const weft_task *t)

@@ -12,7 +12,7 @@ static inline uint64_t with_state(uint64_t word, uint64_t state)
     return (word & ~(uint64_t)WEFT__FIBER_STATE) | state;
 }
 
-static WEFT__COLD void in_callback(const struct weft__fiber *f)
+void weft__in_callback(const struct weft__fiber *f)
 {
     const struct weft_task *t = f->task;
     while (t->below != NULL) /* a forked child may run on top */
@@ -23,7 +23,7 @@ static WEFT__COLD void in_callback(const struct weft__fiber *f)
 static inline void forbid_in_callback(const struct weft__fiber *f)
 {
     if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
-        in_callback(f);
+        weft__in_callback(f);
 }
 
 uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *kind, void *object)
@@ -217,18 +217,6 @@ static inline bool requested(struct weft__fiber *f)
     return (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
 }
 
-/* Back in RUNNING; returns the reason of the wake. */
-static enum weft__wake disarm(struct weft__fiber *f)
-{
-    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
-    uint64_t running = (uint64_t)f->ticket << 32 | WEFT__FIBER_RUNNING;
-    while (!weft__cas_acq_rel(&f->word, &word, running | (word & WEFT__FIBER_REQUEST))) /* pairs: FIBER-WORD */
-        ;
-    weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
-    f->wait_object = NULL;
-    return (enum weft__wake)(word >> 8 & 0xff);
-}
-
 enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
 {
     if (weft__unlikely(requested(f))) {
@@ -247,7 +235,10 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
     uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */
     if (state != WEFT__FIBER_WOKEN || f->rt->fifo) /* asyncio's order: a wake always takes its turn in the queue */
         weft__fiber_switch_away(f, commit_park, f);
-    enum weft__wake reason = disarm(f);
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD; WOKEN, and that it stays until the next wait */
+    enum weft__wake reason = (enum weft__wake)(word >> 8 & 0xff);
+    weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
+    f->wait_object = NULL;
     if (deadline != WEFT_FOREVER)
         weft__timer_cancel(&f->timer);
     if (weft__unlikely(reason == WEFT__CANCELLED)) {
@@ -265,25 +256,13 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
 
 bool weft__wait_abandon(struct weft__fiber *f)
 {
-    return disarm(f) != 0;
-}
-
-static void requeue(struct weft__worker *w, void *fiber)
-{
-    struct weft__fiber *f = fiber;
-    weft__make_ready(w->rt, weft__item_of_fiber(f));
-}
-
-int weft__yield(struct weft__fiber *f)
-{
-    forbid_in_callback(f);
-    if (weft__unlikely(requested(f)) && !f->rt->fifo && meet_own_mark(f))
-        return -ECANCELED;
-    f->inlined = 0;
-    weft__fiber_switch_away(f, requeue, f);
-    if (weft__unlikely(requested(f)) && meet_own_mark(f))
-        return -ECANCELED;
-    return 0;
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    uint64_t running = (uint64_t)f->ticket << 32 | WEFT__FIBER_RUNNING;
+    while (!weft__cas_acq_rel(&f->word, &word, running | (word & WEFT__FIBER_REQUEST))) /* pairs: FIBER-WORD */
+        ;
+    weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
+    f->wait_object = NULL;
+    return (word >> 8 & 0xff) != 0;
 }
 
 bool weft__take_request(struct weft__fiber *f)

@@ -71,6 +71,8 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline);
 bool weft__wait_abandon(struct weft__fiber *f);
 bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason);
 
+/* A callback was about to wait: aborts with a sentence. */
+_Noreturn WEFT__COLD void weft__in_callback(const struct weft__fiber *f);
 /* Give the CPU to other ready work; 0 or -ECANCELED. As weft_yield. */
 int weft__yield(struct weft__fiber *f);
 /* Meet a cancellation that came while what was awaited ran on this stack. True: there was one. */

@@ -19,7 +19,6 @@
 #include "executor/runtime.h"
 #include "executor/strand.h"
 
-#define LOOK_AROUND 64           /* picks between two looks at timers, I/O and inboxes */
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
 #define FIRE_LIMIT 256           /* timers fired in one go */
 
@@ -387,7 +386,7 @@ static uintptr_t pick_in_order(struct weft__worker *w)
 static uintptr_t pick_any(struct weft__worker *w)
 {
     uintptr_t item = 0;
-    if (weft__unlikely((++w->picks & (LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely((++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
         look_around(w);
         item = weft__joins_pop_oldest(&w->joins);
@@ -418,6 +417,16 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
         if (weft__likely(claim(item)))
             return item;
     }
+}
+
+/* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */
+uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item)
+{
+    if (weft__unlikely(weft__ready_asked(&w->ready)))
+        weft__worker_share(w);
+    if (item != 0 && weft__likely(claim(item)))
+        return item;
+    return weft__worker_pick(w);
 }
 
 void *weft__worker_main(void *worker)
@@ -465,6 +474,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     w->rt = rt;
     w->index = index;
     w->in_turn = rt->in_turn;
+    w->unusual = (uint16_t)((rt->in_turn ? WEFT__FIBER_IN_TURN : 0U) | (rt->inlining ? 0U : WEFT__FIBER_APART));
     w->random = (rt->options.seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)index << 32 | 1);
     if (w->random == 0)
         w->random = 1;

@@ -15,7 +15,7 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished, inlined, forks, switches, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
+    _Atomic(uint64_t) created, finished, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
         injected;
     _Atomic(uint64_t) batches, events;
 };
@@ -55,6 +55,7 @@ struct weft__worker {
     struct weft__hold batch; /* of the running task's open batch; batch.c */
     uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
+    uint16_t unusual;        /* of every fiber of this runtime */
     bool searching;          /* counted in idle.searching */
     bool stole;              /* since it last looked around */
     unsigned vain;           /* searches that found nothing, in a row */
@@ -67,7 +68,7 @@ struct weft__worker {
     int pin_error;
     /* ---- written by the worker, read by the reactor's tick ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint64_t) steps; /* grows at each switch */
-    _Atomic(const weft_coro *) running;               /* what this step runs, NULL in the idle loop */
+    _Atomic(const weft_coro *) running;               /* what runs in this step, NULL in the idle loop */
     struct weft__counters counters;
     /* ---- written by the worker, read by the root at the end ---- */
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
@@ -143,6 +144,20 @@ bool weft__item_claim(uintptr_t item);
 void weft__callback_left(struct weft__worker *w);
 /* Owner. The next local item that can be run: a fiber, or a task that this call has claimed. 0: nothing here. */
 uintptr_t weft__worker_pick(struct weft__worker *w);
+/* The same, quickly where the oldest ready item is a fiber and nothing unusual is about. */
+#define WEFT__LOOK_AROUND 64 /* picks between two looks at timers, I/O and inboxes */
+uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item);
+static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
+{
+    if (weft__unlikely(w->in_turn || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+                       weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
+        return weft__worker_pick(w);
+    w->picks++;
+    uintptr_t item = weft__ready_pop(&w->ready);
+    if (weft__likely((item & WEFT__ITEM_FIBER) && !weft__ready_asked(&w->ready)))
+        return item;
+    return weft__worker_pick_on(w, item);
+}
 /* Owner, in the idle loop. An item from another worker; 0: none. */
 uintptr_t weft__worker_steal(struct weft__worker *w);
 /* Owner, in the idle loop, when that found nothing: look on for a while, and in the end take what a busy worker keeps closed. */
@@ -169,6 +184,7 @@ static inline int64_t weft__worker_push(struct weft__worker *w, uintptr_t item)
 }
 static inline void weft__worker_after(struct weft__worker *w)
 {
+    weft__ready_leave(&w->ready); /* who yields holds it until his context is saved */
     void (*after)(struct weft__worker *, void *) = w->after;
     if (after != NULL) {
         w->after = NULL;

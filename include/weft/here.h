@@ -56,6 +56,8 @@ WEFT_ALWAYS_ char *weft_here_sp_(void)
     __asm__("movq %%rsp, %0" : "=r"(sp));
     return sp;
 }
+#else
+#define weft_here_sp_() ((char *)__builtin_frame_address(0))
 #endif
 
 WEFT_END_DECLS
