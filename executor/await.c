@@ -4,8 +4,9 @@
  * An awaited, unstarted task may run right on its awaiter's stack, as a plain call, because the awaiter can only go on after
  * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
  * conditions (weft_await): default order; its stack class is not larger and enough stack is left for its guarantee; no request is pending for
- * the awaiter's chain; not more than INLINE_LIMIT in a row without a turn of the scheduler, so that timers, I/O and others get
- * theirs; and the claim succeeded.
+ * the awaiter's chain; the claim succeeded; and it is nobody else's turn: after each INLINE_LIMIT in a row the worker looks at timers, I/O and
+ * its inbox, and a fiber that is ready gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what runs, and to start one
+ * takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
  *
  * Structured children (weft_fork, weft_join) live in the parent's frame. The right to run one belongs to whoever takes its
  * entry from a join stack, so an entry never outlives the frame. The parent takes its child back if it is the newest entry of
@@ -18,7 +19,8 @@
 
 #include "executor/task_hot.h"
 
-#define INLINE_LIMIT 64
+#define INLINE_LIMIT 64        /* tasks run at once before the worker looks whether something else must have its turn */
+#define INLINE_LIMIT_TASKS 64  /* so many times that, while only unstarted tasks wait */
 
 /* ---- waiting for a task ------------------------------------------------------------------------------------------ */
 
@@ -182,6 +184,19 @@ static inline int await_here(struct weft__fiber *f, struct weft_task *t)
     return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
 }
 
+/* After many in a row: may it go on like this, or is it somebody else's turn? */
+static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f)
+{
+    struct weft__worker *w = f->worker;
+    if (f->inlined < INLINE_LIMIT)
+        return true;
+    bool hurry = weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
+    if (hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS || !weft__worker_look_around(w))
+        return false;
+    f->inlined = 0;
+    return true;
+}
+
 /* All that the first lines of weft_await do not decide. */
 static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *t)
 {
@@ -197,7 +212,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
         if (rc <= 0)
             return rc;
     }
-    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && f->inlined < INLINE_LIMIT &&
+    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && turn_is_left(f) &&
         stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
         (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
         if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))

@@ -130,7 +130,7 @@ static inline void switch_to_fiber(struct weft__worker *w, struct weft__context 
     weft__count(&w->steps, 1);
     w->current = next;
     next->worker = w;
-    next->inlined = 0;
+    next->inlined = next->inlined_rounds = 0;
     weft__store_relaxed(&w->running, next->coro); /* relaxed: a hint for reports */
     weft__context_switch(from, &next->context);
 }
@@ -236,7 +236,7 @@ int weft__yield(struct weft__fiber *f)
     bool requested = (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
     if (weft__unlikely(requested) && !f->rt->fifo && weft__take_request(f))
         return -ECANCELED;
-    f->inlined = 0;
+    f->inlined = f->inlined_rounds = 0;
     if (weft__unlikely(!yield_quickly(f)))
         weft__fiber_switch_away(f, requeue, f);
     requested = (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
@@ -306,7 +306,7 @@ static void fiber_main(void *fiber)
             t = (struct weft_task *)item;
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {
                 prepare(w, f, t);
-                f->inlined = 0;
+                f->inlined = f->inlined_rounds = 0;
                 weft__count(&w->steps, 1);
                 continue;
             }

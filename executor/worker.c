@@ -419,6 +419,12 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
     }
 }
 
+bool weft__worker_look_around(struct weft__worker *w)
+{
+    look_around(w);
+    return !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
+}
+
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */
 uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item)
 {
