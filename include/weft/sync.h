@@ -28,7 +28,8 @@ typedef struct weft_lock {
 #define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, 0}
 /* clang-format on */
 WEFT_API void weft_lock_init(weft_lock *l);
-/* 0 with the lock held; -ECANCELED without it. Does not suspend when it is free and nobody waits. */
+/* 0 with the lock held; -ECANCELED without it. Does not suspend when it is free and nobody waits. While other workers
+ * run it may look for some microseconds, before it waits, whether a holder there lets go. */
 WEFT_API WEFT_NODISCARD int weft_lock_acquire(weft_lock *l);
 /* 0 with the lock held, -EBUSY otherwise. Any thread. Never suspends. */
 WEFT_API WEFT_NODISCARD int weft_lock_try_acquire(weft_lock *l);
