@@ -5,10 +5,11 @@
  * looks grow: that costs the one who waits little and lets the holder, if it comes back at once, do some operations in
  * a row, where line and guard would else change hands for each.
  *
- * SPIN is far longer than any guard is held. So after it the holder has lost the CPU, and the waiting thread gives away
- * its own: by sleeping for a time, which grows, not by waiting to be called. It costs the holder nothing, needs no
- * second word, and the memory may be gone a moment after the guard was let go. Not sched_yield: that does not let a
- * thread of lower priority run. Any thread; async-signal-safe. */
+ * SPIN is longer than any guard is held (the longest: over a membarrier, some ten microseconds). So after it the
+ * holder has lost the CPU, and the waiting thread gives away its own: by sleeping for a time, which grows, not by
+ * waiting to be called. It costs the holder nothing, needs no second word, and the memory may be gone a moment after
+ * the guard was let go. Not sched_yield: that does not let a thread of lower priority run. Any thread;
+ * async-signal-safe. */
 #include "executor/guard.h"
 
 #include <time.h>
