@@ -114,6 +114,7 @@ struct counter {
     weft_lock *lock;
     long *value;
     int times;
+    bool yields; /* while it has the lock */
 };
 static int counter(struct counter *f)
 {
@@ -121,27 +122,38 @@ static int counter(struct counter *f)
         int rc = weft_lock_acquire(f->lock);
         if (rc < 0)
             return rc;
-        ++*f->value;
+        long seen = *f->value;
+        if (f->yields)
+            weft_yield();
+        *f->value = seen + 1;
         weft_lock_release(f->lock);
     }
     return 0;
 }
 WEFT_CORO(counter);
 
-static void run_mutex(long n, struct outcome *out)
+static void mutex(long n, int times, bool yields, struct outcome *out)
 {
     weft_lock lock = WEFT_LOCK_INIT;
     long value = 0;
     weft_task **t = malloc((size_t)n * sizeof *t);
     weft_ns start = weft_now();
     for (long i = 0; i < n && t != NULL; i++)
-        t[i] = weft_create_task(counter, .lock = &lock, .value = &value, .times = 1000);
+        t[i] = weft_create_task(counter, .lock = &lock, .value = &value, .times = times, .yields = yields);
     for (long i = 0; i < n && t != NULL; i++)
         out->wrong |= weft_await_release(t[i]) != 0;
     out->elapsed = weft_now() - start;
-    out->operations = (double)n * 1000;
-    out->wrong |= value != n * 1000;
+    out->operations = (double)n * times;
+    out->wrong |= value != n * times;
     free(t);
+}
+static void run_mutex(long n, struct outcome *out)
+{
+    mutex(n, 1000, false, out);
+}
+static void run_mutex_held(long n, struct outcome *out)
+{
+    mutex(n, 100, true, out);
 }
 
 const struct workload sync_workloads[] = {
@@ -149,5 +161,6 @@ const struct workload sync_workloads[] = {
     {"timeout_pend", "the same, the client under a time limit", 500000, run_timeout_pend, NULL},
     {"mpmc", "an item: 4 producers, 4 consumers, a queue of 1024", 1000000, run_mpmc, NULL},
     {"mutex", "a lock/unlock pair; n tasks do 1000 each", 1000, run_mutex, NULL},
+    {"mutex_held", "the same, 100 each, a yield while it is locked", 1000, run_mutex_held, NULL},
     {NULL, NULL, 0, NULL, NULL},
 };

@@ -145,7 +145,7 @@ static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_tas
 /* The place of a task in the ready queue that it was created into, from its low bits. */
 static inline int64_t place_of(const struct weft__ready *r, const struct weft_task *t)
 {
-    int64_t h = weft__load_relaxed(&r->head); /* relaxed: the owner asks; a hint */
+    int64_t h = weft__load_relaxed(&r->head);                           /* relaxed: the owner asks; a hint */
     return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
 }
 

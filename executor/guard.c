@@ -1,33 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/guard.c -- the slow halves of the word-sized lock: a short spin, then sleep on a futex.
+/* executor/guard.c -- what somebody does who finds a guard held.
  *
- * Invariant: a thread that sleeps, or is about to, has seen or written 2, and whoever unlocks a 2 wakes one sleeper. A thread
- * that slept takes the lock as 2, since it cannot know whether others sleep: at worst one wake too many.
- * Any thread. The word is no _Atomic object (see guard.h), so the operations are the compiler's and not atomic.h's. */
+ * First it spins. Each look takes the word's cache line from the holder, who needs it to let go, so the pauses between
+ * looks grow: that costs the one who waits little and lets the holder, if it comes back at once, do some operations in
+ * a row, where line and guard would else change hands for each.
+ *
+ * SPIN is longer than any guard is held (the longest: over a membarrier, some ten microseconds). So after it the
+ * holder has lost the CPU, and the waiting thread gives away its own: by sleeping for a time, which grows, not by
+ * waiting to be called. It costs the holder nothing, needs no second word, and the memory may be gone a moment after
+ * the guard was let go. Not sched_yield: that does not let a thread of lower priority run. Any thread;
+ * async-signal-safe. */
 #include "executor/guard.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <time.h>
 
-#include "executor/atomic.h"
+enum {
+    PAUSE_MAX = 16,      /* between two looks; some 20 to 40 ns each */
+    SPIN = 512,          /* pauses in all */
+    NAP_MIN = 20 * 1000, /* nanoseconds */
+    NAP_MAX = 1 * 1000 * 1000,
+};
 
-#define SPINS 64 /* about as long as the lock is held, unless its holder lost the CPU */
+struct patience {
+    unsigned pauses, spun;
+    long nap;
+};
 
-void weft__guard_lock_slow(uint32_t *guard)
+static void wait_a_little(struct patience *p)
 {
-    for (int i = 0; i < SPINS; i++) {
-        weft__cpu_relax();
-        /* relaxed: only a hint when to try */
-        if (__atomic_load_n(guard, __ATOMIC_RELAXED) == 0 && weft__guard_try_lock(guard))
-            return;
+    if (p->spun < SPIN) {
+        p->pauses = p->pauses == 0 ? 1 : p->pauses < PAUSE_MAX ? 2 * p->pauses : PAUSE_MAX;
+        p->spun += p->pauses;
+        for (unsigned i = 0; i < p->pauses; i++)
+            weft__cpu_relax();
+        return;
     }
-    while (__atomic_exchange_n(guard, 2, __ATOMIC_ACQUIRE) != 0)         /* pairs: GUARD */
-        syscall(SYS_futex, guard, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0); /* any return: try again */
+    p->nap = p->nap == 0 ? NAP_MIN : p->nap < NAP_MAX / 2 ? 2 * p->nap : NAP_MAX;
+    struct timespec nap = {.tv_nsec = p->nap};
+    (void)nanosleep(&nap, NULL); /* ended early by a signal: as good */
 }
 
-void weft__guard_unlock_slow(uint32_t *guard)
+uint32_t weft__guard_take_slow(uint32_t *guard)
 {
-    /* The memory may be gone already, if the next holder freed it: then this wakes nobody, or somebody who tries again. */
-    syscall(SYS_futex, guard, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    struct patience p = {0};
+    for (;;) {
+        wait_a_little(&p);
+        uint32_t bits = weft__guard_glance(guard);
+        if (!(bits & WEFT__GUARD_HELD) && weft__guard_change(guard, bits, bits | WEFT__GUARD_HELD))
+            return bits;
+    }
+}
+
+uint32_t weft__guard_look_slow(const uint32_t *guard)
+{
+    struct patience p = {0};
+    for (;;) {
+        wait_a_little(&p);
+        uint32_t bits = __atomic_load_n(guard, __ATOMIC_ACQUIRE); /* pairs: GUARD */
+        if (!(bits & WEFT__GUARD_HELD))
+            return bits;
+    }
 }

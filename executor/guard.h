@@ -1,32 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/guard.h -- a word-sized lock for a few instructions' work, never held across a suspension or a callback
- * that takes long. States: 0 free, 1 held, 2 held and somebody sleeps on it (futex). Any thread. */
+ * that takes long.
+ *
+ * The lowest bit says held. Letting go is a plain store, which is half of what a guard costs: nobody sleeps on the
+ * word, so there is nobody to look for. Who finds it held spins, less and less often, and when its holder seems to
+ * have lost the CPU sleeps for a short time and looks again (guard.c).
+ *
+ * The other bits are the object's own, for one that keeps its state in the word (weft_lock, weft_event). They change
+ * only by who holds the guard, when it lets go, or by one compare-and-swap from a value that is not held; so a load
+ * that finds it not held is an answer as good as one given under the guard. Most guards have no such bits and use lock
+ * and unlock.
+ *
+ * | bits | lock, take            | unlock, give(new bits) | change(from, to)     |
+ * | b    | b + HELD              | -                      | to, if b is from     |
+ * | b+H  | waits                 | new bits               | refused              |
+ *
+ * pairs: GUARD, the release of every one that lets go with the acquire of every one that takes or looks. Any thread.
+ * The word is a plain uint32_t because it also lives in public structs that C++ includes, so the operations are the
+ * compiler's and not atomic.h's. */
 #ifndef WEFT_EXECUTOR_GUARD_H
 #define WEFT_EXECUTOR_GUARD_H
 
+#include "executor/atomic.h"
 #include "executor/base.h"
 
-void weft__guard_lock_slow(uint32_t *guard);
-void weft__guard_unlock_slow(uint32_t *guard);
+#define WEFT__GUARD_HELD ((uint32_t)1)
 
-/* The word is a plain uint32_t because it also lives in public structs that C++ includes. pairs: GUARD, the release in
- * unlock with the acquire in lock. */
+/* Wait until it is not held, take it, return the other bits. */
+uint32_t weft__guard_take_slow(uint32_t *guard);
+/* Wait until it is not held, return the bits. */
+uint32_t weft__guard_look_slow(const uint32_t *guard);
+
+/* `from` must not be held: a change then is one with taking the guard, and with giving it back if `to` is not held. */
+static inline bool weft__guard_change(uint32_t *guard, uint32_t from, uint32_t to)
+{
+    WEFT__SEAM();
+    return __atomic_compare_exchange_n(guard, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* A hint: may be outdated, may be held. */
+static inline uint32_t weft__guard_glance(const uint32_t *guard)
+{
+    WEFT__SEAM();
+    return __atomic_load_n(guard, __ATOMIC_RELAXED); /* relaxed: a hint */
+}
+
+/* For words that are no guard but lie beside one, written and read without it: only ever a hint. */
+static inline void weft__guard_hint(uint32_t *word, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_RELAXED); /* relaxed: a hint */
+}
+
+/* ---- with bits of the object's own ---- */
+
+static inline uint32_t weft__guard_take(uint32_t *guard)
+{
+    uint32_t bits = weft__guard_glance(guard) & ~WEFT__GUARD_HELD;
+    if (weft__unlikely(!weft__guard_change(guard, bits, bits | WEFT__GUARD_HELD)))
+        return weft__guard_take_slow(guard);
+    return bits;
+}
+
+static inline void weft__guard_give(uint32_t *guard, uint32_t bits)
+{
+    WEFT__SEAM();
+    __atomic_store_n(guard, bits, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t weft__guard_look(const uint32_t *guard)
+{
+    WEFT__SEAM();
+    uint32_t bits = __atomic_load_n(guard, __ATOMIC_ACQUIRE);
+    return weft__likely(!(bits & WEFT__GUARD_HELD)) ? bits : weft__guard_look_slow(guard);
+}
+
+/* ---- without ---- */
+
 static inline bool weft__guard_try_lock(uint32_t *guard)
 {
-    uint32_t expected = 0;
-    return __atomic_compare_exchange_n(guard, &expected, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return weft__guard_change(guard, 0, WEFT__GUARD_HELD);
 }
 
 static inline void weft__guard_lock(uint32_t *guard)
 {
     if (weft__unlikely(!weft__guard_try_lock(guard)))
-        weft__guard_lock_slow(guard);
+        (void)weft__guard_take_slow(guard);
 }
 
 static inline void weft__guard_unlock(uint32_t *guard)
 {
-    if (weft__unlikely(__atomic_exchange_n(guard, 0, __ATOMIC_RELEASE) == 2))
-        weft__guard_unlock_slow(guard);
+    weft__guard_give(guard, 0);
 }
 
 #endif

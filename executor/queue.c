@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/queue.c -- weft_queue: getters and putters that wait for items and for room.
  *
- * One guard, the getters' list's, covers all: the items, the three lists, the counts. A woken getter or putter owns
- * nothing; it looks again when it runs, and who comes by meanwhile may take what it was woken for (then it waits on,
- * at the end of the list), as in asyncio. Items are copied under the guard.
+ * One guard covers all: the items, the three lists, the counts. A woken getter or putter owns nothing; it looks again
+ * when it runs, and who comes by meanwhile may take what it was woken for (then it waits on, at the end of the list),
+ * as in asyncio. Items are copied under the guard.
+ *
+ * Most puts and gets find room or an item in a ring of words, and nobody whom they must wake. Then each is one round of
+ * the guard and a word copied, and all that it touches but the item is in the queue's first cache line. Whatever may be
+ * in the way has a bit in `special`, so there is one test; for the rest there are put_slow and get_slow.
  *
  * Invariants (under the guard)
  *  1 With a pending getter, there are at least as many woken getters that have not gone yet as there are items: a put
@@ -20,13 +24,27 @@
 #include "executor/seeded.h"
 #include "executor/sync_wait.h"
 
-struct weft_queue {
-    weft__waitlist getters, putters, joiners;
-    struct weft__store store;
-    size_t maxsize;
-    size_t unfinished;
-    bool shut_down;
+/* Written under the guard. */
+enum {
+    SHUT_DOWN = 1,
+    GETTERS = 2, /* one is on the list: a put wakes it */
+    PUTTERS = 4, /* one is on the list: a get wakes it */
+    OTHER = 8,   /* the store is no ring of words */
+    LARGE = 16,  /* the block goes with its last item */
 };
+
+struct weft_queue {
+    /* ---- the first cache line ---- */
+    uint32_t guard;
+    uint32_t special;
+    size_t room; /* a put must wait or grow the block when so many are there */
+    size_t unfinished;
+    struct weft__store store; /* its first part; the rest lies in the next line */
+    /* ---- */
+    size_t maxsize;
+    weft__waitlist getters, putters, joiners; /* their own guards are not used */
+};
+_Static_assert(offsetof(struct weft_queue, store.item_size) <= 64, "what every put and get touches is one cache line");
 
 static const struct weft__wait_kind get_wait = {"queue: get", NULL};
 static const struct weft__wait_kind put_wait = {"queue: put", NULL};
@@ -34,11 +52,56 @@ static const struct weft__wait_kind join_wait = {"queue: join", NULL};
 
 static inline void lock(weft_queue *q)
 {
-    weft__waitlist_lock(&q->getters);
+    weft__guard_lock(&q->guard);
 }
 static inline void unlock(weft_queue *q)
 {
-    weft__waitlist_unlock(&q->getters);
+    weft__guard_unlock(&q->guard);
+}
+
+static inline void set_special(weft_queue *q, uint32_t bit, bool value)
+{
+    q->special = value ? q->special | bit : q->special & ~bit;
+}
+
+/* The store has another block. */
+static void block_changed(weft_queue *q)
+{
+    size_t capacity = q->store.capacity;
+    q->room = q->maxsize != 0 && q->maxsize < capacity ? q->maxsize : capacity;
+    set_special(q, LARGE, weft__store_is_large(&q->store));
+}
+
+/* Wake somebody who waits for an item or for room, if anybody does. `bit` is the list's. */
+static inline void wake_one(weft_queue *q, weft__waitlist *l, uint32_t bit)
+{
+    if ((q->special & bit) != 0) {
+        weft__sync_wake(l, 1);
+        set_special(q, bit, l->first_ != NULL);
+    }
+}
+static inline void wake_getter(weft_queue *q)
+{
+    wake_one(q, &q->getters, GETTERS);
+}
+static inline void wake_putter(weft_queue *q)
+{
+    wake_one(q, &q->putters, PUTTERS);
+}
+
+/* Wait on a list; `bit` is its own, 0 for the joiners'. The guard is held before and after. */
+static inline struct weft__slept wait_on(weft_queue *q, weft__waitlist *l, uint32_t bit, struct weft__fiber *f,
+                                         const struct weft__wait_kind *kind)
+{
+    struct weft__wait_node *node = weft__sync_join(l, f, kind, q);
+    q->special |= bit;
+    unlock(q);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    lock(q);
+    struct weft__slept slept = weft__sync_leave(l, node, how);
+    if (weft__unlikely(slept.cancelled) && l->first_ == NULL)
+        q->special &= ~bit;
+    return slept;
 }
 
 static weft_queue *create(enum weft__store_kind kind, size_t item_size, size_t maxsize, weft__compare *compare)
@@ -54,6 +117,8 @@ static weft_queue *create(enum weft__store_kind kind, size_t item_size, size_t m
         free(q);
         return NULL;
     }
+    q->special = weft__store_is_plain(&q->store) ? 0 : OTHER;
+    block_changed(q);
     return q;
 }
 
@@ -104,6 +169,7 @@ static WEFT__NOINLINE int grow(weft_queue *q)
     lock(q);
     if (q->store.capacity == before)
         block = weft__store_adopt(&q->store, block, after);
+    block_changed(q);
     unlock(q);
     free(block);
     lock(q);
@@ -114,9 +180,9 @@ static WEFT__NOINLINE int grow(weft_queue *q)
 static WEFT__NOINLINE int await_room(weft_queue *q)
 {
     struct weft__fiber *f = weft__fiber_require("weft_queue_put");
-    struct weft__slept slept = weft__sync_suspend(&q->putters, &q->getters.guard_, f, &put_wait, q);
+    struct weft__slept slept = wait_on(q, &q->putters, PUTTERS, f, &put_wait);
     if (slept.cancelled && slept.woken && !full(q))
-        weft__sync_wake(&q->putters, 1);
+        wake_putter(q);
     return slept.cancelled ? -ECANCELED : 0;
 }
 
@@ -124,32 +190,46 @@ static WEFT__NOINLINE int await_room(weft_queue *q)
 static WEFT__NOINLINE int await_item(weft_queue *q)
 {
     struct weft__fiber *f = weft__fiber_require("weft_queue_get");
-    struct weft__slept slept = weft__sync_suspend(&q->getters, &q->getters.guard_, f, &get_wait, q);
+    struct weft__slept slept = wait_on(q, &q->getters, GETTERS, f, &get_wait);
     if (slept.cancelled && slept.woken && q->store.count > 0)
-        weft__sync_wake(&q->getters, 1);
+        wake_getter(q);
     return slept.cancelled ? -ECANCELED : 0;
 }
 
-static inline int put(weft_queue *q, const void *item, size_t size, bool may_wait)
+/* An item has been put, somebody waits for one. The guard is held; these give it back. */
+static WEFT__NOINLINE int wake_getter_and_leave(weft_queue *q)
 {
-    int rc = 0;
-    if (weft__unlikely(size != q->store.item_size))
-        return -EINVAL;
-    lock(q);
+    wake_getter(q);
+    unlock(q);
+    return 0;
+}
+static WEFT__NOINLINE int wake_putter_and_leave(weft_queue *q)
+{
+    wake_putter(q);
+    unlock(q);
+    return 0;
+}
+
+/* The whole put, with whatever is in its way. The guard is held; gives it back. */
+static WEFT__NOINLINE int put_slow(weft_queue *q, const void *item, size_t size, bool may_wait)
+{
+    int rc = size == q->store.item_size ? 0 : -EINVAL;
     while (rc == 0) {
-        if (weft__unlikely(q->shut_down)) {
+        if (weft__unlikely(q->special & SHUT_DOWN)) {
             rc = -ESHUTDOWN;
-        } else if (weft__unlikely(full(q))) {
+        } else if (full(q)) {
             rc = may_wait ? await_room(q) : -EAGAIN;
         } else if (weft__unlikely(q->store.count == q->store.capacity)) {
             rc = grow(q);
             if (rc != 0 && !full(q))
-                weft__sync_wake(&q->putters, 1); /* the place that this one was woken for, if it was */
+                wake_putter(q); /* the place that this one was woken for, if it was */
         } else {
-            weft__store_put(&q->store, item);
+            if (weft__likely(!(q->special & OTHER)))
+                weft__store_put_plain(&q->store, item);
+            else
+                weft__store_put(&q->store, item);
             q->unfinished++;
-            if (q->getters.first_ != NULL)
-                weft__sync_wake(&q->getters, 1);
+            wake_getter(q);
             break;
         }
     }
@@ -157,28 +237,54 @@ static inline int put(weft_queue *q, const void *item, size_t size, bool may_wai
     return rc;
 }
 
-static inline int get(weft_queue *q, void *item, size_t size, bool may_wait)
+static inline int put(weft_queue *q, const void *item, size_t size, bool may_wait)
 {
-    int rc = 0;
-    void *block = NULL;
-    if (weft__unlikely(size != q->store.item_size))
-        return -EINVAL;
     lock(q);
+    if (weft__unlikely((q->special & (SHUT_DOWN | OTHER)) != 0 || q->store.count >= q->room ||
+                       size != sizeof(uint64_t)))
+        return put_slow(q, item, size, may_wait);
+    weft__store_put_plain(&q->store, item);
+    q->unfinished++;
+    if (weft__unlikely(q->special & GETTERS))
+        return wake_getter_and_leave(q);
+    unlock(q);
+    return 0;
+}
+
+/* The whole get, with whatever is in its way. The guard is held; gives it back. */
+static WEFT__NOINLINE int get_slow(weft_queue *q, void *item, size_t size, bool may_wait)
+{
+    int rc = size == q->store.item_size ? 0 : -EINVAL;
+    void *block = NULL;
     while (rc == 0 && q->store.count == 0) {
-        if (q->shut_down)
+        if (q->special & SHUT_DOWN)
             rc = -ESHUTDOWN;
         else
             rc = may_wait ? await_item(q) : -EAGAIN;
     }
     if (rc == 0) {
-        block = weft__store_take(&q->store, item);
-        if (q->putters.first_ != NULL)
-            weft__sync_wake(&q->putters, 1);
+        if (weft__likely(!(q->special & (OTHER | LARGE))))
+            weft__store_take_plain(&q->store, item);
+        else if ((block = weft__store_take(&q->store, item)) != NULL)
+            block_changed(q);
+        wake_putter(q);
     }
     unlock(q);
     if (weft__unlikely(block != NULL))
         free(block);
     return rc;
+}
+
+static inline int get(weft_queue *q, void *item, size_t size, bool may_wait)
+{
+    lock(q);
+    if (weft__unlikely((q->special & (OTHER | LARGE)) != 0 || q->store.count == 0 || size != sizeof(uint64_t)))
+        return get_slow(q, item, size, may_wait);
+    weft__store_take_plain(&q->store, item);
+    if (weft__unlikely(q->special & PUTTERS))
+        return wake_putter_and_leave(q);
+    unlock(q);
+    return 0;
 }
 
 int weft_queue_put_(weft_queue *q, const void *item, size_t size)
@@ -224,7 +330,7 @@ int weft_queue_join(weft_queue *q)
     lock(q);
     if (q->unfinished > 0) {
         struct weft__fiber *f = weft__fiber_require("weft_queue_join");
-        slept = weft__sync_suspend(&q->joiners, &q->getters.guard_, f, &join_wait, q);
+        slept = wait_on(q, &q->joiners, 0, f, &join_wait);
     }
     unlock(q);
     return slept.cancelled ? -ECANCELED : 0;
@@ -235,16 +341,19 @@ void weft_queue_shutdown(weft_queue *q, bool immediate)
     weft__preempt_point();
     void *block = NULL;
     lock(q);
-    q->shut_down = true;
+    q->special |= SHUT_DOWN;
     if (immediate) {
         /* an item may have been reported done before it was taken */
         q->unfinished -= q->store.count < q->unfinished ? q->store.count : q->unfinished;
         block = weft__store_clear(&q->store);
+        block_changed(q);
         if (q->unfinished == 0)
             weft__sync_wake_many(&q->joiners, SIZE_MAX);
     }
     weft__sync_wake_many(&q->getters, SIZE_MAX);
     weft__sync_wake_many(&q->putters, SIZE_MAX);
+    set_special(q, GETTERS, q->getters.first_ != NULL);
+    set_special(q, PUTTERS, q->putters.first_ != NULL);
     unlock(q);
     free(block);
 }

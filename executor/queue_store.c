@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { FIRST_BYTES = 4096, KEEP_BYTES = 65536, MAX_ALIGNMENT = 64 };
 
@@ -162,6 +161,11 @@ static WEFT__COLD void *give_block_back(struct weft__store *s)
     return block;
 }
 
+bool weft__store_is_large(const struct weft__store *s)
+{
+    return s->capacity > s->first_capacity && s->capacity * s->stride > KEEP_BYTES;
+}
+
 void *weft__store_take(struct weft__store *s, void *item)
 {
     switch (s->kind) {
@@ -176,7 +180,7 @@ void *weft__store_take(struct weft__store *s, void *item)
         heap_take(s, item);
         break;
     }
-    if (--s->count == 0 && weft__unlikely(s->capacity > s->first_capacity && s->capacity * s->stride > KEEP_BYTES))
+    if (--s->count == 0 && weft__unlikely(weft__store_is_large(s)))
         return give_block_back(s);
     return NULL;
 }

@@ -11,6 +11,8 @@
 #ifndef WEFT_EXECUTOR_QUEUE_STORE_H
 #define WEFT_EXECUTOR_QUEUE_STORE_H
 
+#include <string.h>
+
 #include "executor/base.h"
 
 typedef int weft__compare(const void *a, const void *b);
@@ -18,10 +20,12 @@ typedef int weft__compare(const void *a, const void *b);
 enum weft__store_kind { WEFT__STORE_RING, WEFT__STORE_STACK, WEFT__STORE_HEAP };
 
 struct weft__store {
+    /* all that the put and take of a ring of words touch, for the queue to keep in one cache line */
     char *block;
-    size_t capacity; /* items the block has room for: 0 or a power of two */
     size_t count;
-    size_t head; /* of a ring: where the oldest item lies */
+    size_t head;     /* of a ring: where the oldest item lies */
+    size_t capacity; /* items the block has room for: 0 or a power of two */
+    /* the rest */
     size_t item_size, stride, alignment;
     size_t first_capacity; /* of the block that comes after none */
     uint64_t sequence;     /* of a heap: items ever put */
@@ -44,5 +48,25 @@ void weft__store_put(struct weft__store *s, const void *item);
 void *weft__store_take(struct weft__store *s, void *item);
 /* Drop all items. Returns NULL or a block to be freed. */
 void *weft__store_clear(struct weft__store *s);
+
+/* The usual store, a ring of items as large as a word, may be used by these as well: no call, no choice. */
+static inline bool weft__store_is_plain(const struct weft__store *s)
+{
+    return s->kind == WEFT__STORE_RING && s->item_size == sizeof(uint64_t);
+}
+/* Would the last item's take give the block back? Then only weft__store_take may take it. */
+bool weft__store_is_large(const struct weft__store *s);
+/* As weft__store_put. */
+static inline void weft__store_put_plain(struct weft__store *s, const void *item)
+{
+    memcpy(s->block + ((s->head + s->count++) & (s->capacity - 1)) * sizeof(uint64_t), item, sizeof(uint64_t));
+}
+/* As weft__store_take. */
+static inline void weft__store_take_plain(struct weft__store *s, void *item)
+{
+    memcpy(item, s->block + s->head * sizeof(uint64_t), sizeof(uint64_t));
+    s->head = (s->head + 1) & (s->capacity - 1);
+    s->count--;
+}
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/sync_condition.c -- weft_condition: wait, without the lock, for news about what the lock protects.
  *
- * Joining the waiters and releasing the lock are one step under both guards (the condition's first, then the lock's),
- * so a notification by whoever takes the lock next finds the waiter. The way back has two waits of their own: for the
+ * Joining the waiters and releasing the lock are one step under the condition's guard, so a notification by whoever
+ * takes the lock next finds the waiter. The way back has two waits of their own: for the
  * notification, then for the lock, which is wanted however often the task is cancelled meanwhile.
  *
  * A wait that ends with a cancellation wakes one other waiter, as asyncio's does, whether or not it had been notified
@@ -21,28 +21,14 @@ void weft_condition_init(weft_condition *c, weft_lock *lock)
     *c = (weft_condition)WEFT_CONDITION_INIT(lock);
 }
 
-/* Is the lock held? The condition's guard is held. */
-static bool lock_held(const weft_condition *c)
-{
-    weft__waitlist_lock(&c->lock_->waiters_);
-    bool held = c->lock_->locked_;
-    weft__waitlist_unlock(&c->lock_->waiters_);
-    return held;
-}
-
 /* Join the waiters and release the lock in one step, then wait. -EPERM if the lock is not held. */
 static int wait_for_notification(weft_condition *c, struct weft__fiber *f)
 {
-    weft_lock *lock = c->lock_;
     weft__waitlist_lock(&c->waiters_);
-    weft__waitlist_lock(&lock->waiters_);
-    if (!lock->locked_) {
-        weft__waitlist_unlock(&lock->waiters_);
+    if (weft__lock_let_go(c->lock_) != 0) {
         weft__waitlist_unlock(&c->waiters_);
         return -EPERM;
     }
-    weft__lock_let_go(lock);
-    weft__waitlist_unlock(&lock->waiters_);
     struct weft__slept slept = weft__sync_suspend(&c->waiters_, &c->waiters_.guard_, f, &condition_wait, c);
     weft__waitlist_unlock(&c->waiters_);
     return slept.cancelled ? -ECANCELED : 0;
@@ -73,7 +59,7 @@ int weft_condition_notify(weft_condition *c, size_t n)
     if (weft__unlikely(c->lock_ == NULL))
         return -EINVAL;
     weft__waitlist_lock(&c->waiters_);
-    bool held = lock_held(c);
+    bool held = weft_lock_locked(c->lock_);
     if (held)
         weft__sync_wake_many(&c->waiters_, n);
     weft__waitlist_unlock(&c->waiters_);

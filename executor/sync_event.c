@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/sync_event.c -- weft_event: a flag that tasks wait for.
  *
- * Setting wakes everybody who waits at that moment; a later clear does not call them back. There is no answer without
- * the guard, although one load would do for an event that is set: a task may have the event on its stack, wait,
- * return, and so free it; going through the guard makes sure that the one who set it has let go of it. Wait: tasks
- * only. Everything else: any thread. */
+ * Setting wakes everybody who waits at that moment; a later clear does not call them back. The flag is a bit of the
+ * guard's word, SET, so that one load tells both that it is set and that the one who set it has let go of the guard:
+ * a task may have the event on its stack, wait, return, and so free it. Wait: tasks only. Everything else: any
+ * thread. */
 #include <errno.h>
 
 #include "executor/seeded.h"
 #include "executor/sync_wait.h"
+
+enum { SET = 2 };
 
 static const struct weft__wait_kind event_wait = {"event", NULL};
 
@@ -31,43 +33,47 @@ void weft_event_init(weft_event *e)
     *e = (weft_event)WEFT_EVENT_INIT;
 }
 
-int weft_event_wait(weft_event *e)
+static WEFT__NOINLINE int wait_slow(weft_event *e)
 {
-    weft__preempt_point();
-    struct weft__slept slept = {.cancelled = false};
-    weft__waitlist_lock(&e->waiters_);
-    if (!e->set_) {
-        struct weft__fiber *f = weft__fiber_require("weft_event_wait");
-        slept = weft__sync_suspend(&e->waiters_, &e->waiters_.guard_, f, &event_wait, e);
+    uint32_t *guard = &e->waiters_.guard_;
+    uint32_t word = weft__guard_take(guard);
+    if (word & SET) {
+        weft__guard_give(guard, word);
+        return 0;
     }
-    weft__waitlist_unlock(&e->waiters_);
+    struct weft__fiber *f = weft__fiber_require("weft_event_wait");
+    struct weft__wait_node *node = weft__sync_join(&e->waiters_, f, &event_wait, e);
+    weft__guard_give(guard, word);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    word = weft__guard_take(guard);
+    struct weft__slept slept = weft__sync_leave(&e->waiters_, node, how);
+    weft__guard_give(guard, word);
     return slept.cancelled ? -ECANCELED : 0;
 }
 
+int weft_event_wait(weft_event *e)
+{
+    weft__preempt_point();
+    return weft__guard_look(&e->waiters_.guard_) & SET ? 0 : wait_slow(e);
+}
+
+/* Also when it is set already: who sees it set afterwards sees what was written before this call. */
 void weft_event_set(weft_event *e)
 {
     weft__preempt_point();
-    weft__waitlist_lock(&e->waiters_);
-    if (!e->set_) {
-        e->set_ = true;
+    if (!(weft__guard_take(&e->waiters_.guard_) & SET))
         weft__sync_wake_many(&e->waiters_, SIZE_MAX);
-    }
-    weft__waitlist_unlock(&e->waiters_);
+    weft__guard_give(&e->waiters_.guard_, SET);
 }
 
 void weft_event_clear(weft_event *e)
 {
     weft__preempt_point();
-    weft__waitlist_lock(&e->waiters_);
-    e->set_ = false;
-    weft__waitlist_unlock(&e->waiters_);
+    (void)weft__guard_take(&e->waiters_.guard_);
+    weft__guard_give(&e->waiters_.guard_, 0);
 }
 
 bool weft_event_is_set(const weft_event *e)
 {
-    weft_event *event = (weft_event *)(uintptr_t)e; /* const for the caller: only the guard is written */
-    weft__waitlist_lock(&event->waiters_);
-    bool set = event->set_;
-    weft__waitlist_unlock(&event->waiters_);
-    return set;
+    return (weft__guard_look(&e->waiters_.guard_) & SET) != 0;
 }

@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/sync_lock.c -- weft_lock: mutual exclusion between tasks, first come first served.
  *
+ * All that a lock is without waiters is in its guard's word: taking a free one and releasing it are one
+ * compare-and-swap each. Two bits of the word are the lock's:
+ *   LOCKED  somebody holds it
+ *   LISTED  there are waiters that have not gone yet (count_ is not 0)
+ *
+ * | word            | acquire                         | release                               |
+ * | 0               | LOCKED                          | -EPERM                                |
+ * | LOCKED          | looks for a while, then waits   | 0                                     |
+ * | LISTED          | waits, unless all are cancelled | -EPERM                                |
+ * | LISTED + LOCKED | waits                           | LISTED, and the first waiter is woken |
+ *
  * A release does not hand the lock over: it makes it free and wakes the first waiter, which takes it when it runs.
  * Until then nobody overtakes, because a newcomer takes a free lock only if no pending or woken waiter is listed.
  *
@@ -9,11 +20,25 @@
  *    or, if it was cancelled too, goes and wakes the next.
  *  2 Lock free and waiters listed: the first one is woken or cancelled. Either runs soon and keeps the queue moving:
  *    only the first is looked at, since a cancelled one wakes its successor itself.
+ *
+ * Looking for a while. A lock that a task on another worker holds for less time than a suspension takes is had sooner
+ * by looking again than by waiting. And once one waits, all that come have to, as nobody overtakes: with tasks that
+ * take a lock again and again the line never ends, and each acquire is a suspension from then on. So a newcomer looks
+ * before it founds a line, for a time that successes lengthen and failures shorten: next to nothing, soon, for a lock
+ * whose holders suspend. Not where no other worker runs. The pauses between looks grow, so that the holder does some
+ * rounds while it has the cache line.
  * Acquire: tasks only. Everything else: any thread. */
 #include <errno.h>
 
-#include "executor/seeded.h"
+#include "executor/runtime.h"
 #include "executor/sync_wait.h"
+
+enum { LOCKED = 2, LISTED = 4 };
+
+/* How many pauses to look for at patience 0 (some 20 to 40 ns each); a step of patience doubles or halves that. A success
+ * is worth one step, a failure GIVE_UP: looking goes on only while three of four succeed. From PATIENCE_MIN down it is
+ * only counted, and after PROBE such acquires tried again. */
+enum { LOOK = 512, PATIENCE_MIN = -9, PATIENCE_MAX = 2, PATIENCE_PROBE = -3, GIVE_UP = 3, PROBE = 100, PAUSE_MAX = 32 };
 
 static const struct weft__wait_kind lock_wait = {"lock", NULL};
 
@@ -24,24 +49,73 @@ static void wake_first(weft_lock *l)
         first->woken = weft__wake(first->fiber, first->ticket, WEFT__WOKEN);
 }
 
-/* To be called with the guard held; gives it back. */
+static int32_t next_patience(int32_t patience, bool taken)
+{
+    if (taken)
+        return patience < PATIENCE_MAX ? patience + 1 : PATIENCE_MAX;
+    if (patience <= PATIENCE_MIN)
+        return patience > PATIENCE_MIN - PROBE ? patience - 1 : PATIENCE_PROBE;
+    return patience - GIVE_UP > PATIENCE_MIN ? patience - GIVE_UP : PATIENCE_MIN;
+}
+
+/* Take it if it comes free while nobody waits for it. */
+static bool look_for_a_while(weft_lock *l)
+{
+    int32_t patience = (int32_t)weft__guard_glance(&l->patience_);
+    unsigned left = patience >= 0             ? (unsigned)LOOK << patience
+                    : patience > PATIENCE_MIN ? (unsigned)LOOK >> -patience
+                                              : 0;
+    bool taken = false;
+    for (unsigned pauses = 1; !taken && left != 0; pauses = 2 * pauses < PAUSE_MAX ? 2 * pauses : PAUSE_MAX) {
+        pauses = pauses < left ? pauses : left;
+        left -= pauses;
+        for (unsigned i = 0; i < pauses; i++)
+            weft__cpu_relax();
+        uint32_t word = weft__guard_glance(&l->waiters_.guard_);
+        if (word & LISTED)
+            break;
+        taken = word == 0 && weft__guard_change(&l->waiters_.guard_, 0, LOCKED);
+    }
+    int32_t next = next_patience(patience, taken);
+    if (next != patience)
+        weft__guard_hint(&l->patience_, (uint32_t)next);
+    return taken;
+}
+
+/* Can a holder be running at all, on another worker? */
+static inline bool others_run(const struct weft__fiber *f)
+{
+    if (f == NULL || f->rt->worker_count == 1 || f->rt->in_turn)
+        return false;
+    return weft__load_relaxed(&f->rt->idle.parked) + 1 < f->rt->worker_count; /* relaxed: a hint */
+}
+
 static WEFT__NOINLINE int acquire_slow(weft_lock *l)
 {
-    if (!l->locked_ && !weft__sync_has_waiters(&l->waiters_)) {
-        l->locked_ = true;
-        weft__waitlist_unlock(&l->waiters_);
+    struct weft__fiber *f = weft__fiber_self();
+    if ((weft__guard_glance(&l->waiters_.guard_) & LISTED) == 0 && others_run(f) && look_for_a_while(l))
+        return 0;
+    uint32_t word = weft__guard_take(&l->waiters_.guard_);
+    if (!(word & LOCKED) && !weft__sync_has_waiters(&l->waiters_)) {
+        weft__guard_give(&l->waiters_.guard_, word | LOCKED);
         return 0;
     }
-    struct weft__fiber *f = weft__fiber_require("weft_lock_acquire");
-    struct weft__slept slept = weft__sync_suspend(&l->waiters_, &l->waiters_.guard_, f, &lock_wait, l);
-    if (slept.cancelled) {
-        if (!l->locked_)
-            wake_first(l);
-    } else {
-        WEFT__BUG_ON(l->locked_);
-        l->locked_ = true;
+    if (weft__unlikely(f == NULL))
+        f = weft__fiber_require("weft_lock_acquire"); /* says so, and aborts */
+    struct weft__wait_node *node = weft__sync_join(&l->waiters_, f, &lock_wait, l);
+    weft__guard_give(&l->waiters_.guard_, word | LISTED);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    word = weft__guard_take(&l->waiters_.guard_);
+    struct weft__slept slept = weft__sync_leave(&l->waiters_, node, how);
+    if (l->waiters_.count_ == 0)
+        word &= ~(uint32_t)LISTED;
+    if (!slept.cancelled) {
+        WEFT__BUG_ON(word & LOCKED);
+        word |= LOCKED;
+    } else if (!(word & LOCKED)) {
+        wake_first(l);
     }
-    weft__waitlist_unlock(&l->waiters_);
+    weft__guard_give(&l->waiters_.guard_, word);
     return slept.cancelled ? -ECANCELED : 0;
 }
 
@@ -53,48 +127,50 @@ void weft_lock_init(weft_lock *l)
 int weft_lock_acquire(weft_lock *l)
 {
     weft__preempt_point();
-    weft__waitlist_lock(&l->waiters_);
-    if (weft__unlikely(l->locked_ || l->waiters_.count_ != 0))
-        return acquire_slow(l);
-    l->locked_ = true;
-    weft__waitlist_unlock(&l->waiters_);
-    return 0;
+    if (weft__likely(weft__guard_change(&l->waiters_.guard_, 0, LOCKED)))
+        return 0;
+    return acquire_slow(l);
+}
+
+static WEFT__NOINLINE int try_acquire_slow(weft_lock *l)
+{
+    uint32_t word = weft__guard_take(&l->waiters_.guard_);
+    bool mine = !(word & LOCKED) && !weft__sync_has_waiters(&l->waiters_);
+    weft__guard_give(&l->waiters_.guard_, mine ? word | LOCKED : word);
+    return mine ? 0 : -EBUSY;
 }
 
 int weft_lock_try_acquire(weft_lock *l)
 {
     weft__preempt_point();
-    weft__waitlist_lock(&l->waiters_);
-    bool mine = !l->locked_ && !weft__sync_has_waiters(&l->waiters_);
-    if (mine)
-        l->locked_ = true;
-    weft__waitlist_unlock(&l->waiters_);
-    return mine ? 0 : -EBUSY;
+    if (weft__likely(weft__guard_change(&l->waiters_.guard_, 0, LOCKED)))
+        return 0;
+    return try_acquire_slow(l);
 }
 
-void weft__lock_let_go(weft_lock *l)
+static WEFT__NOINLINE int release_slow(weft_lock *l)
 {
-    l->locked_ = false;
-    if (weft__unlikely(l->waiters_.first_ != NULL))
+    uint32_t word = weft__guard_take(&l->waiters_.guard_);
+    if (word & LOCKED)
         wake_first(l);
+    weft__guard_give(&l->waiters_.guard_, word & ~(uint32_t)LOCKED);
+    return word & LOCKED ? 0 : -EPERM;
+}
+
+int weft__lock_let_go(weft_lock *l)
+{
+    if (weft__likely(weft__guard_change(&l->waiters_.guard_, LOCKED, 0)))
+        return 0;
+    return release_slow(l);
 }
 
 int weft_lock_release(weft_lock *l)
 {
     weft__preempt_point();
-    weft__waitlist_lock(&l->waiters_);
-    bool held = l->locked_;
-    if (weft__likely(held))
-        weft__lock_let_go(l);
-    weft__waitlist_unlock(&l->waiters_);
-    return held ? 0 : -EPERM;
+    return weft__lock_let_go(l);
 }
 
 bool weft_lock_locked(const weft_lock *l)
 {
-    weft_lock *lock = (weft_lock *)(uintptr_t)l; /* const for the caller: only the guard is written */
-    weft__waitlist_lock(&lock->waiters_);
-    bool locked = lock->locked_;
-    weft__waitlist_unlock(&lock->waiters_);
-    return locked;
+    return (weft__guard_look(&l->waiters_.guard_) & LOCKED) != 0;
 }

@@ -15,7 +15,7 @@
  *  1 Everything here runs under the object's guard. Wakes are given under it as well: the woken task must take the
  *    guard before it can return to its caller, so the waker is done with the object, and with the woken task's
  *    runtime, before either can go. For the same reason no call of these objects answers without having held the
- *    guard, not even a read.
+ *    guard, or seen in the same word that nobody holds it, not even a read.
  *  2 Nothing is run by a wake; it only queues.
  * Rank: a condition's guard before its lock's guard; no other two are ever held together. Any thread. */
 #ifndef WEFT_EXECUTOR_SYNC_WAIT_H
@@ -72,15 +72,16 @@ static inline size_t weft__sync_wake(weft__waitlist *l, size_t n)
 /* weft__sync_wake for many: sleeping workers are called at the end, all at once. */
 size_t weft__sync_wake_many(weft__waitlist *l, size_t n);
 
-/* Wait at the end of the list. `guard` is held before and after, not between. The caller may be in another thread
- * then. */
-static inline struct weft__slept weft__sync_suspend(weft__waitlist *l, uint32_t *guard, struct weft__fiber *f,
-                                                    const struct weft__wait_kind *kind, void *object)
+/* The three steps of a wait: join at the end of the list; let go of the guard, weft__wait_commit, and take the guard
+ * again (the caller may be in another thread then); leave. */
+static inline struct weft__wait_node *weft__sync_join(weft__waitlist *l, struct weft__fiber *f,
+                                                      const struct weft__wait_kind *kind, void *object)
 {
-    struct weft__wait_node *node = weft__waitlist_join(l, f, kind, object);
-    weft__guard_unlock(guard);
-    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
-    weft__guard_lock(guard);
+    weft__waitlist_append(l, &f->node, f, kind, object);
+    return &f->node;
+}
+static inline struct weft__slept weft__sync_leave(weft__waitlist *l, struct weft__wait_node *node, enum weft__wake how)
+{
     if (node->listed)
         weft__waitlist_leave(l, node);
     else
@@ -89,7 +90,18 @@ static inline struct weft__slept weft__sync_suspend(weft__waitlist *l, uint32_t 
     return (struct weft__slept){.cancelled = how == WEFT__CANCELLED, .woken = node->woken};
 }
 
-/* Release a lock that is held, its guard held too: for weft_lock_release and weft_condition_wait. */
-void weft__lock_let_go(weft_lock *l);
+/* All three, for a guard without bits of its own, which is held before and after. */
+static inline struct weft__slept weft__sync_suspend(weft__waitlist *l, uint32_t *guard, struct weft__fiber *f,
+                                                    const struct weft__wait_kind *kind, void *object)
+{
+    struct weft__wait_node *node = weft__sync_join(l, f, kind, object);
+    weft__guard_unlock(guard);
+    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
+    weft__guard_lock(guard);
+    return weft__sync_leave(l, node, how);
+}
+
+/* weft_lock_release, for a condition. */
+int weft__lock_let_go(weft_lock *l);
 
 #endif

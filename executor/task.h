@@ -177,12 +177,12 @@ static inline bool weft__task_visible(const struct weft_task *t)
     return t->kind == WEFT__KIND_TASK || t->kind == WEFT__KIND_THREAD;
 }
 
-_Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__NEW && WEFT_CHILD_STARTED_ == WEFT__STARTED &&
-                   offsetof(struct weft_task, kind) == 8 && offsetof(struct weft_task, rc) == 12 &&
-                   offsetof(struct weft_task, word) == 16 && offsetof(struct weft_task, frame) == 24 &&
-                   offsetof(struct weft_task, fiber) == 32 && offsetof(struct weft_task, below) == 40 &&
-                   offsetof(struct weft_task, requests) == 48 && offsetof(struct weft_task, flags) == 52 &&
-                   offsetof(struct weft_task, parent) == 56,
+_Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__NEW &&
+                   WEFT_CHILD_STARTED_ == WEFT__STARTED && offsetof(struct weft_task, kind) == 8 &&
+                   offsetof(struct weft_task, rc) == 12 && offsetof(struct weft_task, word) == 16 &&
+                   offsetof(struct weft_task, frame) == 24 && offsetof(struct weft_task, fiber) == 32 &&
+                   offsetof(struct weft_task, below) == 40 && offsetof(struct weft_task, requests) == 48 &&
+                   offsetof(struct weft_task, flags) == 52 && offsetof(struct weft_task, parent) == 56,
                "what inline functions of the public headers rely on");
 _Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
 _Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small");

@@ -22,11 +22,10 @@ static inline bool weft__waitlist_empty(const weft__waitlist *l)
     return l->first_ == NULL;
 }
 
-/* weft__wait_begin for the calling fiber, and its node at the end of the list. Returns the node. */
-static inline struct weft__wait_node *weft__waitlist_join(weft__waitlist *l, struct weft__fiber *f,
-                                                          const struct weft__wait_kind *kind, void *object)
+/* weft__wait_begin for the calling fiber, and its node, which is given, at the end of the list. */
+static inline void weft__waitlist_append(weft__waitlist *l, struct weft__wait_node *node, struct weft__fiber *f,
+                                         const struct weft__wait_kind *kind, void *object)
 {
-    struct weft__wait_node *node = weft__fiber_node(f);
     node->fiber = f;
     node->woken = false;
     node->listed = true;
@@ -40,6 +39,14 @@ static inline struct weft__wait_node *weft__waitlist_join(weft__waitlist *l, str
         l->first_ = node;
     l->last_ = node;
     l->count_++;
+}
+
+/* The same with the node looked up. Returns it. */
+static inline struct weft__wait_node *weft__waitlist_join(weft__waitlist *l, struct weft__fiber *f,
+                                                          const struct weft__wait_kind *kind, void *object)
+{
+    struct weft__wait_node *node = weft__fiber_node(f);
+    weft__waitlist_append(l, node, f, kind, object);
     return node;
 }
 

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "executor/fiber.h"
+
 /* Takes the lock, says so, gives it back. */
 struct locker {
     WEFT_FRAME;
@@ -252,6 +254,78 @@ static void test_contention(void **state)
     check_left(&b);
 }
 
+/* ---- a lock that another worker holds for a moment ---- */
+
+struct moments {
+    WEFT_FRAME;
+    weft_lock *lock;
+    _Atomic(unsigned) *about; /* rounds in which the newcomer is about to acquire */
+    unsigned rounds, waits;   /* acquires that suspended */
+    bool holds;
+};
+
+/* One of two holds the lock, without suspending, until the other is about to acquire it, and for a moment more. */
+static int moments(struct moments *f)
+{
+    for (unsigned i = 0; i < f->rounds; i++) {
+        if (f->holds) {
+            CHECK(weft_lock_acquire(f->lock) == 0);
+            atomic_fetch_add(f->about, 1);
+            while (atomic_load(f->about) != 3 * i + 2)
+                weft__cpu_relax();
+            for (int pause = 0; pause < 10; pause++)
+                weft__cpu_relax();
+            CHECK(weft_lock_release(f->lock) == 0);
+            while (atomic_load(f->about) != 3 * i + 3)
+                weft_yield();
+        } else {
+            while (atomic_load(f->about) != 3 * i + 1)
+                weft_yield();
+            uint32_t ticket = weft__fiber_self()->ticket;
+            atomic_fetch_add(f->about, 1);
+            CHECK(weft_lock_acquire(f->lock) == 0);
+            f->waits += weft__fiber_self()->ticket != ticket;
+            CHECK(weft_lock_release(f->lock) == 0);
+            atomic_fetch_add(f->about, 1);
+        }
+    }
+    return 0;
+}
+WEFT_CORO(moments);
+
+struct short_holds {
+    WEFT_FRAME;
+    unsigned waits;
+};
+
+enum { SHORT_HOLDS = 2000 };
+
+static int short_holds(struct short_holds *f)
+{
+    weft_lock lock = WEFT_LOCK_INIT;
+    _Atomic(unsigned) about = 0;
+    weft_task *holder = weft_create_task(moments, .lock = &lock, .about = &about, .rounds = SHORT_HOLDS, .holds = true);
+    weft_task *newcomer = weft_create_task(moments, .lock = &lock, .about = &about, .rounds = SHORT_HOLDS);
+    CHECK(weft_await_release(holder) == 0);
+    CHECK(weft_await(newcomer) == 0);
+    f->waits = weft_result(moments, newcomer)->waits;
+    weft_release(newcomer);
+    return 0;
+}
+WEFT_CORO(short_holds);
+
+/* The newcomer gets it by looking again, if only once: a busy machine may take the CPU from the holder each time else. */
+static void test_short_holds(void **state)
+{
+    (void)state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        skip();
+    struct short_holds f = {.waits = SHORT_HOLDS};
+    begin_run();
+    assert_run(weft_run_frame(WEFT_OPTIONS(.workers = 3, .pin = WEFT_PIN_NONE), short_holds, &f), 3);
+    assert_true(f.waits < SHORT_HOLDS);
+}
+
 /* ---- threads and runtimes ---- */
 
 static void *release_in_thread(void *lock)
@@ -340,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_only_cancelled_waiters),
         cmocka_unit_test(test_time_limits),
         cmocka_unit_test(test_contention),
+        cmocka_unit_test(test_short_holds),
         cmocka_unit_test(test_thread_releases),
         cmocka_unit_test(test_runtimes_share_a_lock),
     };

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/test_queue.c -- weft_queue against asyncio.Queue, LifoQueue and PriorityQueue (V). */
+/* tests/test_queue.c -- weft_queue against asyncio.Queue, LifoQueue and PriorityQueue (V).
+ *
+ * The queue has a way of its own for items as large as a word: test_queue_words.c is all of this with such items. */
 #include "tests/sync_support.h"
 
 #include <weft/queue.h>
 
+#ifndef QUEUE_ITEM
+#define QUEUE_ITEM int
+#endif
+typedef QUEUE_ITEM item_type;
+
 static int by_value(const void *a, const void *b)
 {
-    int x = *(const int *)a, y = *(const int *)b;
+    item_type x = *(const item_type *)a, y = *(const item_type *)b;
     return (x > y) - (x < y);
 }
 
@@ -18,7 +25,7 @@ struct getter {
 
 static int getter(struct getter *f)
 {
-    int item = -1;
+    item_type item = -1;
     int rc = weft_queue_get(f->queue, &item);
     if (rc == 0)
         note((char)('a' + item));
@@ -29,7 +36,7 @@ WEFT_CORO(getter);
 struct putter {
     WEFT_FRAME;
     weft_queue *queue;
-    int item;
+    item_type item;
 };
 
 static int putter(struct putter *f)
@@ -54,27 +61,30 @@ static void queue_putters(weft_queue *q, weft_task *tasks[], int n, int first)
     }
 }
 
-static int put_int(weft_queue *q, int item)
+static int put_int(weft_queue *q, item_type item)
 {
     return weft_queue_put_nowait(q, &item);
 }
 
 static int get_int(weft_queue *q)
 {
-    int item = -1, rc = weft_queue_get_nowait(q, &item);
-    return rc == 0 ? item : rc;
+    item_type item = -1;
+    int rc = weft_queue_get_nowait(q, &item);
+    return rc == 0 ? (int)item : rc;
 }
 
 static void test_create(void **state)
 {
     (void)state;
-    assert_null(weft_priority_queue_create(sizeof(int), 4, NULL));
-    long wrong = 0;
+    assert_null(weft_priority_queue_create(sizeof(item_type), 4, NULL));
+    struct {
+        item_type two[2];
+    } wrong = {{0, 0}};
     assert_null(weft_queue_create(0, 3));
     assert_null(weft_queue_create(SIZE_MAX, 0));
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     assert_non_null(q);
-    assert_int_equal(weft_queue_put_nowait(q, &wrong), -EINVAL); /* a long for an int */
+    assert_int_equal(weft_queue_put_nowait(q, &wrong), -EINVAL); /* another size */
     assert_int_equal(weft_queue_get_nowait(q, &wrong), -EINVAL);
     weft_queue_destroy(q);
     weft_queue_destroy(NULL);
@@ -84,8 +94,8 @@ static void test_create(void **state)
 static void test_orders(void **state)
 {
     (void)state;
-    weft_queue *q[3] = {weft_queue_create(sizeof(int), 4), weft_lifo_queue_create(sizeof(int), 4),
-                        weft_priority_queue_create(sizeof(int), 4, by_value)};
+    weft_queue *q[3] = {weft_queue_create(sizeof(item_type), 4), weft_lifo_queue_create(sizeof(item_type), 4),
+                        weft_priority_queue_create(sizeof(item_type), 4, by_value)};
     static const int put[] = {3, 1, 2, 0}, got[3][4] = {{3, 1, 2, 0}, {0, 2, 1, 3}, {0, 1, 2, 3}};
     for (int kind = 0; kind < 3; kind++) {
         assert_non_null(q[kind]);
@@ -106,9 +116,9 @@ static void test_orders(void **state)
 COROUTINE_TEST(waiting)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 2);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 2);
     weft_task *t[3];
-    int item = 5;
+    item_type item = 5;
     weft_task *other = weft_create_task(getter, .queue = q);
     if (alone()) {
         CHECK(weft_queue_put(q, &item) == 0);
@@ -131,7 +141,7 @@ COROUTINE_TEST(waiting)
     CHECK(get_int(q) == 3);
 
     queue_getters(q, t, 3);
-    for (int i = 0; i < 3; i++) {
+    for (item_type i = 0; i < 3; i++) {
         CHECK(weft_queue_put(q, &i) == 0);
         settle();
     }
@@ -146,7 +156,7 @@ COROUTINE_TEST(waiting)
 COROUTINE_TEST(woken_getter_finds_nothing)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     weft_task *t[1];
     queue_getters(q, t, 1);
     CHECK(put_int(q, 0) == 0);
@@ -166,7 +176,7 @@ COROUTINE_TEST(woken_getter_finds_nothing)
 COROUTINE_TEST(cancelled_getter)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     weft_task *t[3];
     queue_getters(q, t, 3);
     weft_cancel(t[1]);
@@ -189,7 +199,7 @@ COROUTINE_TEST(cancelled_getter)
 COROUTINE_TEST(cancelled_putter)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 1);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 1);
     weft_task *t[3];
     CHECK(put_int(q, 0) == 0);
     queue_putters(q, t, 3, 1);
@@ -212,7 +222,7 @@ COROUTINE_TEST(cancelled_putter)
 COROUTINE_TEST(time_limit)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     weft_task *t = weft_create_task(getter, .queue = q);
     CHECK(weft_wait_for(t, WEFT_SEC(1)) == -ETIMEDOUT);
     weft_release(t);
@@ -240,7 +250,7 @@ WEFT_CORO(joiner);
 COROUTINE_TEST(join)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     weft_task *other = weft_create_task(joiner, .queue = q), *t[3];
     CHECK(weft_queue_join(q) == 0);
     CHECK(!alone() || !weft_done(other)); /* V8 */
@@ -274,7 +284,7 @@ COROUTINE_TEST(join)
 COROUTINE_TEST(shutdown_serves_the_rest)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     weft_task *t[2];
     queue_getters(q, t, 2);
     weft_queue_shutdown(q, false);
@@ -284,11 +294,11 @@ COROUTINE_TEST(shutdown_serves_the_rest)
     CHECK(get_int(q) == -ESHUTDOWN);
     weft_queue_destroy(q);
 
-    q = weft_queue_create(sizeof(int), 0);
+    q = weft_queue_create(sizeof(item_type), 0);
     CHECK(put_int(q, 1) == 0);
     CHECK(put_int(q, 2) == 0);
     weft_queue_shutdown(q, false);
-    int item = 3;
+    item_type item = 3;
     CHECK(weft_queue_put(q, &item) == -ESHUTDOWN);
     CHECK(weft_queue_get(q, &item) == 0 && item == 1);
     CHECK(get_int(q) == 2);
@@ -305,7 +315,7 @@ COROUTINE_TEST(shutdown_wakes_putters)
 {
     (void)frame;
     for (int immediate = 0; immediate < 2; immediate++) {
-        weft_queue *q = weft_queue_create(sizeof(int), 1);
+        weft_queue *q = weft_queue_create(sizeof(item_type), 1);
         weft_task *t[2], *j;
         CHECK(put_int(q, 0) == 0);
         queue_putters(q, t, 2, 1);
@@ -329,7 +339,7 @@ COROUTINE_TEST(shutdown_wakes_putters)
 COROUTINE_TEST(immediate_shutdown_and_work_in_hand)
 {
     (void)frame;
-    weft_queue *q = weft_queue_create(sizeof(int), 0);
+    weft_queue *q = weft_queue_create(sizeof(item_type), 0);
     for (int i = 0; i < 3; i++)
         CHECK(put_int(q, i) == 0);
     CHECK(get_int(q) == 0);

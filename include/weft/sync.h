@@ -12,7 +12,7 @@
 
 WEFT_BEGIN_DECLS
 
-/* First in, first out list of waiters and the word that guards it. */
+/* First in, first out list of waiters and the word that guards it (and tells whether a lock is held, an event set). */
 typedef struct weft__waitlist {
     void *first_, *last_;
     uint32_t guard_;
@@ -22,13 +22,14 @@ typedef struct weft__waitlist {
 /* ---- lock (asyncio.Lock): not recursive, no owner: any task may release it ---- */
 typedef struct weft_lock {
     weft__waitlist waiters_;
-    bool locked_;
+    uint32_t patience_;
 } weft_lock;
 /* clang-format off */
-#define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, false}
+#define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, 0}
 /* clang-format on */
 WEFT_API void weft_lock_init(weft_lock *l);
-/* 0 with the lock held; -ECANCELED without it. Does not suspend when it is free and nobody waits. */
+/* 0 with the lock held; -ECANCELED without it. Does not suspend when it is free and nobody waits. While other workers
+ * run it may look for some microseconds, before it waits, whether a holder there lets go. */
 WEFT_API WEFT_NODISCARD int weft_lock_acquire(weft_lock *l);
 /* 0 with the lock held, -EBUSY otherwise. Any thread. Never suspends. */
 WEFT_API WEFT_NODISCARD int weft_lock_try_acquire(weft_lock *l);
@@ -39,10 +40,9 @@ WEFT_API bool weft_lock_locked(const weft_lock *l);
 /* ---- event (asyncio.Event) ---- */
 typedef struct weft_event {
     weft__waitlist waiters_;
-    bool set_;
 } weft_event;
 /* clang-format off */
-#define WEFT_EVENT_INIT {{NULL, NULL, 0, 0}, false}
+#define WEFT_EVENT_INIT {{NULL, NULL, 0, 0}}
 /* clang-format on */
 WEFT_API void weft_event_init(weft_event *e);
 /* 0 once the event is set (at once if it is); -ECANCELED. */
