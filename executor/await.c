@@ -19,8 +19,8 @@
 
 #include "executor/task_hot.h"
 
-#define INLINE_LIMIT 64        /* tasks run at once before the worker looks whether something else must have its turn */
-#define INLINE_LIMIT_TASKS 64  /* so many times that, while only unstarted tasks wait */
+#define INLINE_LIMIT 64       /* tasks run at once before the worker looks whether something else must have its turn */
+#define INLINE_LIMIT_TASKS 64 /* so many times that, while only unstarted tasks wait */
 
 /* ---- waiting for a task ------------------------------------------------------------------------------------------ */
 
@@ -115,7 +115,7 @@ static inline void run_inline(struct weft__fiber *f, struct weft_task *t)
     f->inlined++;
     weft__count(&f->worker->counters.inlined, 1);
     int rc = weft__fiber_run(f, t);
-    weft__task_finish_here(f->worker, t, rc); /* read anew: the fiber may have moved */
+    weft__task_finish_here(f->worker, t, rc, true); /* read anew: the fiber may have moved */
 }
 
 /* Waiting is out of the question, or must not be done here. 1: go on. */
@@ -225,9 +225,11 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
 int weft_await(weft_task *t)
 {
     struct weft__fiber *f = weft__fiber_require("weft_await");
-    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW && t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
+    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW &&
+                     t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
                      t->rt == f->rt && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
-                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) == 0 && /* relaxed: set at creation */
+                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) ==
+                         0 && /* relaxed: set at creation */
                      weft_here_sp_() >= f->stack_limit))
         return await_here(f, t);
     return await_slowly(f, t);

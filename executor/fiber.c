@@ -300,7 +300,7 @@ static void fiber_main(void *fiber)
         if (weft__unlikely(f->unusual != 0))
             end_unusual(f, t, rc);
         struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
-        weft__task_finish_here(w, t, rc);
+        weft__task_finish_here(w, t, rc, false);
         uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;

@@ -67,7 +67,7 @@ struct weft__fiber {
     char *stack_limit;           /* a forked child may run on top only above this */
     uint16_t unusual;            /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */
     /* so far weft/here.h knows it */
-    uint16_t children; /* debug: forked and not joined, by the innermost task */
+    uint16_t children;      /* debug: forked and not joined, by the innermost task */
     uint8_t inlined;        /* tasks run at once since the last look around */
     uint8_t inlined_rounds; /* looks since the last turn of the scheduler */
     uint16_t budget;

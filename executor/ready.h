@@ -98,9 +98,10 @@ static inline uintptr_t weft__ready_exchange(struct weft__ready *r, uintptr_t it
 static inline uintptr_t weft__ready_oldest(struct weft__ready *r)
 {
     if (weft__ready_open(r))
-        return weft__load_relaxed(&r->shared.slots[weft__load_relaxed(&r->shared.top) & r->shared.mask]); /* relaxed: a hint */
-    int64_t h = weft__load_relaxed(&r->head);                                                            /* relaxed: a hint */
-    return h < weft__load_relaxed(&r->tail) ? weft__load_relaxed(&r->slots[h & r->mask]) : 0;            /* relaxed: a hint */
+        return weft__load_relaxed(
+            &r->shared.slots[weft__load_relaxed(&r->shared.top) & r->shared.mask]);           /* relaxed: a hint */
+    int64_t h = weft__load_relaxed(&r->head);                                                 /* relaxed: a hint */
+    return h < weft__load_relaxed(&r->tail) ? weft__load_relaxed(&r->slots[h & r->mask]) : 0; /* relaxed: a hint */
 }
 static inline uintptr_t weft__ready_pop(struct weft__ready *r)
 {

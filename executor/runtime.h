@@ -12,6 +12,9 @@
 
 struct weft__blocking;
 
+/* Counted in `walkers` for good where the kernel has no membarrier. */
+#define WEFT__WALKERS_ALWAYS 0x10000u
+
 enum {
     WEFT__MAIN_NONE = 0,
     WEFT__MAIN_QUEUED,
@@ -31,6 +34,8 @@ struct weft_runtime {
     void *io;
     struct weft__blocking *blocking;
     struct weft__slab tasks;
+    _Atomic(uint32_t)
+        walkers; /* who look at all tasks: workers free none without a locked instruction (pairs: TASK-WALK) */
     struct weft__stack_arena arena;
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;
@@ -128,13 +133,20 @@ void weft__task_names_free(struct weft__task_extra *x);
 void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error);
 /* In a thread that is no worker of rt: give a descriptor back (runtime.c). */
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
+/* Around try_ref on descriptors that nobody holds for the caller: a look at all tasks while workers run. */
+void weft__task_walk_begin(struct weft_runtime *rt);
+void weft__task_walk_end(struct weft_runtime *rt);
 /* One reference more, unless there is none left. */
 bool weft__task_try_ref(struct weft_task *t);
 static inline void weft__task_unref(struct weft_task *t)
 {
-    uint32_t refs = weft__fetch_sub_acq_rel(&t->refs, 1); /* pairs: TASK-REFS */
-    WEFT__BUG_ON(refs == 0);
-    if (refs == 1)
+    uint32_t drop = 1;
+    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+    if (weft__unlikely((word & WEFT__STATE) == WEFT__DONE && (word & WEFT__OWED)))
+        drop += (weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__OWED) & WEFT__OWED) != 0; /* pairs: TASK-DONE */
+    uint32_t refs = weft__fetch_sub_acq_rel(&t->refs, drop);                                  /* pairs: TASK-REFS */
+    WEFT__BUG_ON(refs < drop);
+    if (refs == drop)
         weft__task_free(t);
 }
 /* All tasks not ended, referenced, in order of creation; *out is malloc'd. Returns the number or -ENOMEM. */
@@ -144,7 +156,9 @@ int weft__task_claim_slow(struct weft_task *t);
 static inline int weft__task_claim(struct weft_task *t)
 {
     uint64_t word = WEFT__NEW;
-    return weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__STARTED)) ? 1 : weft__task_claim_slow(t); /* pairs: TASK-C, TASK-NEW */
+    return weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__STARTED))
+               ? 1
+               : weft__task_claim_slow(t); /* pairs: TASK-C, TASK-NEW */
 }
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
+#include "executor/membarrier.h"
 #include "executor/runtime.h"
 
 #define ID_BLOCK 16 /* numbers that a worker takes at a time */
@@ -100,9 +101,10 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     weft__frame_copy(t->frame, frame, size);
     weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
-    weft__store_relaxed(&t->requests, 0);                                     /* relaxed: TASK-NEW publishes */
-    weft__store_relaxed(&t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
-                                        (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(
+        &t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
+                       (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
     t->stack_class = (uint16_t)stack_class;
     weft__store_relaxed(&t->place, 0); /* relaxed: a hint */
     t->rt = rt;
@@ -393,6 +395,25 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter)
 
 /* ---- references -------------------------------------------------------------------------------------------------- */
 
+/* TASK-WALK: a worker that frees without a locked instruction sets `freeing`, then looks at walkers; a walker counts itself, has every thread
+ * execute a barrier, and waits until no worker is freeing. Either the worker sees the walker, or the walker the worker. */
+void weft__task_walk_begin(struct weft_runtime *rt)
+{
+    weft__fetch_add_seq_cst(&rt->walkers, 1); /* pairs: TASK-WALK */
+    if (weft__load_seq_cst(&rt->walkers) > WEFT__WALKERS_ALWAYS || !weft__membarrier())
+        return; /* no worker frees that way */
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        unsigned turns = 0;
+        while (weft__load_seq_cst(&rt->workers[i].freeing) != 0) /* pairs: TASK-WALK */
+            wait_for_lock(&turns);
+    }
+}
+
+void weft__task_walk_end(struct weft_runtime *rt)
+{
+    weft__fetch_sub_seq_cst(&rt->walkers, 1); /* pairs: TASK-WALK */
+}
+
 bool weft__task_try_ref(struct weft_task *t)
 {
     uint32_t refs = weft__load_acquire(&t->refs); /* pairs: TASK-NEW */
@@ -424,7 +445,7 @@ void weft__task_free(struct weft_task *t)
                        !(weft__load_acquire(&t->flags) &
                          (WEFT__TASK_RETRIEVED | WEFT__TASK_HIDDEN)))) /* pairs: TASK-REFS, TASK-DONE */
         weft__exception(rt, WEFT_NEVER_RETRIEVED, t, t->rc);
-    if (weft__unlikely((word & ~(uint64_t)WEFT__BITS) !=
+    if (weft__unlikely((word & ~(uint64_t)(WEFT__BITS | WEFT__OWED)) !=
                        0)) /* a FUTURE that nobody set: callbacks wait for it in vain */
         tell(t, word);
     struct weft__task_extra *x = weft__load_acquire(&t->extra); /* pairs: TASK-EXTRA */

@@ -7,7 +7,9 @@
  * | STARTED | refused  | STARTED + C   | yes        | DONE   |  on a fiber, or with a helper thread
  * | DONE    | refused  | refused       | refused    | -      |  outcome in rc; for ever
  * C: a cancel request waits to be delivered. A task claimed with C never enters its function. LOCK: somebody edits the list
- * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter.
+ * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter. OWED: the task ran on its
+ * awaiter's stack, and the runtime's reference has not been given back: who gives his own back next does it for both, and if these are
+ * the only two, without a locked instruction (task_hot.h).
  *
  * The kinds that share this struct:
  *   TASK      a coroutine on a fiber; counted: one reference for each handle, one of the runtime until it has ended
@@ -48,6 +50,7 @@ enum {
     WEFT__C = 4,
     WEFT__LOCK = 8,
     WEFT__BITS = 15,
+    WEFT__OWED = 16, /* DONE only, where no waiter is any more */
 };
 
 /* Told when a task ends. Fired once, in the thread that ends the task, in the order added. The node's memory is the
@@ -74,11 +77,11 @@ enum {
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
 
-    WEFT__TASK_OWN_STACK = 512,   /* its stack class is not the runtime's */
-    WEFT__TASK_UNSTARTED = 32, /* claimed to call coro->unstarted instead of the body */
-    WEFT__TASK_STRAND = 64,    /* extra->strand is set */
-    WEFT__TASK_DESTROY = 256,  /* a FUTURE that stands for others: future->destroy */
-    WEFT__TASK_ARMED = 128,    /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+    WEFT__TASK_OWN_STACK = 512, /* its stack class is not the runtime's */
+    WEFT__TASK_UNSTARTED = 32,  /* claimed to call coro->unstarted instead of the body */
+    WEFT__TASK_STRAND = 64,     /* extra->strand is set */
+    WEFT__TASK_DESTROY = 256,   /* a FUTURE that stands for others: future->destroy */
+    WEFT__TASK_ARMED = 128,     /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
 /* What a FUTURE that stands for others does when it is cancelled. */

@@ -66,7 +66,8 @@ const void *weft_result_(const weft_task *task, const weft_coro *coro)
     struct weft_task *t = (weft_task *)task;
     if (weft__unlikely(t == NULL || weft__task_state(t) != WEFT__DONE || t->frame->coro != coro))
         return result_otherwise(t, coro);
-    weft__task_set_retrieved(t);
+    if (t->rc < 0) /* a success is nobody's loss */
+        weft__task_set_retrieved(t);
     return t->frame;
 }
 
@@ -209,7 +210,9 @@ static int by_id(const void *a, const void *b)
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
 {
     struct collect c = {NULL, 0, 0, false};
+    weft__task_walk_begin(rt);
     weft__slab_each(&rt->tasks, collect_task, &c);
+    weft__task_walk_end(rt);
     size_t kept = 0;
     for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
         uint64_t state = weft__task_state(c.tasks[i]);

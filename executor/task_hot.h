@@ -38,36 +38,46 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     return t;
 }
 
-/* Its last reference is gone. */
-static inline void weft__task_free_here(struct weft__worker *w, struct weft_task *t)
+static inline bool weft__task_is_plain(const struct weft_task *t)
 {
-    /* relaxed, all: the last unref has seen them */
-    if (weft__likely(w != NULL && w->rt == t->rt && weft__load_relaxed(&t->word) == WEFT__DONE && t->rc >= 0 &&
-                     (weft__load_relaxed(&t->flags) & (WEFT__TASK_DESTROY | WEFT__TASK_HEAP_FRAME)) == 0 &&
-                     weft__load_relaxed(&t->extra) == NULL && weft__load_relaxed(&t->context) == NULL)) {
-        t->frame = NULL;
-        weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
-        weft__slab_give(&w->tasks, t);
-    } else {
-        weft__task_free(t);
-    }
+    /* relaxed, all: the caller has the last reference */
+    return t->rc >= 0 && (weft__load_relaxed(&t->flags) & (WEFT__TASK_DESTROY | WEFT__TASK_HEAP_FRAME)) == 0 &&
+           weft__load_relaxed(&t->extra) == NULL && weft__load_relaxed(&t->context) == NULL;
 }
 
+/* Give a reference back; `w`: the calling thread's worker or NULL. When the only others left are this one and the runtime's of a task that ran
+ * on its awaiter's stack, nobody else can know the task but one who looks at all of them. */
 static inline void weft__task_unref_here(struct weft__worker *w, struct weft_task *t)
 {
-    if (weft__fetch_sub_acq_rel(&t->refs, 1) == 1) /* pairs: TASK-REFS */
-        weft__task_free_here(w, t);
+    if (weft__likely(weft__load_acquire(&t->refs) == 2 && /* pairs: TASK-REFS; before the word */
+                     weft__load_acquire(&t->word) == (WEFT__DONE | WEFT__OWED) && /* pairs: TASK-DONE */
+                     w != NULL && w->rt == t->rt && weft__task_is_plain(t))) {
+        weft__store_relaxed(&w->freeing, 1); /* relaxed: membarrier in the walker, see TASK-WALK */
+        weft__compiler_barrier();
+        if (weft__likely(weft__load_acquire(&w->rt->walkers) == 0)) { /* pairs: TASK-WALK */
+            weft__store_relaxed(&t->refs, 0);                         /* relaxed: `freeing` keeps walkers away */
+            t->frame = NULL;
+            weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
+            weft__slab_give(&w->tasks, t);
+            weft__store_release(&w->freeing, 0); /* pairs: TASK-WALK */
+            return;
+        }
+        weft__store_release(&w->freeing, 0); /* pairs: TASK-WALK */
+    }
+    weft__task_unref(t);
 }
 
-/* A task of this worker's runtime ends. */
-static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc)
+/* A task of this worker's runtime ends; `owe`: its awaiter is about to go on, and has a reference. */
+static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc, bool owe)
 {
     uint64_t word = WEFT__STARTED;
     if (weft__likely(t->kind == WEFT__KIND_TASK && rc >= 0)) {
         t->rc = rc;
         weft__count(&w->counters.finished, 1);
-        if (weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__DONE))) { /* pairs: TASK-DONE */
-            weft__task_unref_here(w, t);
+        if (weft__likely(weft__cas_acq_rel(&t->word, &word,
+                                           owe ? WEFT__DONE | WEFT__OWED : WEFT__DONE))) { /* pairs: TASK-DONE */
+            if (!owe)
+                weft__task_unref(t);
             return;
         }
         weft__count(&w->counters.finished, (uint64_t)-1);

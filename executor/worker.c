@@ -217,7 +217,6 @@ void weft__joins_pushed(struct weft__worker *w)
     struct weft__idle *idle = &w->rt->idle;
     bool parked = weft__load_seq_cst(&idle->parked) != 0; /* pairs: PARK, JOINS-LIMIT */
     if (weft__unlikely(joins_watched(w))) {
-        weft__store_seq_cst(&w->joins.limit, INT64_MIN); /* pairs: JOINS-LIMIT */
         if (w->in_turn ||
             (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
             return;
@@ -497,7 +496,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
         return -ENOMEM;
     }
     if (joins_watched(w))
-        weft__store_relaxed(&w->joins.limit, INT64_MIN); /* relaxed: before the threads start */
+        weft__store_relaxed(&w->joins.limit, WEFT__JOINS_WATCHED); /* relaxed: before the threads start */
     return 0;
 }
 
