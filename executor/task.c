@@ -400,7 +400,8 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter)
 void weft__task_walk_begin(struct weft_runtime *rt)
 {
     weft__fetch_add_seq_cst(&rt->walkers, 1); /* pairs: TASK-WALK */
-    if (weft__load_seq_cst(&rt->walkers) > WEFT__WALKERS_ALWAYS || !weft__membarrier())
+    bool always = weft__load_seq_cst(&rt->walkers) > WEFT__WALKERS_ALWAYS; /* pairs: TASK-WALK */
+    if (always || !weft__membarrier())
         return; /* no worker frees that way */
     for (unsigned i = 0; i < rt->worker_count; i++) {
         unsigned turns = 0;

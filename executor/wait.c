@@ -235,7 +235,7 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
     uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */
     if (state != WEFT__FIBER_WOKEN || f->rt->fifo) /* asyncio's order: a wake always takes its turn in the queue */
         weft__fiber_switch_away(f, commit_park, f);
-    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD; WOKEN, and that it stays until the next wait */
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD. It stays until the next wait */
     enum weft__wake reason = (enum weft__wake)(word >> 8 & 0xff);
     weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
     f->wait_object = NULL;
