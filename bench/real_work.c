@@ -239,6 +239,6 @@ const struct workload real_work_workloads[] = {
      .n = 1024,
      .run = run_matmul},
     {.name = "quicksort", .what = "a number of n that are sorted, blocks of 2048", .n = 10000000, .run = run_quicksort},
-    {.name = "uts", .what = "a node of an unbalanced random tree with n levels", .n = 10, .run = run_uts},
+    {.name = "uts", .what = "a node of an unbalanced random tree with n levels", .n = 12, .run = run_uts},
     {.name = NULL},
 };
