@@ -59,7 +59,7 @@ static void run_timeout_pend(long n, struct outcome *out)
 /* ---- forced apart ----
  * Each end says at every message on which thread it is. Who has handed over and knows the other end on its own thread keeps
  * that thread busy until the other has been taken elsewhere: so from the second hand-over on, each end has a worker of its
- * own unless the runtime brings them together, and bringing them together costs what moving apart costs. */
+ * own unless the runtime brings them together; then moving them apart is part of the figure. A run ends after 2 s. */
 
 struct end {
     _Alignas(64) _Atomic(const void *) thread;
@@ -70,9 +70,9 @@ struct apart {
     WEFT_FRAME;
     weft_queue *in, *out;
     struct end *mine, *other;
-    long rounds;
-    weft_ns work; /* before each message of the client */
-    bool client;
+    long rounds;         /* of the client: at most */
+    weft_ns work, limit; /* of the client: before each message; on the whole */
+    long done;
 };
 
 static void work_for(weft_ns duration)
@@ -81,9 +81,10 @@ static void work_for(weft_ns duration)
         ;
 }
 
-static int hand_over(struct apart *f, const long *item)
+static int hand_over(struct apart *f, long item)
 {
-    int rc = weft_queue_put(f->out, item);
+    atomic_store(&f->mine->thread, this_thread());
+    int rc = weft_queue_put(f->out, &item);
     if (rc == 0 && atomic_load(&f->other->thread) == this_thread()) {
         f->mine->forced++;
         while (atomic_load(&f->other->thread) == this_thread())
@@ -99,75 +100,85 @@ static int take(struct apart *f, long *item)
     return rc;
 }
 
-static int apart(struct apart *f)
+enum { LAST = -1 };
+
+static int ask(struct apart *f)
 {
     long item = 0;
     int rc = 0;
-    for (long i = 0; i < f->rounds && rc == 0; i++) {
-        if (f->client) {
-            if (f->work != 0)
-                work_for(f->work);
-            atomic_store(&f->mine->thread, this_thread());
-            if ((rc = hand_over(f, &item)) == 0)
-                rc = take(f, &item);
-        } else if ((rc = take(f, &item)) == 0) {
-            item++;
-            rc = hand_over(f, &item);
-        }
+    weft_ns until = weft_now() + f->limit;
+    for (; f->done < f->rounds && rc == 0; f->done++) {
+        if (f->done % 64 == 0 && weft_now() > until)
+            break;
+        if (f->work != 0)
+            work_for(f->work);
+        if ((rc = hand_over(f, item)) == 0 && (rc = take(f, &item)) == 0 && item != f->done + 1)
+            rc = -1;
     }
-    return rc < 0 ? rc : !f->client || item == f->rounds ? 0 : -1;
+    long last = LAST;
+    return rc < 0 ? rc : weft_queue_put(f->out, &last);
+}
+
+static int answer(struct apart *f)
+{
+    long item;
+    int rc;
+    while ((rc = take(f, &item)) == 0 && item != LAST && (rc = hand_over(f, item + 1)) == 0)
+        f->done++;
+    return rc;
+}
+
+static int apart(struct apart *f)
+{
+    return f->rounds != 0 ? ask(f) : answer(f);
 }
 WEFT_CORO(apart);
 
-static long ping_pong_apart(long n, weft_ns work, struct outcome *out)
+static void ping_pong_apart(long n, weft_ns work, const char *const names[2], struct outcome *out)
 {
+    if (!bench_needs_workers(out, 2))
+        return;
     weft_queue *to = weft_queue_create(sizeof(long), 1), *from = weft_queue_create(sizeof(long), 1);
-    struct end ends[2];
     for (int pass = 0; pass < 2; pass++) {
-        long rounds = pass == 0 ? n / 10 + 1 : n;
+        struct end ends[2];
         for (int i = 0; i < 2; i++) {
             atomic_init(&ends[i].thread, NULL);
             ends[i].forced = 0;
         }
+        double cpu = process_cpu();
         bench_start(out);
-        weft_task *server =
-            weft_create_task(apart, .in = to, .out = from, .mine = &ends[1], .other = &ends[0], .rounds = rounds);
+        weft_task *server = weft_create_task(apart, .in = to, .out = from, .mine = &ends[1], .other = &ends[0]);
         weft_task *client = weft_create_task(apart, .in = from, .out = to, .mine = &ends[0], .other = &ends[1],
-                                             .rounds = rounds, .work = work, .client = true);
+                                             .rounds = pass == 0 ? n / 10 + 1 : n, .work = work,
+                                             .limit = WEFT_SEC(pass == 0 ? 0.2 : 2));
         out->wrong |= weft_gather(server, client) != 0;
         bench_stop(out);
+        cpu = process_cpu() - cpu;
+        long done = weft_result(apart, client)->done;
+        out->wrong |= done == 0 || weft_result(apart, server)->done != done;
         weft_release(server);
         weft_release(client);
+        if (pass == 1) {
+            bench_extra(out, names[0], 50 * (double)(ends[0].forced + ends[1].forced) / (double)done);
+            bench_extra(out, names[1], cpu / ((double)out->elapsed / 1e9));
+            out->elapsed -= done * work;
+            out->operations = (double)done;
+        }
     }
-    out->operations = (double)n;
     weft_queue_destroy(to);
     weft_queue_destroy(from);
-    return ends[0].forced + ends[1].forced;
 }
 
 static void run_ping_pong_apart(long n, struct outcome *out)
 {
-    if (!bench_needs_workers(out, 2))
-        return;
-    double cpu = process_cpu();
-    long forced = ping_pong_apart(n, 0, out);
-    cpu = process_cpu() - cpu;
-    bench_extra(out, "ping_pong_apart_forced_percent", 50 * (double)forced / (double)n);
-    bench_extra(out, "ping_pong_apart_cores", cpu / ((double)out->elapsed * 1.1 / 1e9));
+    static const char *const names[] = {"ping_pong_apart_forced_percent", "ping_pong_apart_cores"};
+    ping_pong_apart(n, 0, names, out);
 }
 
 static void run_ping_pong_gap(long n, struct outcome *out)
 {
-    if (!bench_needs_workers(out, 2))
-        return;
-    weft_ns gap = WEFT_US(100);
-    double cpu = process_cpu();
-    weft_ns start = weft_now();
-    long forced = ping_pong_apart(n, gap, out);
-    cpu = (process_cpu() - cpu) / ((double)(weft_now() - start) / 1e9);
-    out->elapsed -= n * gap;
-    bench_extra(out, "ping_pong_gap_forced_percent", 50 * (double)forced / (double)n);
-    bench_extra(out, "ping_pong_gap_cores", cpu);
+    static const char *const names[] = {"ping_pong_gap_forced_percent", "ping_pong_gap_cores"};
+    ping_pong_apart(n, WEFT_US(100), names, out);
 }
 
 const struct workload hand_over_workloads[] = {
