@@ -58,9 +58,9 @@ static void sleep_together(weft_task *t[], long n, weft_ns until, struct crowd *
     bench_stop(out);
     out->wrong |= weft_now() >= until; /* too slow for the deadline: the figures would mean nothing */
     *bytes = (process_bytes() - before) / (double)n;
-    out->elapsed = c->all_asleep - out->start;
     for (long i = 0; i < n; i++)
         out->wrong |= weft_await_release(t[i]) != 0;
+    out->elapsed = c->all_asleep - out->start; /* written after the count: only an ended task shows it */
     out->wrong |= atomic_load(&c->early) != 0 || atomic_load(&c->awake) != n;
 }
 

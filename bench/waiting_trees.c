@@ -62,7 +62,7 @@ static void run_fib_suspend(long n, struct outcome *out)
     out->wrong |= tree(&some) < 0 || some.result != fib_of(n);
     bench_stop(out);
     out->operations = fib_forks(n);
-    /* From 1,000 on the share is what was asked for. */
+    /* In a large tree the share is what was asked for. */
     out->wrong |= out->operations > 100000 && (double)some.suspended < 0.008 * out->operations;
     out->wrong |= out->operations > 100000 && (double)some.suspended > 0.012 * out->operations;
     weft_metrics m = {.size = sizeof m};
