@@ -1,81 +1,87 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fib and skynet: trees of structured children, and of counted tasks. */
+/* fib and skynet: trees of structured children, and of counted tasks; fib as plain calls, for what all that costs. */
 #include "bench.h"
+#include "fib.h"
 
-static long fib_of(long n)
+static void run_fib(long n, struct outcome *out)
 {
-    long a = 0, b = 1;
-    while (n-- > 0) {
-        long c = a + b;
-        a = b;
-        b = c;
-    }
-    return a;
+    struct fib warm = {.n = 20}, f = {.n = (int)n};
+    (void)fib(&warm);
+    bench_start(out);
+    int rc = fib(&f);
+    bench_stop(out);
+    out->operations = fib_forks(n);
+    out->wrong = rc < 0 || f.result != fib_of(n);
 }
 
-struct fib {
-    WEFT_FRAME;
-    int n;
-    long result;
-};
-static int fib(struct fib *f);
-WEFT_CORO(fib);
-static int fib(struct fib *f)
+/* The same frames, and calls in place of forks. */
+static __attribute__((noinline)) int fib_plain(struct fib *f)
 {
     if (f->n < 2) {
         f->result = f->n;
         return 0;
     }
     struct fib a = {.n = f->n - 1}, b = {.n = f->n - 2};
-    weft_child child;
-    weft_fork(&child, fib, &a);
-    int rb = fib(&b);
-    int ra = weft_join(&child);
+    int rb = fib_plain(&b);
+    int ra = fib_plain(&a);
     f->result = a.result + b.result;
     return ra < 0 ? ra : rb;
 }
 
-static void run_fib(long n, struct outcome *out)
+static void run_fib_plain(long n, struct outcome *out)
 {
     struct fib warm = {.n = 20}, f = {.n = (int)n};
-    (void)fib(&warm);
-    weft_ns start = weft_now();
-    int rc = fib(&f);
-    out->elapsed = weft_now() - start;
-    out->operations = (double)(fib_of(n + 1) - 1);
+    (void)fib_plain(&warm);
+    bench_start(out);
+    int rc = fib_plain(&f);
+    bench_stop(out);
+    out->operations = fib_forks(n);
     out->wrong = rc < 0 || f.result != fib_of(n);
 }
 
-struct fib_task {
+/* Both calls are children, as in gather(fib(n - 1), fib(n - 2)). */
+struct fib_gather {
     WEFT_FRAME;
     int n;
     long result;
 };
-static int fib_task(struct fib_task *f);
-WEFT_CORO(fib_task);
-static int fib_task(struct fib_task *f)
+static int fib_gather(struct fib_gather *f);
+WEFT_CORO(fib_gather);
+static int fib_gather(struct fib_gather *f)
 {
     if (f->n < 2) {
         f->result = f->n;
         return 0;
     }
-    weft_task *t = weft_create_task(fib_task, .n = f->n - 1);
-    struct fib_task b = {.n = f->n - 2};
-    int rb = fib_task(&b);
-    int ra = weft_await(t);
-    f->result = (ra == 0 ? weft_result(fib_task, t)->result : 0) + b.result;
-    weft_release(t);
+    struct fib_gather a = {.n = f->n - 1}, b = {.n = f->n - 2};
+    weft_child child_a, child_b;
+    weft_fork(&child_a, fib_gather, &a);
+    weft_fork(&child_b, fib_gather, &b);
+    int rb = weft_join(&child_b);
+    int ra = weft_join(&child_a);
+    f->result = a.result + b.result;
     return ra < 0 ? ra : rb;
+}
+
+static void run_fib_gather(long n, struct outcome *out)
+{
+    struct fib_gather warm = {.n = 20}, f = {.n = (int)n};
+    (void)fib_gather(&warm);
+    bench_start(out);
+    int rc = fib_gather(&f);
+    bench_stop(out);
+    out->operations = fib_forks(n);
+    out->wrong = rc < 0 || f.result != fib_of(n);
 }
 
 static void run_fib_task(long n, struct outcome *out)
 {
     struct fib_task warm = {.n = 16}, f = {.n = (int)n};
     (void)fib_task(&warm);
-    weft_ns start = weft_now();
+    bench_start(out);
     int rc = fib_task(&f);
-    out->elapsed = weft_now() - start;
-    out->operations = (double)(fib_of(n + 1) - 1);
+    bench_stop(out);
+    out->operations = fib_forks(n);
     out->wrong = rc < 0 || f.result != fib_of(n);
 }
 
@@ -113,9 +119,9 @@ static void run_skynet(long n, struct outcome *out)
 {
     struct skynet warm = {.size = 1000}, f = {.size = n};
     (void)skynet(&warm);
-    weft_ns start = weft_now();
+    bench_start(out);
     int rc = skynet(&f);
-    out->elapsed = weft_now() - start;
+    bench_stop(out);
     out->operations = (double)n * 10 / 9;
     out->wrong = rc < 0 || f.sum != n / 2 * (n - 1);
 }
@@ -153,17 +159,22 @@ static void run_skynet_task(long n, struct outcome *out)
 {
     struct skynet_task warm = {.size = 1000}, f = {.size = n};
     (void)skynet_task(&warm);
-    weft_ns start = weft_now();
+    bench_start(out);
     int rc = skynet_task(&f);
-    out->elapsed = weft_now() - start;
+    bench_stop(out);
     out->operations = (double)n * 10 / 9;
     out->wrong = rc < 0 || f.sum != n / 2 * (n - 1);
 }
 
 const struct workload fork_join_workloads[] = {
-    {"fib", "a forked child (fork one call, call the other, join)", 32, run_fib, NULL},
-    {"fib_task", "the same with create_task and await", 27, run_fib_task, NULL},
-    {"skynet", "a node of a tree with fan-out 10, structured", 1000000, run_skynet, NULL},
-    {"skynet_task", "the same with create_task and await", 1000000, run_skynet_task, NULL},
-    {NULL, NULL, 0, NULL, NULL},
+    {.name = "fib", .what = "a forked child (fork one call, call the other, join)", .n = 32, .run = run_fib},
+    {.name = "fib_plain", .what = "the same place in the tree with plain calls only", .n = 32, .run = run_fib_plain},
+    {.name = "fib_gather",
+     .what = "the same place in the tree; both calls forked, both joined",
+     .n = 32,
+     .run = run_fib_gather},
+    {.name = "fib_task", .what = "a child by create_task and await, the other called", .n = 27, .run = run_fib_task},
+    {.name = "skynet", .what = "a node of a tree with fan-out 10, structured", .n = 1000000, .run = run_skynet},
+    {.name = "skynet_task", .what = "the same with create_task and await", .n = 1000000, .run = run_skynet_task},
+    {.name = NULL},
 };

@@ -71,10 +71,8 @@ static void run_idle(long n, unsigned workers, struct outcome *out)
     out->wrong = rc < 0;
     out->elapsed = WEFT_SEC(n);
     out->operations = (double)n;
-    out->extra_name[0] = "idle_cpu_ns_per_s";
-    out->extra[0] = observer.cpu / (double)n * 1e9;
-    out->extra_name[1] = "idle_switches";
-    out->extra[1] = (double)observer.switches;
+    bench_extra(out, "idle_cpu_ns_per_s", observer.cpu / (double)n * 1e9);
+    bench_extra(out, "idle_switches", (double)observer.switches);
 }
 
 static double epoll_loop(weft_ns length)
@@ -105,14 +103,15 @@ static void run_idle_tick(long n, unsigned workers, struct outcome *out)
     }
     out->elapsed = (weft_ns)(weft / (double)turns * 1e9);
     out->operations = 1;
-    out->extra_name[0] = "idle_tick_bare_epoll";
-    out->extra[0] = bare / (double)turns * 1e9;
-    out->extra_name[1] = "idle_tick_ratio";
-    out->extra[1] = weft / bare;
+    bench_extra(out, "idle_tick_bare_epoll", bare / (double)turns * 1e9);
+    bench_extra(out, "idle_tick_ratio", weft / bare);
 }
 
 const struct workload idle_workloads[] = {
-    {"idle", "n seconds of a runtime with nothing to do", 10, NULL, run_idle},
-    {"idle_tick", "CPU of one 1 ms sleep in a loop; beside it a bare epoll_wait loop", 5, NULL, run_idle_tick},
-    {NULL, NULL, 0, NULL, NULL},
+    {.name = "idle", .what = "n seconds of a runtime with nothing to do", .n = 10, .run_outside = run_idle},
+    {.name = "idle_tick",
+     .what = "CPU of one 1 ms sleep in a loop; beside it a bare epoll_wait loop",
+     .n = 5,
+     .run_outside = run_idle_tick},
+    {.name = NULL},
 };

@@ -3,7 +3,9 @@
  *     weft-bench list
  *     weft-bench run NAME [--n N] [--workers W] [--repeat R] [--json FILE] [--why]
  *     weft-bench plan [--workers W] [--pin none|node|core]
- * A repeat prints one line: name,n,workers,seconds,ns_per_op,ops_per_s,max_rss_kib. A wrong answer prints none and exits 1. */
+ * A repeat prints one line: name,n,workers,seconds,ns_per_op,ops_per_s,max_rss_kib, and one for each further figure of the
+ * workload, whose value stands in the column ns_per_op. A wrong answer prints none and exits 1. --why says on stderr what
+ * happened during the timed part (steals, parks, wakes, switches ...), and the whole account of the runtime. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -14,48 +16,10 @@
 
 #include "bench.h"
 
-static const struct workload *const groups[] = {fork_join_workloads, task_workloads, sync_workloads, memory_workloads,
-                                                idle_workloads};
-
-double process_bytes(void)
-{
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    double kib = 0;
-    long value;
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (sscanf(line, "VmRSS: %ld", &value) == 1 || sscanf(line, "VmPTE: %ld", &value) == 1)
-            kib += (double)value;
-    }
-    if (f != NULL)
-        fclose(f);
-    return kib * 1024;
-}
-
-long process_mappings(void)
-{
-    FILE *f = fopen("/proc/self/maps", "r");
-    long n = 0;
-    for (int c; f != NULL && (c = fgetc(f)) != EOF;)
-        n += c == '\n';
-    if (f != NULL)
-        fclose(f);
-    return n;
-}
-
-double process_cpu(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-long process_switches(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return u.ru_nvcsw;
-}
+static const struct workload *const groups[] = {fork_join_workloads, waiting_tree_workloads, real_work_workloads,
+                                                task_workloads,      cancel_workloads,       timer_workloads,
+                                                hand_over_workloads, sync_workloads,         latency_workloads,
+                                                mixed_workloads,     memory_workloads,       idle_workloads};
 
 static const struct workload *find(const char *name)
 {
@@ -126,7 +90,7 @@ static int run(const char *name, const struct settings *s)
     long n = s->n > 0 ? s->n : w->n;
     int rc = 0;
     for (int i = 0; i < s->repeat && rc == 0; i++) {
-        struct outcome out = {.wrong = false};
+        struct outcome out = {.why = s->why};
         if (w->run_outside != NULL)
             w->run_outside(n, s->workers, &out);
         else
@@ -138,16 +102,20 @@ static int run(const char *name, const struct settings *s)
         } else if (out.wrong) {
             fprintf(stderr, "weft-bench: %s: wrong answer\n", name);
             rc = 1;
+        } else if (out.skipped) {
+            fprintf(stderr, "weft-bench: %s: left out: it takes more workers than %u\n", name, s->workers);
         } else {
             for (int to = 0; to < 1 + (json != NULL); to++) {
                 FILE *file = to == 0 ? stdout : json;
-                print_line(file, to == 1, name, n, s->workers, (double)out.elapsed / 1e9,
+                print_line(file, to == 1, out.name != NULL ? out.name : name, n, s->workers, (double)out.elapsed / 1e9,
                            out.operations > 0 ? (double)out.elapsed / out.operations : 0);
-                for (int e = 0; e < 3 && out.extra_name[e] != NULL; e++)
-                    print_line(file, to == 1, out.extra_name[e], n, s->workers, (double)out.elapsed / 1e9,
-                               out.extra[e]);
+                for (int e = 0; e < out.extras; e++)
+                    print_line(file, to == 1, out.extra[e].name, n, s->workers, (double)out.elapsed / 1e9,
+                               out.extra[e].value);
             }
             fflush(stdout);
+            if (s->why && w->run != NULL)
+                bench_print_why(name, &out);
         }
     }
     if (json != NULL)
@@ -233,7 +201,7 @@ int main(int argc, char **argv)
     if (strcmp(command, "list") == 0) {
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
             for (const struct workload *w = groups[g]; w->name != NULL; w++)
-                printf("%-14s n=%-9ld %s\n", w->name, w->n, w->what);
+                printf("%-16s n=%-9ld %s\n", w->name, w->n, w->what);
         }
         return 0;
     }
