@@ -363,14 +363,15 @@ int weft_yield(void)
 
 static const struct weft__wait_kind sleeping = {"sleep", NULL};
 
-/* A timer that could not be set for want of memory counts as expired at once: then give way and try again until it is time. */
+/* The instant is to come. A timer that could not be set for want of memory counts as expired at once: then give way and try again until
+ * it is time. */
 static int sleep_until(struct weft__fiber *f, weft_ns instant)
 {
     for (;;) {
         weft__wait_begin(f, &sleeping, NULL);
-        if (weft__wait_commit(f, instant) == WEFT__CANCELLED)
+        if (weft__wait_commit_future(f, instant) == WEFT__CANCELLED)
             return -ECANCELED;
-        if (weft__likely(weft__runtime_now(f->rt) >= instant))
+        if (weft__likely(!f->timer.refused) || weft__runtime_now(f->rt) >= instant)
             return 0;
         int rc = weft__yield(f);
         if (rc < 0)

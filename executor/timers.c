@@ -320,8 +320,8 @@ void weft__timers_destroy(struct weft__timers *ts)
 
 void weft__timer_init(struct weft__timer *t, void (*fire)(struct weft__timer *))
 {
-    t->deadline = WEFT_FOREVER;
     t->fire = fire;
+    t->refused = false;
     weft__store_relaxed(&t->home, NULL);              /* relaxed: nobody else knows it yet */
     weft__store_relaxed(&t->index, WEFT__TIMER_IDLE); /* relaxed: nobody else knows it yet */
 }
@@ -353,10 +353,10 @@ int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns dea
         timer_await_fire(t);
     }
     weft__guard_lock(&ts->guard);
-    t->deadline = deadline;
     weft__store_relaxed(&t->home, ts); /* relaxed: the store of index publishes it */
     struct weft__timer_entry entry = {.deadline = deadline, .sequence = ts->sequence, .timer = t};
     bool done = insert(ts, entry);
+    t->refused = !done; /* before the timer may fire, that is inside the guard */
     if (weft__likely(done)) {
         ts->sequence++;
         ts->count++;
@@ -377,10 +377,12 @@ bool weft__timer_cancel(struct weft__timer *t)
         /* relaxed: TIMER-INDEX; once it is this home it stays so while we hold the guard */
         bool here = at < TIMER_FIRING && weft__load_relaxed(&t->home) == home;
         if (here) {
-            WEFT__ASSERT(entry_at(home, at)->timer == t);
+            const struct weft__timer_entry *entry = entry_at(home, at);
+            WEFT__ASSERT(entry->timer == t);
+            bool first = entry->deadline <= weft__load_relaxed(&home->earliest); /* relaxed: written under the guard only */
             remove_at(home, at);
             set_place(t, WEFT__TIMER_IDLE);
-            if (t->deadline <= weft__load_relaxed(&home->earliest)) /* relaxed: written under the guard only */
+            if (first)
                 publish_anew(home);
         }
         weft__guard_unlock(&home->guard);

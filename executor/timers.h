@@ -9,10 +9,10 @@
 struct weft__timers;
 
 struct weft__timer {
-    weft_ns deadline;
     void (*fire)(struct weft__timer *timer); /* under the home's guard: short, never takes a timers' guard */
     _Atomic(struct weft__timers *) home;     /* where it is set; valid while pending */
     _Atomic(uint32_t) index;                 /* its place; WEFT__TIMER_IDLE; timers.c: while fire runs */
+    bool refused;                            /* the latest set found no memory; its user's */
 };
 #define WEFT__TIMER_IDLE UINT32_MAX
 
