@@ -58,6 +58,7 @@ static void free_runtime(struct weft_runtime *rt)
 {
     weft__slab_destroy(&rt->tasks);
     weft__slab_destroy(&rt->blocks);
+    weft__slab_destroy(&rt->large_blocks);
     weft__seeded_destroy(rt->seeded);
     free(rt->workers);
     weft__topology_plan_free(rt->plan);
@@ -108,6 +109,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
         goto err_runtime;
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
     weft__slab_init(&rt->blocks, WEFT__BLOCK);
+    weft__slab_init(&rt->large_blocks, WEFT__LARGE_BLOCK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);

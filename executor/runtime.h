@@ -33,7 +33,7 @@ struct weft_runtime {
     void *io;
     struct weft__blocking *blocking;
     struct weft__slab tasks;
-    struct weft__slab blocks; /* of WEFT__BLOCK bytes, for what only tasks on workers make and give back: time limits */
+    struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__stack_arena arena;
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;
@@ -80,6 +80,7 @@ struct weft_runtime {
 };
 
 #define WEFT__BLOCK 128
+#define WEFT__LARGE_BLOCK 512
 
 struct weft__timers *weft__fiber_timers(struct weft__fiber *f);
 struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt);
