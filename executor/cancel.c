@@ -176,7 +176,7 @@ static bool cancel_suspended(struct weft_task *t)
         weft__cancel_run(&list);
         return false;
     }
-    weft__fetch_add_acq_rel(&t->requests, 1);                             /* pairs: TASK-C */
+    weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
     const uint64_t cancelled = WEFT__FIBER_WOKEN | (uint64_t)WEFT__CANCELLED << 8;
     for (word |= WEFT__FIBER_LOCKED;;) {
         bool first = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;

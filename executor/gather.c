@@ -88,7 +88,8 @@ int weft_gather_n(weft_task *const tasks[], size_t n)
         return all;
     if (all > 0 || verdict < 0)
         return verdict;
-    struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true);
+    struct weft__watched result =
+        weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true);
     if (result.how == 0)
         return -ENOMEM;
     if (result.how == WEFT__CANCELLED || result.overridden)
@@ -149,7 +150,8 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
     if (all < 0)
         return all;
     if (all == 0) {
-        struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true);
+        struct weft__watched result =
+            weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true);
         if (result.how == 0)
             return -ENOMEM;
         if (result.how == WEFT__CANCELLED || result.requested || result.overridden)

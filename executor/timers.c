@@ -379,7 +379,8 @@ bool weft__timer_cancel(struct weft__timer *t)
         if (here) {
             const struct weft__timer_entry *entry = entry_at(home, at);
             WEFT__ASSERT(entry->timer == t);
-            bool first = entry->deadline <= weft__load_relaxed(&home->earliest); /* relaxed: written under the guard only */
+            bool first =
+                entry->deadline <= weft__load_relaxed(&home->earliest); /* relaxed: written under the guard only */
             remove_at(home, at);
             set_place(t, WEFT__TIMER_IDLE);
             if (first)

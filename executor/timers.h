@@ -28,12 +28,12 @@ struct weft__timer_run {
 
 struct weft__timers {
     alignas(WEFT__CACHELINE) uint32_t guard;
-    uint32_t count;                       /* pending, in the runs and in the heap */
-    uint32_t busy;                        /* bit i: runs[i] is not empty */
-    _Atomic(int64_t) earliest;            /* least deadline, WEFT_FOREVER when there is none; read without the guard */
-    uint64_t sequence;                    /* sets so far */
-    weft_ns first[WEFT__TIMER_RUNS];      /* deadline at each run's head */
-    weft_ns last[WEFT__TIMER_RUNS];       /* and at its tail; INT64_MIN when it is empty: whatever comes is later */
+    uint32_t count;                  /* pending, in the runs and in the heap */
+    uint32_t busy;                   /* bit i: runs[i] is not empty */
+    _Atomic(int64_t) earliest;       /* least deadline, WEFT_FOREVER when there is none; read without the guard */
+    uint64_t sequence;               /* sets so far */
+    weft_ns first[WEFT__TIMER_RUNS]; /* deadline at each run's head */
+    weft_ns last[WEFT__TIMER_RUNS];  /* and at its tail; INT64_MIN when it is empty: whatever comes is later */
     struct weft__timer_run runs[WEFT__TIMER_RUNS];
     struct weft__timer_entry *heap; /* 4-ary: deadline, sequence, timer */
     uint32_t heap_count, heap_capacity;

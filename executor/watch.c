@@ -152,12 +152,14 @@ static struct weft__watch *get_block(struct weft_runtime *rt, size_t n)
 {
     if (weft__likely(n <= WEFT__WATCH_FEW && !rt->fifo)) {
         struct weft__worker *self = weft__worker_self();
-        struct weft__watch *w = weft__slab_get(&rt->large_blocks, self != NULL && self->rt == rt ? &self->large_blocks : NULL);
+        struct weft__watch *w =
+            weft__slab_get(&rt->large_blocks, self != NULL && self->rt == rt ? &self->large_blocks : NULL);
         if (w != NULL)
             w->pooled = true;
         return w;
     }
-    struct weft__watch *w = malloc(sizeof *w + n * (sizeof w->nodes[0] + (rt->fifo ? sizeof(struct weft__watch_turn) : 0)));
+    struct weft__watch *w =
+        malloc(sizeof *w + n * (sizeof w->nodes[0] + (rt->fifo ? sizeof(struct weft__watch_turn) : 0)));
     if (w != NULL)
         w->pooled = false;
     return w;
