@@ -143,7 +143,7 @@ static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_tas
 /* The place of a task in the ready queue that it was created into, from its low bits. */
 static inline int64_t place_of(const struct weft__ready *r, const struct weft_task *t)
 {
-    int64_t h = weft__load_relaxed(&r->head); /* relaxed: the owner asks; a hint */
+    int64_t h = weft__load_relaxed(&r->head);                           /* relaxed: the owner asks; a hint */
     return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
 }
 
@@ -186,6 +186,8 @@ static inline int await_here(struct weft__fiber *f, struct weft_task *t)
 static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *t)
 {
     weft__preempt_point();
+    if (weft__unlikely(f->unusual & WEFT__FIBER_SCOPE))
+        weft__scopes_arm(f); /* then the next one is quick again */
     if (t == NULL)
         return -ENOMEM;
     uint64_t state = weft__task_state(t);
@@ -210,9 +212,11 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
 int weft_await(weft_task *t)
 {
     struct weft__fiber *f = weft__fiber_require("weft_await");
-    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW && t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
+    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW &&
+                     t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
                      t->rt == f->rt && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
-                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) == 0 && /* relaxed: set at creation */
+                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) ==
+                         0 && /* relaxed: set at creation */
                      weft_here_sp_() >= f->stack_limit))
         return await_here(f, t);
     return await_slowly(f, t);
@@ -330,6 +334,8 @@ static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const wef
                                                 const weft_frame *frame, const void *caller)
 {
     weft__preempt_point();
+    if (weft__unlikely(f->unusual & WEFT__FIBER_SCOPE))
+        weft__scopes_arm(f); /* as in await */
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
     if (weft__likely(t != NULL)) {
         if (weft__unlikely(f->rt->options.debug != 0))

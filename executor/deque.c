@@ -134,8 +134,8 @@ bool weft__deque_push_slow(struct weft__deque *d, uintptr_t item)
     if (b - t >= a->capacity && (a = deque_grow(d, a, t, b)) == NULL)
         return false;
     d->limit = t + a->capacity;
-    weft__store_relaxed(deque_slot(a, b), item);     /* relaxed: the store of bottom publishes it */
-    weft__store_release(&d->bottom, b + 1); /* pairs: DEQUE-ITEM */
+    weft__store_relaxed(deque_slot(a, b), item); /* relaxed: the store of bottom publishes it */
+    weft__store_release(&d->bottom, b + 1);      /* pairs: DEQUE-ITEM */
     return true;
 }
 
@@ -171,8 +171,8 @@ bool weft__deque_pop_newest_if(struct weft__deque *d, uintptr_t item)
 
 uintptr_t weft__deque_pop_oldest(struct weft__deque *d)
 {
-    int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
-    int64_t t = weft__load_relaxed(&d->top);                     /* relaxed: the CAS finds out if it is old */
+    int64_t b = weft__load_relaxed(&d->bottom); /* relaxed: the owner is the only writer */
+    int64_t t = weft__load_relaxed(&d->top);    /* relaxed: the CAS finds out if it is old */
     while (t < b) {
         uintptr_t item = weft__load_relaxed(&d->slots[t & d->mask]); /* relaxed: written by this thread */
         /* bottom stands still, so there is no last-item question: a race among takers at the top only. */
@@ -200,6 +200,6 @@ enum weft__steal weft__deque_steal(struct weft__deque *d, uintptr_t *item)
 int64_t weft__deque_size(const struct weft__deque *d)
 {
     int64_t b = weft__load_seq_cst(&d->bottom); /* pairs: DEQUE-ITEM, PARK */
-    int64_t t = weft__load_seq_cst(&d->top);    /* pairs: DEQUE-LAST; items that top passed since were found by others */
+    int64_t t = weft__load_seq_cst(&d->top); /* pairs: DEQUE-LAST; items that top passed since were found by others */
     return b > t ? b - t : 0;
 }

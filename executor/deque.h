@@ -11,9 +11,9 @@ struct weft__deque_array; /* capacity (power of two), older array, slots */
 struct weft__deque {
     /* the owner writes, thieves read */
     alignas(WEFT__CACHELINE) _Atomic(int64_t) bottom;
-    int64_t limit;              /* least index for which there may be no room; owner only */
-    int64_t mask;               /* of the array; owner only */
-    _Atomic(uintptr_t) *slots;  /* of the array; owner only */
+    int64_t limit;             /* least index for which there may be no room; owner only */
+    int64_t mask;              /* of the array; owner only */
+    _Atomic(uintptr_t) *slots; /* of the array; owner only */
     _Atomic(struct weft__deque_array *) array;
     /* the owner and thieves claim here */
     alignas(WEFT__CACHELINE) _Atomic(int64_t) top;
@@ -31,11 +31,11 @@ bool weft__deque_push_slow(struct weft__deque *d, uintptr_t item);
 static inline bool weft__deque_push(struct weft__deque *d, uintptr_t item)
 {
     WEFT__ASSERT(item != 0);
-    int64_t b = weft__load_relaxed(&d->bottom);                  /* relaxed: the owner is the only writer */
+    int64_t b = weft__load_relaxed(&d->bottom); /* relaxed: the owner is the only writer */
     if (weft__unlikely(b >= d->limit))
         return weft__deque_push_slow(d, item);
     weft__store_relaxed(&d->slots[b & d->mask], item); /* relaxed: the store of bottom publishes it */
-    weft__store_release(&d->bottom, b + 1); /* pairs: DEQUE-ITEM */
+    weft__store_release(&d->bottom, b + 1);            /* pairs: DEQUE-ITEM */
     return true;
 }
 /* Owner only. The newest item, 0 when empty. */

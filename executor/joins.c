@@ -95,8 +95,9 @@ static bool grow(struct weft__joins *j, struct weft__joins_array *old, int64_t t
     if (a == NULL)
         return false;
     for (int64_t i = top; i < bottom; i++)
-        weft__store_relaxed(&a->slots[i & (a->capacity - 1)],
-                            weft__load_relaxed(&old->slots[i & (old->capacity - 1)])); /* relaxed: own; published as array */
+        weft__store_relaxed(
+            &a->slots[i & (a->capacity - 1)],
+            weft__load_relaxed(&old->slots[i & (old->capacity - 1)])); /* relaxed: own; published as array */
     use_array(j, a);
     return true;
 }
@@ -132,7 +133,7 @@ bool weft__joins_push_slow(struct weft__joins *j, uintptr_t item)
 
 void weft__joins_satisfied(struct weft__joins *j)
 {
-    int64_t t = weft__load_acquire(&j->top);       /* pairs: JOINS-FREE */
+    int64_t t = weft__load_acquire(&j->top);         /* pairs: JOINS-FREE */
     weft__store_seq_cst(&j->limit, t + j->mask + 1); /* pairs: JOINS-LIMIT */
 }
 
@@ -153,20 +154,21 @@ bool weft__joins_pop_open(struct weft__joins *j, int64_t b)
     }
     int64_t t = weft__load_relaxed(&j->top); /* relaxed: a guess, see below */
     int64_t half = b - (b - t) / 2;
-    if (half < b) { /* take back the newer half of what is open: sound if top is still below it when end has been lowered */
-        weft__store_seq_cst(&j->end, half);            /* pairs: JOINS-LAST */
-        if (weft__load_seq_cst(&j->top) < half) {      /* pairs: JOINS-LAST */
+    if (half <
+        b) { /* take back the newer half of what is open: sound if top is still below it when end has been lowered */
+        weft__store_seq_cst(&j->end, half);       /* pairs: JOINS-LAST */
+        if (weft__load_seq_cst(&j->top) < half) { /* pairs: JOINS-LAST */
             weft__store_relaxed(&j->floor, half); /* relaxed: under the guard */
             weft__guard_unlock(&j->guard);
             return true;
         }
     }
-    weft__store_relaxed(&j->floor, b);  /* relaxed: under the guard */
-    weft__store_seq_cst(&j->end, b);    /* pairs: JOINS-LAST, JOINS-ITEM */
-    t = weft__load_seq_cst(&j->top); /* pairs: JOINS-LAST */
+    weft__store_relaxed(&j->floor, b);                                     /* relaxed: under the guard */
+    weft__store_seq_cst(&j->end, b);                                       /* pairs: JOINS-LAST, JOINS-ITEM */
+    t = weft__load_seq_cst(&j->top);                                       /* pairs: JOINS-LAST */
     bool got = t < b || (t == b && weft__cas_seq_cst(&j->top, &t, b + 1)); /* pairs: JOINS-LAST */
-    if (t >= b) { /* the open part is empty now: all indices meet above it */
-        weft__store_relaxed(&j->floor, b + 1);   /* relaxed: under the guard */
+    if (t >= b) {                               /* the open part is empty now: all indices meet above it */
+        weft__store_relaxed(&j->floor, b + 1);  /* relaxed: under the guard */
         weft__store_release(&j->bottom, b + 1); /* pairs: JOINS-FLOOR */
         weft__store_release(&j->end, b + 1);    /* pairs: JOINS-ITEM */
     }
@@ -207,9 +209,9 @@ enum weft__steal weft__joins_steal(struct weft__joins *j, uintptr_t *item)
     int64_t e = weft__load_seq_cst(&j->end); /* pairs: JOINS-LAST, JOINS-ITEM */
     if (t >= e)
         return WEFT__STEAL_EMPTY;
-    struct weft__joins_array *a = weft__load_acquire(&j->array);                    /* pairs: JOINS-ARRAY */
+    struct weft__joins_array *a = weft__load_acquire(&j->array);            /* pairs: JOINS-ARRAY */
     uintptr_t found = weft__load_relaxed(&a->slots[t & (a->capacity - 1)]); /* relaxed: JOINS-ITEM published it */
-    if (!weft__cas_seq_cst(&j->top, &t, t + 1)) /* pairs: JOINS-LAST, JOINS-FREE */
+    if (!weft__cas_seq_cst(&j->top, &t, t + 1))                             /* pairs: JOINS-LAST, JOINS-FREE */
         return WEFT__STEAL_LOST;
     *item = found;
     return WEFT__STEAL_GOT;

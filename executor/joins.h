@@ -12,7 +12,8 @@ struct weft__joins {
     /* the owner's; weft/here.h knows it */
     alignas(WEFT__CACHELINE) _Atomic(int64_t) bottom; /* one above the newest (pairs: JOINS-FLOOR) */
     _Atomic(int64_t) floor;                           /* children from here up are closed (pairs: JOINS-FLOOR) */
-    _Atomic(int64_t) limit; /* from here on push takes the slow way: no room, or somebody wants a part (pairs: JOINS-LIMIT) */
+    _Atomic(int64_t)
+        limit; /* from here on push takes the slow way: no room, or somebody wants a part (pairs: JOINS-LIMIT) */
     int64_t mask;
     _Atomic(uintptr_t) *slots;
     _Atomic(uint64_t) pushes; /* by one writer; statistic */

@@ -70,14 +70,14 @@ void weft__ready_destroy(struct weft__ready *r)
 WEFT__COLD void weft__ready_wait(struct weft__ready *r)
 {
     do {
-        weft__store_release(&r->inside, 0); /* pairs: READY-INSIDE */
+        weft__store_release(&r->inside, 0);                                      /* pairs: READY-INSIDE */
         for (unsigned turns = 0; weft__load_acquire(&r->raided) != 0; turns++) { /* pairs: READY-RAID */
             if (turns < 128)
                 weft__cpu_relax();
             else
                 sched_yield();
         }
-        weft__store_seq_cst(&r->inside, 1); /* pairs: READY-INSIDE */
+        weft__store_seq_cst(&r->inside, 1);        /* pairs: READY-INSIDE */
     } while (weft__load_seq_cst(&r->raided) != 0); /* pairs: READY-RAID */
 }
 
@@ -131,8 +131,7 @@ unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most
     if (weft__exchange_seq_cst(&r->raided, 1) != 0) /* pairs: READY-RAID */
         return 0;                                   /* another thief's raid: its flag stays up */
     unsigned n = 0;
-    if ((r->fenced || weft__membarrier()) &&
-        weft__load_seq_cst(&r->inside) == 0) { /* pairs: READY-INSIDE */
+    if ((r->fenced || weft__membarrier()) && weft__load_seq_cst(&r->inside) == 0) { /* pairs: READY-INSIDE */
         int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
         int64_t wanted = (t - h + 1) / 2;
         for (; n < most && (int64_t)n < wanted && h < t; h++) {

@@ -58,8 +58,8 @@ static inline bool weft__ready_push(struct weft__ready *r, uintptr_t item, int64
 /* Owner only. The oldest item, 0 when empty. */
 static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
 {
-    int64_t h = weft__load_relaxed(&r->head);  /* relaxed: a thief can only have made it emptier */
-    if (h == weft__load_relaxed(&r->tail)) /* relaxed: as above */
+    int64_t h = weft__load_relaxed(&r->head); /* relaxed: a thief can only have made it emptier */
+    if (h == weft__load_relaxed(&r->tail))    /* relaxed: as above */
         return 0;
     weft__ready_enter(r);
     h = weft__load_relaxed(&r->head);         /* relaxed: inside */
@@ -128,8 +128,8 @@ static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int
 {
     weft__ready_enter(r);
     int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
-    bool found = place >= h && place < t &&
-                 weft__load_relaxed(&r->slots[place & r->mask]) == item; /* relaxed: inside */
+    bool found =
+        place >= h && place < t && weft__load_relaxed(&r->slots[place & r->mask]) == item; /* relaxed: inside */
     if (weft__likely(found)) {
         if (place == t - 1) {
             do
@@ -162,7 +162,7 @@ void weft__ready_satisfied(struct weft__ready *r);
 /* Any thread: ask the owner to share, once it has two items or more. */
 static inline void weft__ready_ask(struct weft__ready *r)
 {
-    if (weft__load_relaxed(&r->hunger) > 1)  /* relaxed: a hint */
+    if (weft__load_relaxed(&r->hunger) > 1) /* relaxed: a hint */
         weft__store_seq_cst(&r->hunger, 1); /* pairs: READY-HUNGER */
 }
 /* A thief, when the owner has not answered for long: take up to half of the closed part, at most `most`. Costs microseconds, also the

@@ -169,7 +169,9 @@ int weft__task_claim_slow(struct weft_task *t);
 static inline int weft__task_claim(struct weft_task *t)
 {
     uint64_t word = WEFT__NEW;
-    return weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__STARTED)) ? 1 : weft__task_claim_slow(t); /* pairs: TASK-C, TASK-NEW */
+    return weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__STARTED))
+               ? 1
+               : weft__task_claim_slow(t); /* pairs: TASK-C, TASK-NEW */
 }
 
 #endif

@@ -16,10 +16,10 @@
 #include "executor/runtime.h"
 
 #define MOST 32
-#define LOOK_EVERY 24            /* pauses between two looks, about a microsecond */
-#define SEARCH_TIME WEFT_US(20)  /* about what two wakes cost */
-#define RAID_AGE WEFT_US(50)     /* of work that is asked for and not given: a raid costs both sides about 16 us */
-#define SEARCH_BACKOFF 6         /* after that many searches in vain: one in 2^6 */
+#define LOOK_EVERY 24           /* pauses between two looks, about a microsecond */
+#define SEARCH_TIME WEFT_US(20) /* about what two wakes cost */
+#define RAID_AGE WEFT_US(50)    /* of work that is asked for and not given: a raid costs both sides about 16 us */
+#define SEARCH_BACKOFF 6        /* after that many searches in vain: one in 2^6 */
 
 /* What was taken goes to the own queue, all but the first. */
 static uintptr_t keep_first(struct weft__worker *w, const uintptr_t *items, unsigned n)
@@ -140,10 +140,10 @@ static bool has_closed(const struct weft__worker *v)
 
 static bool unchanged(const struct seen *seen)
 {
-    return weft__load_relaxed(&seen->worker->steps) == seen->steps &&     /* relaxed: hints, all */
-           weft__load_relaxed(&seen->worker->ready.tail) == seen->tail && /* relaxed: as above */
-           weft__load_relaxed(&seen->worker->joins.bottom) == seen->bottom &&  /* relaxed: as above */
-           weft__load_relaxed(&seen->worker->joins.pushes) == seen->forks &&   /* relaxed: as above */
+    return weft__load_relaxed(&seen->worker->steps) == seen->steps &&         /* relaxed: hints, all */
+           weft__load_relaxed(&seen->worker->ready.tail) == seen->tail &&     /* relaxed: as above */
+           weft__load_relaxed(&seen->worker->joins.bottom) == seen->bottom && /* relaxed: as above */
+           weft__load_relaxed(&seen->worker->joins.pushes) == seen->forks &&  /* relaxed: as above */
            has_closed(seen->worker);
 }
 
@@ -196,7 +196,8 @@ uintptr_t weft__worker_search(struct weft__worker *w)
         return 0;
     struct seen seen = {.worker = NULL};
     bool closed = closed_work(w, &seen);
-    if (!closed && (rt->is_virtual || !likely_soon(w) || weft__load_relaxed(&rt->idle.lookers) != 0)) /* relaxed: a hint */
+    if (!closed &&
+        (rt->is_virtual || !likely_soon(w) || weft__load_relaxed(&rt->idle.lookers) != 0)) /* relaxed: a hint */
         return 0;
     weft__fetch_add_relaxed(&rt->idle.lookers, 1); /* relaxed: a hint */
     uintptr_t item = 0;

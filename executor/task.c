@@ -100,9 +100,10 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     weft__frame_copy(t->frame, frame, size);
     weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
-    weft__store_relaxed(&t->requests, 0);                                     /* relaxed: TASK-NEW publishes */
-    weft__store_relaxed(&t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
-                                        (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(
+        &t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
+                       (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
     t->stack_class = (uint16_t)stack_class;
     weft__store_relaxed(&t->place, 0); /* relaxed: a hint */
     t->rt = rt;

@@ -74,11 +74,11 @@ enum {
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
 
-    WEFT__TASK_OWN_STACK = 512,   /* its stack class is not the runtime's */
-    WEFT__TASK_UNSTARTED = 32, /* claimed to call coro->unstarted instead of the body */
-    WEFT__TASK_STRAND = 64,    /* extra->strand is set */
-    WEFT__TASK_DESTROY = 256,  /* a FUTURE that stands for others: future->destroy */
-    WEFT__TASK_ARMED = 128,    /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+    WEFT__TASK_OWN_STACK = 512, /* its stack class is not the runtime's */
+    WEFT__TASK_UNSTARTED = 32,  /* claimed to call coro->unstarted instead of the body */
+    WEFT__TASK_STRAND = 64,     /* extra->strand is set */
+    WEFT__TASK_DESTROY = 256,   /* a FUTURE that stands for others: future->destroy */
+    WEFT__TASK_ARMED = 128,     /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
 /* What a FUTURE that stands for others does when it is cancelled. */
@@ -177,12 +177,12 @@ static inline bool weft__task_visible(const struct weft_task *t)
     return t->kind == WEFT__KIND_TASK || t->kind == WEFT__KIND_THREAD;
 }
 
-_Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__NEW && WEFT_CHILD_STARTED_ == WEFT__STARTED &&
-                   offsetof(struct weft_task, kind) == 8 && offsetof(struct weft_task, rc) == 12 &&
-                   offsetof(struct weft_task, word) == 16 && offsetof(struct weft_task, frame) == 24 &&
-                   offsetof(struct weft_task, fiber) == 32 && offsetof(struct weft_task, below) == 40 &&
-                   offsetof(struct weft_task, requests) == 48 && offsetof(struct weft_task, flags) == 52 &&
-                   offsetof(struct weft_task, parent) == 56,
+_Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__NEW &&
+                   WEFT_CHILD_STARTED_ == WEFT__STARTED && offsetof(struct weft_task, kind) == 8 &&
+                   offsetof(struct weft_task, rc) == 12 && offsetof(struct weft_task, word) == 16 &&
+                   offsetof(struct weft_task, frame) == 24 && offsetof(struct weft_task, fiber) == 32 &&
+                   offsetof(struct weft_task, below) == 40 && offsetof(struct weft_task, requests) == 48 &&
+                   offsetof(struct weft_task, flags) == 52 && offsetof(struct weft_task, parent) == 56,
                "what inline functions of the public headers rely on");
 _Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
 _Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small");

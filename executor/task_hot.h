@@ -14,7 +14,8 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     const struct weft_task *by = w->current->task;
     size_t size = frame->coro->size;
     struct weft_task *t = weft__slab_try(&w->tasks);
-    if (weft__unlikely(t == NULL || size > WEFT__INLINE_FRAME || w->next_id == w->last_id || by->kind != WEFT__KIND_TASK ||
+    if (weft__unlikely(t == NULL || size > WEFT__INLINE_FRAME || w->next_id == w->last_id ||
+                       by->kind != WEFT__KIND_TASK ||
                        weft__load_relaxed(&by->context) != NULL)) /* relaxed: inherit reads it again */
         return NULL;
     struct weft_runtime *rt = w->rt;

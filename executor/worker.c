@@ -218,7 +218,8 @@ void weft__joins_pushed(struct weft__worker *w)
     bool parked = weft__load_seq_cst(&idle->parked) != 0; /* pairs: PARK, JOINS-LIMIT */
     if (weft__unlikely(joins_watched(w))) {
         weft__store_seq_cst(&w->joins.limit, INT64_MIN); /* pairs: JOINS-LIMIT */
-        if (w->in_turn || (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
+        if (w->in_turn ||
+            (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
             return;
     } else if (parked) {
         weft__joins_ask(&w->joins, 1); /* who sleeps does not ask again */

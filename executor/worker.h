@@ -38,7 +38,8 @@ struct weft__hold {
 };
 
 struct weft__worker {
-    struct weft__joins joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
+    struct weft__joins
+        joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
     /* ---- the worker's own thread only ---- */
     struct weft__fiber *current; /* NULL in the idle loop */
     struct weft_runtime *rt;

@@ -78,7 +78,6 @@ static void test_newest_if_takes_only_that_item(void **state)
     weft__deque_destroy(&d);
 }
 
-
 static void test_the_ring_wraps_without_growing(void **state)
 {
     (void)state;
