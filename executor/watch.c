@@ -15,7 +15,8 @@
  *   2. left falls once per task, in arrive; a verdict is written before its task's share of left goes: so whoever sees that all have
  *      arrived sees the verdict too.
  *   3. A fiber reads the outcome only after a wake that was given by arrive; a cancelled one reads nothing.
- *   4. The tasks of a fiber's watch are there as long as it waits: the caller of gather holds their handles.
+ *   4. The tasks of a fiber's watch are there as long as it waits: the caller of gather holds their handles. A task that arrives after that
+ *      is just ending, and so there too; unless its arrival is a turn of its own: with order=fifo the watch keeps its tasks.
  *
  * A task given twice has two waiters. They fire together, so nothing but the count of failures has to know.
  *
@@ -176,7 +177,7 @@ struct weft__watch *weft__watch_create(struct weft_runtime *rt, weft_task *const
     weft__store_relaxed(&w->requested, 0U);               /* relaxed: see left */
     w->rule = rule;
     w->hops = rt->fifo;
-    w->owns = keep;
+    w->owns = keep || rt->fifo;
     w->retrieve = false;
     w->rt = rt;
     w->fiber = NULL;
@@ -187,7 +188,7 @@ struct weft__watch *weft__watch_create(struct weft_runtime *rt, weft_task *const
         struct weft__watch_node *node = &w->nodes[i];
         node->waiter.fire = node_fires;
         node->watch = w;
-        node->task = keep ? weft_ref(tasks[i]) : tasks[i];
+        node->task = w->owns ? weft_ref(tasks[i]) : tasks[i];
         if (weft__unlikely(w->hops))
             *turn_of(node) = (struct weft__watch_turn){{.kind = WEFT__KIND_ENTRY, .run = turn_runs}, node};
     }
