@@ -201,6 +201,8 @@ static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f)
 static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *t)
 {
     weft__preempt_point();
+    if (weft__unlikely(f->unusual & WEFT__FIBER_SCOPE))
+        weft__scopes_arm(f); /* then the next one is quick again */
     if (t == NULL)
         return -ENOMEM;
     uint64_t state = weft__task_state(t);
@@ -347,6 +349,8 @@ static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const wef
                                                 const weft_frame *frame, const void *caller)
 {
     weft__preempt_point();
+    if (weft__unlikely(f->unusual & WEFT__FIBER_SCOPE))
+        weft__scopes_arm(f); /* as in await */
     struct weft_task *t = weft__task_create(f->rt, WEFT__KIND_TASK, frame, options);
     if (weft__likely(t != NULL)) {
         if (weft__unlikely(f->rt->options.debug != 0))
@@ -380,14 +384,15 @@ int weft_yield(void)
 
 static const struct weft__wait_kind sleeping = {"sleep", NULL};
 
-/* A timer that could not be set for want of memory counts as expired at once: then give way and try again until it is time. */
+/* The instant is to come. A timer that could not be set for want of memory counts as expired at once: then give way and try again until
+ * it is time. */
 static int sleep_until(struct weft__fiber *f, weft_ns instant)
 {
     for (;;) {
         weft__wait_begin(f, &sleeping, NULL);
-        if (weft__wait_commit(f, instant) == WEFT__CANCELLED)
+        if (weft__wait_commit_future(f, instant) == WEFT__CANCELLED)
             return -ECANCELED;
-        if (weft__likely(weft__runtime_now(f->rt) >= instant))
+        if (weft__likely(!f->timer.refused) || weft__runtime_now(f->rt) >= instant)
             return 0;
         int rc = weft__yield(f);
         if (rc < 0)

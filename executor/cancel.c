@@ -153,6 +153,47 @@ static bool mark(struct weft_task *t, struct weft__cancel_list *list)
     return weft__unlikely(t->kind == WEFT__KIND_CALLBACK) ? weft__callback_mark(t) : mark_task(t, list);
 }
 
+/* The usual case in one go: a suspended task that nothing stands on, in a wait that a cancellation simply ends. Who holds LOCKED may look at
+ * the chain and wake, so the mark need not be set only to be taken by the same hand. False: nothing has been done. */
+static bool cancel_suspended(struct weft_task *t)
+{
+    struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+    if (f == NULL || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
+        weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
+        return false;
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    if ((word & (WEFT__FIBER_STATE | WEFT__FIBER_LOCKED | WEFT__FIBER_REQUEST)) != WEFT__FIBER_PARKED)
+        return false;
+    const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: a hint so far */
+    if (kind == NULL || kind->cancel != NULL ||
+        !weft__cas_acq_rel(&f->word, &word, word | WEFT__FIBER_LOCKED)) /* pairs: FIBER-WORD */
+        return false;
+    kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
+    if (weft__unlikely(f->task != t || t->below != NULL || kind->cancel != NULL)) {
+        struct weft__cancel_list list;
+        weft__cancel_list_init(&list);
+        weft__fiber_unlock(f, &list);
+        weft__cancel_run(&list);
+        return false;
+    }
+    weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
+    const uint64_t cancelled = WEFT__FIBER_WOKEN | (uint64_t)WEFT__CANCELLED << 8;
+    for (word |= WEFT__FIBER_LOCKED;;) {
+        bool first = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;
+        uint64_t next = word & ~(uint64_t)WEFT__FIBER_LOCKED;
+        if (first)
+            next = (next & ~(uint64_t)WEFT__FIBER_STATE) | cancelled;
+        else /* woken otherwise meanwhile: the request meets it when it resumes */
+            next |= WEFT__FIBER_REQUEST;
+        if (!first)
+            weft__fetch_or_acq_rel(&t->word, (uint64_t)WEFT__C); /* pairs: TASK-C */
+        if (weft__cas_acq_rel(&f->word, &word, next))            /* pairs: FIBER-WORD */
+            break;
+    }
+    weft__make_ready(f->rt, weft__item_of_fiber(f)); /* whoever unlocks does it */
+    return true;
+}
+
 /* No memory for the list: here and now, one level deeper. */
 static void deliver_now(struct weft_task *t, const struct weft__cancel_list *list)
 {
@@ -265,6 +306,8 @@ bool weft_cancel_with(weft_task *t, const char *message)
     }
     struct weft__worker *w = weft__worker_self();
     bool foreign = w == NULL || w->rt != t->rt, taken;
+    if (!foreign && message == NULL && cancel_suspended(t))
+        return true;
     if (foreign && !weft__runtime_enter(t->rt))
         return false; /* its runtime has ended, and so has it */
     struct weft__cancel_list list;

@@ -20,10 +20,29 @@ weft_ns weft__runtime_now(struct weft_runtime *rt)
 
 weft_ns weft__deadline_after(struct weft_runtime *rt, weft_ns duration)
 {
-    weft_ns now = weft__runtime_now(rt);
-    if (duration < 0)
-        duration = 0;
-    return duration >= WEFT_FOREVER - now ? WEFT_FOREVER : now + duration;
+    return weft__deadline_from(weft__runtime_now(rt), duration);
+}
+
+weft_ns weft__stamp_tick(struct weft_runtime *rt)
+{
+    uint32_t number = weft__load_relaxed(&rt->tick_known) + 1; /* relaxed: own */
+    weft__exchange_seq_cst(&rt->tick_begun, number); /* pairs: TICK-STAMP; an exchange: seen before the clock is read */
+    weft_ns now = weft__monotonic();
+    weft__store_relaxed(&rt->tick_at[number % WEFT__TICKS], now); /* relaxed: tick_known publishes */
+    weft__store_release(&rt->tick_known, number);                 /* pairs: TICK-STAMP */
+    return now;
+}
+
+weft_ns weft__stamp_instant(struct weft_runtime *rt, uint32_t stamp)
+{
+    uint32_t known = weft__load_acquire(&rt->tick_known); /* pairs: TICK-STAMP */
+    if (weft__likely((int32_t)(known - stamp) <= 0))
+        return weft__monotonic();
+    uint32_t next = stamp + 1;
+    if (known - next >= WEFT__TICKS / 2)
+        next = known - WEFT__TICKS / 2; /* its place may have been used again: a later one then */
+    return weft__load_relaxed(
+        &rt->tick_at[next % WEFT__TICKS]); /* relaxed: if it is a newer one's, it is later still */
 }
 
 weft_ns weft_now(void)

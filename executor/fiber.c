@@ -53,8 +53,12 @@ void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const wef
 {
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
         left_open(t, coro); /* first: in the child of a fork() there is no fiber to be had */
-    if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
-        weft__batch_close(f); /* left open: its memory is about to go */
+    if (weft__unlikely(f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE))) {
+        if (f->unusual & WEFT__FIBER_BATCH)
+            weft__batch_close(f); /* left open: its memory is about to go */
+        if ((f->unusual & WEFT__FIBER_SCOPE) && weft__scope_left(f, t))
+            left_open(t, coro);
+    }
 }
 
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
@@ -169,6 +173,8 @@ void weft__worker_enter(struct weft__worker *w, uintptr_t item)
  * In asyncio's order, and from a seed, that is chosen in the idle loop: entries and timers must find this fiber suspended. */
 static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft__worker *w)
 {
+    if (f->unusual & WEFT__FIBER_SCOPE)
+        weft__scopes_arm(f);
     if (f->unusual & WEFT__FIBER_BATCH)
         weft__batch_close(f);
     if (f->unusual & WEFT__FIBER_STRAND)

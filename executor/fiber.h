@@ -47,6 +47,7 @@ enum {
     WEFT__FIBER_BATCH = 16,   /* a batch of its task is open: worker->hold */
     WEFT__FIBER_IN_TURN = 8,  /* the runtime chooses in the idle loop only */
     WEFT__FIBER_APART = 32,   /* nothing runs on its awaiter's stack (option inlining) */
+    WEFT__FIBER_SCOPE = 64,   /* a task of its chain has a time limit that is not armed yet: scopes */
 };
 
 struct weft__await {
@@ -81,6 +82,7 @@ struct weft__fiber {
     const weft_coro *coro;         /* what runs on top, for reports */
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
     struct weft_strand *strand;    /* of its outermost task (STRAND) */
+    struct weft__scope *scopes;    /* open time limits of its tasks, the newest first (SCOPE): timeout.c */
     union {                        /* a fiber waits for one thing at a time */
         struct weft__await await;
         struct weft__wait_node node;
@@ -134,6 +136,10 @@ static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
 }
 
 void weft__fiber_timer_init(struct weft__fiber *f);
+/* The fiber is about to suspend: time limits opened since it last did become known to others (timeout.c). */
+void weft__scopes_arm(struct weft__fiber *f);
+/* Has the task, which returned, left a time limit open? (timeout.c) */
+bool weft__scope_left(const struct weft__fiber *f, const struct weft_task *t);
 
 /* The one thing only cancel.c needs: tell a started task's fiber that its chain has a mark. */
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list);

@@ -17,7 +17,7 @@
 static bool over(struct weft__watch *w)
 {
     return weft__load_acquire(&w->verdict) != 0 || /* pairs: WATCH-VERDICT */
-           weft__load_acquire(&w->left) == 0;      /* pairs: WATCH-LEFT */
+           weft__watch_all_arrived(w);
 }
 
 static bool pass_on(struct weft__watch *w, struct weft__cancel_list *list)
@@ -59,18 +59,22 @@ static int look(struct weft__fiber *f, weft_task *const tasks[], size_t n, int *
     *verdict = 0;
     for (size_t i = 0; i < n; i++) {
         struct weft_task *t = tasks[i];
-        if (t != NULL)
-            weft__task_set_retrieved(t);
         if (!weft__watch_is_done(t)) {
             if (weft__watch_is_own(f, t))
                 return -EDEADLK;
             if (t->rt != f->rt)
                 return -EXDEV;
             all = 0;
-        } else if (weft__watch_outcome(t) < 0 && *verdict == 0) {
-            *verdict = weft__watch_outcome(t);
+        } else if (weft__unlikely(weft__watch_outcome(t) < 0)) {
+            if (t != NULL)
+                weft__task_set_retrieved(t);
+            if (*verdict == 0)
+                *verdict = weft__watch_outcome(t);
         }
     }
+    for (size_t i = 0; weft__unlikely(*verdict < 0 && all == 0) && i < n; i++)
+        if (tasks[i] != NULL) /* gather may be over at once: then nobody else says it for those that run on */
+            weft__task_set_retrieved(tasks[i]);
     return all;
 }
 
@@ -84,7 +88,8 @@ int weft_gather_n(weft_task *const tasks[], size_t n)
         return all;
     if (all > 0 || verdict < 0)
         return verdict;
-    struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true);
+    struct weft__watched result =
+        weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true);
     if (result.how == 0)
         return -ENOMEM;
     if (result.how == WEFT__CANCELLED || result.overridden)
@@ -145,7 +150,8 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
     if (all < 0)
         return all;
     if (all == 0) {
-        struct weft__watched result = weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true);
+        struct weft__watched result =
+            weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true);
         if (result.how == 0)
             return -ENOMEM;
         if (result.how == WEFT__CANCELLED || result.requested || result.overridden)
@@ -218,7 +224,7 @@ weft_future *weft_gather_future(weft_task *const tasks[], size_t n, bool return_
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather_future");
     struct weft__watch *w =
-        weft__watch_create(f->rt, tasks, n, return_exceptions ? WEFT__UNTIL_ALL : WEFT__UNTIL_FAILURE);
+        weft__watch_create(f->rt, tasks, n, return_exceptions ? WEFT__UNTIL_ALL : WEFT__UNTIL_FAILURE, true);
     if (w == NULL)
         return NULL;
     struct gathering frame = {.frame_ = {&gathering_coro}, .watch = w};

@@ -60,6 +60,8 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
 static void free_runtime(struct weft_runtime *rt)
 {
     weft__slab_destroy(&rt->tasks);
+    weft__slab_destroy(&rt->blocks);
+    weft__slab_destroy(&rt->large_blocks);
     weft__seeded_destroy(rt->seeded);
     free(rt->workers);
     weft__topology_plan_free(rt->plan);
@@ -109,6 +111,8 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
+    weft__slab_init(&rt->blocks, WEFT__BLOCK);
+    weft__slab_init(&rt->large_blocks, WEFT__LARGE_BLOCK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);

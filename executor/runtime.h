@@ -21,6 +21,8 @@ enum {
     WEFT__MAIN_ENDED, /* said by the task's end, so that whoever queued it cannot say QUEUED after that */
 };
 
+#define WEFT__TICKS 64u
+
 struct weft_runtime {
     weft_options options; /* with defaults filled in */
     bool fifo, inlining, is_virtual;
@@ -36,6 +38,7 @@ struct weft_runtime {
     struct weft__slab tasks;
     _Atomic(uint32_t)
         walkers; /* who look at all tasks: workers free none without a locked instruction (pairs: TASK-WALK) */
+    struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__stack_arena arena;
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;
@@ -49,6 +52,10 @@ struct weft_runtime {
     bool halted; /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
     _Atomic(uint64_t) ids;
     _Atomic(int64_t) virtual_now;
+    /* The reactor thread's ticks: their number, and when the latest were. TICK-STAMP: `tick_begun` grows before the tick's time is taken,
+     * `tick_known` when it is in its place; so who saw a number knows that the next tick's time is later than that look. */
+    _Atomic(uint32_t) tick_begun, tick_known;
+    _Atomic(int64_t) tick_at[WEFT__TICKS];
     uint32_t virtual_guard;
     _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
@@ -76,6 +83,9 @@ struct weft_runtime {
     struct weft_runtime *next; /* of all runtimes, for fork */
     uint64_t owner_pid;
 };
+
+#define WEFT__BLOCK 128
+#define WEFT__LARGE_BLOCK 512
 
 struct weft__timers *weft__fiber_timers(struct weft__fiber *f);
 struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt);
@@ -117,6 +127,21 @@ void weft__fork_delist(struct weft_runtime *rt);
 /* Around a main task, before it is scheduled and after it has ended (interrupt.c). ended gives the outcome of the run. */
 void weft__main_begins(struct weft_runtime *rt, struct weft_task *t);
 int weft__main_ended(struct weft_runtime *rt, struct weft_task *t, int rc);
+
+/* The time now, but for the price of a load: an instant that it was before (clock.c). */
+static inline uint32_t weft__stamp(struct weft_runtime *rt)
+{
+    return weft__load_seq_cst(&rt->tick_begun); /* pairs: TICK-STAMP */
+}
+/* An instant of the real clock that is not before the stamp was taken, and not a tick later. */
+weft_ns weft__stamp_instant(struct weft_runtime *rt, uint32_t stamp);
+/* The reactor thread: a tick. Returns the time. */
+weft_ns weft__stamp_tick(struct weft_runtime *rt);
+static inline weft_ns weft__deadline_from(weft_ns now, weft_ns duration)
+{
+    duration = duration < 0 ? 0 : duration;
+    return duration >= WEFT_FOREVER - now ? WEFT_FOREVER : now + duration;
+}
 
 /* The reactor thread (tick.c). */
 void *weft__reactor_main(void *rt);

@@ -26,14 +26,8 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
         return -EDEADLK;
     if (t->rt != f->rt)
         return -EXDEV; /* as weft_await */
-    struct weft__watched result = weft__watch_wait(f, &t, 1, WEFT__UNTIL_ALL, kind, WEFT_FOREVER, true);
+    struct weft__watched result = weft__watch_wait(f, &t, 1, WEFT__UNTIL_ALL, kind, WEFT_FOREVER, true, false);
     return result.how == 0 ? -ENOMEM : result.how == WEFT__CANCELLED ? -ECANCELED : 0;
-}
-
-static void wake(struct weft__watch *w, struct weft_task *t, bool decides, bool last)
-{
-    (void)t, (void)decides, (void)last;
-    weft__wake(w->fiber, w->ticket, WEFT__WOKEN);
 }
 
 /* Cancel a task when the wait for it has begun: also one that ends at once takes a turn. */
@@ -42,11 +36,10 @@ static int cancel_and_wait(struct weft__fiber *f, weft_task *t)
     weft__task_set_retrieved(t);
     if (t->rt != f->rt)
         return -EXDEV;
-    struct weft__watch *w = weft__watch_create(f->rt, &t, 1, WEFT__UNTIL_ALL);
+    struct weft__watch *w = weft__watch_create(f->rt, &t, 1, WEFT__UNTIL_ALL, false);
     if (w == NULL)
         return -ENOMEM;
     w->fiber = f;
-    w->met = wake;
     w->ticket = weft__wait_begin(f, &wait_for_wait, w);
     weft__watch_begin(w, true);
     struct weft__cancel_list list;

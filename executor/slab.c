@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/slab.c -- objects of one size in memory that stays of their type until the slab is destroyed.
  *
- * Chunks of 256 KiB from the kernel are handed out front to back, a few objects at a time, and never go back before
- * destroy. So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes
+ * Chunks from the kernel are handed out front to back, a few objects at a time, and never go back before destroy. The first
+ * are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each half as large as all so
+ * far, so that a million objects cost some dozens of page faults, and few mappings; at most one huge page lies idle. So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes
  * and task dumps rest on that. Free objects are kept in the threads' caches, last in first out; what a cache has too
  * much goes to the slab's shared list as one batch, and comes out of it as one batch: the guard is taken once for 128
  * frees.
@@ -22,8 +23,7 @@
  * Threads: a cache belongs to one thread; calls with NULL as cache, and each, by anyone; init and destroy by one thread
  * while nobody else uses the slab. Lock rank: the guard is innermost, nothing is called under it but mmap.
  *
- * Not done. No huge pages are asked for: a runtime with ten tasks would pay 2 MiB for each type; the kernel's setting
- * decides. No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No
+ * Not done. No huge pages for small slabs: a runtime with ten tasks would pay 2 MiB for each type. No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No
  * memory goes back to the kernel while the slab lives: its high-water mark is the price of stable types. */
 #include "executor/slab.h"
 
@@ -42,14 +42,17 @@
 #ifdef SLAB_LSAN
 /* The leak checker looks for pointers in heap memory, but not in mappings it is not told of. */
 #include <sanitizer/lsan_interface.h>
-#define SLAB_ROOT(chunk) __lsan_register_root_region((chunk), SLAB_CHUNK)
-#define SLAB_UNROOT(chunk) __lsan_unregister_root_region((chunk), SLAB_CHUNK)
+#define SLAB_ROOT(chunk, size) __lsan_register_root_region((chunk), (size))
+#define SLAB_UNROOT(chunk, size) __lsan_unregister_root_region((chunk), (size))
 #else
-#define SLAB_ROOT(chunk) ((void)0)
-#define SLAB_UNROOT(chunk) ((void)0)
+#define SLAB_ROOT(chunk, size) ((void)(size))
+#define SLAB_UNROOT(chunk, size) ((void)0)
 #endif
 
 #define SLAB_CHUNK ((size_t)256 * 1024)
+#define SLAB_HUGE ((size_t)2 * 1024 * 1024)
+#define SLAB_HUGE_FROM ((size_t)1024 * 1024) /* a slab that has so much goes on in huge pages */
+#define SLAB_HUGE_MOST ((size_t)32 * 1024 * 1024)
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
 
@@ -62,16 +65,17 @@ struct weft__slab_object {
 };
 
 struct weft__slab_chunk {
-    struct weft__slab_chunk *next; /* older; constant once the chunk is on the list */
+    struct weft__slab_chunk *next; /* older; constant once the chunk is on the list, as its size */
+    size_t size;
     uint32_t used;
     alignas(WEFT__CACHELINE) char objects[];
 };
 
 _Static_assert(sizeof(struct weft__slab_object) == 16, "what slab.h promises to leave alone");
 
-static inline uint32_t slab_per_chunk(const struct weft__slab *s)
+static inline uint32_t slab_per_chunk(const struct weft__slab *s, const struct weft__slab_chunk *chunk)
 {
-    return (uint32_t)((SLAB_CHUNK - sizeof(struct weft__slab_chunk)) / s->object_size);
+    return (uint32_t)((chunk->size - sizeof(struct weft__slab_chunk)) / s->object_size);
 }
 
 static inline struct weft__slab_object *chunk_object(const struct weft__slab *s, struct weft__slab_chunk *chunk,
@@ -95,8 +99,8 @@ void weft__slab_destroy(struct weft__slab *s)
     struct weft__slab_chunk *chunk = s->chunks;
     while (chunk) {
         struct weft__slab_chunk *next = chunk->next;
-        SLAB_UNROOT(chunk);
-        WEFT__BUG_ON(munmap(chunk, SLAB_CHUNK) != 0);
+        SLAB_UNROOT(chunk, chunk->size);
+        WEFT__BUG_ON(munmap(chunk, chunk->size) != 0);
         chunk = next;
     }
     s->chunks = NULL;
@@ -123,23 +127,60 @@ static struct weft__slab_object *shared_pop(struct weft__slab *s, uint32_t *coun
     return batch;
 }
 
+static void *map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
+/* Aligned to a huge page, and of huge pages if the kernel has any. */
+static void *map_huge(size_t size)
+{
+    char *memory = map(size + SLAB_HUGE);
+    if (memory == NULL)
+        return NULL;
+    size_t before = -(uintptr_t)memory & (SLAB_HUGE - 1);
+    if (before != 0)
+        munmap(memory, before);
+    munmap(memory + before + size, SLAB_HUGE - before);
+    madvise(memory + before, size, MADV_HUGEPAGE); /* fails only where there are none */
+    return memory + before;
+}
+
+/* The next chunk: NULL when memory is short. */
+static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s)
+{
+    uint64_t mapped = weft__load_relaxed(&s->mapped_bytes); /* relaxed: written under the guard only */
+    struct weft__slab_chunk *chunk = NULL;
+    size_t size = SLAB_CHUNK;
+    if (mapped >= SLAB_HUGE_FROM) {
+        size = mapped / 2 < SLAB_HUGE_MOST ? mapped / 2 & ~(SLAB_HUGE - 1) : SLAB_HUGE_MOST;
+        size = size != 0 ? size : SLAB_HUGE;
+        chunk = map_huge(size);
+    }
+    if (chunk == NULL) {
+        size = SLAB_CHUNK;
+        chunk = map(size);
+    }
+    if (chunk == NULL)
+        return NULL;
+    SLAB_ROOT(chunk, size);
+    chunk->next = s->chunks;
+    chunk->size = size;
+    chunk->used = 0;
+    s->chunks = chunk;
+    weft__count(&s->mapped_bytes, size); /* one writer: under the guard */
+    return chunk;
+}
+
 /* Up to `wish` fresh objects in a row; *count is 0 when memory is short. */
 static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish, uint32_t *count)
 {
     struct weft__slab_chunk *chunk = s->chunks;
-    uint32_t limit = slab_per_chunk(s);
     *count = 0;
-    if (!chunk || chunk->used == limit) {
-        void *memory = mmap(NULL, SLAB_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED)
-            return NULL;
-        SLAB_ROOT(memory);
-        chunk = memory;
-        chunk->next = s->chunks;
-        chunk->used = 0;
-        s->chunks = chunk;
-        weft__count(&s->mapped_bytes, SLAB_CHUNK); /* one writer: under the guard */
-    }
+    if ((!chunk || chunk->used == slab_per_chunk(s, chunk)) && (chunk = slab_grow(s)) == NULL)
+        return NULL;
+    uint32_t limit = slab_per_chunk(s, chunk);
     struct weft__slab_object *first = chunk_object(s, chunk, chunk->used);
     *count = wish < limit - chunk->used ? wish : limit - chunk->used;
     chunk->used += *count;
@@ -262,6 +303,6 @@ void weft__slab_each(struct weft__slab *s, void (*visit)(void *user, void *objec
         for (uint32_t i = 0; i < used; i++)
             visit(user, chunk_object(s, chunk, i));
         chunk = chunk->next;
-        used = slab_per_chunk(s); /* invariant 1 */
+        used = chunk ? slab_per_chunk(s, chunk) : 0; /* invariant 1 */
     }
 }

@@ -399,7 +399,7 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter)
  * execute a barrier, and waits until no worker is freeing. Either the worker sees the walker, or the walker the worker. */
 void weft__task_walk_begin(struct weft_runtime *rt)
 {
-    weft__fetch_add_seq_cst(&rt->walkers, 1); /* pairs: TASK-WALK */
+    weft__fetch_add_seq_cst(&rt->walkers, 1);                              /* pairs: TASK-WALK */
     bool always = weft__load_seq_cst(&rt->walkers) > WEFT__WALKERS_ALWAYS; /* pairs: TASK-WALK */
     if (always || !weft__membarrier())
         return; /* no worker frees that way */

@@ -149,7 +149,7 @@ static inline void weft__task_set_retrieved(struct weft_task *t)
     if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_RETRIEVED)) /* relaxed: the flag stands for itself */
         weft__fetch_or_acq_rel(&t->flags, WEFT__TASK_RETRIEVED); /* pairs: TASK-REFS, read after the last unref */
 }
-/* Time limits and groups that the task has open, counted in the flags from SCOPE up: none may be left when it ends. */
+/* Groups that the task has open, counted in the flags from SCOPE up: none may be left when it ends. */
 #define WEFT__TASK_SCOPE (UINT32_C(1) << 16)
 static inline void weft__task_scope_opened(struct weft_task *t)
 {

@@ -128,7 +128,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     if (seen == *collects && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
         late = true;
     *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
-    weft_ns now = weft__monotonic();
+    weft_ns now = weft__stamp_tick(rt);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, true)) { /* pairs: PARK */

@@ -9,26 +9,41 @@
 struct weft__timers;
 
 struct weft__timer {
-    weft_ns deadline;
     void (*fire)(struct weft__timer *timer); /* under the home's guard: short, never takes a timers' guard */
     _Atomic(struct weft__timers *) home;     /* where it is set; valid while pending */
-    _Atomic(uint32_t) index;                 /* place in the heap; WEFT__TIMER_IDLE; timers.c: while fire runs */
+    _Atomic(uint32_t) index;                 /* its place; WEFT__TIMER_IDLE; timers.c: while fire runs */
+    bool refused;                            /* the latest set found no memory; its user's */
 };
 #define WEFT__TIMER_IDLE UINT32_MAX
 
+#define WEFT__TIMER_RUNS 8U
+
+/* Timers that were set in the order in which they are due: a ring, positions count up. */
+struct weft__timer_run {
+    struct weft__timer_entry *ring;
+    uint32_t capacity; /* power of two, or 0 */
+    uint32_t head, tail;
+    uint32_t live; /* the others between head and tail were cancelled */
+};
+
 struct weft__timers {
     alignas(WEFT__CACHELINE) uint32_t guard;
+    uint32_t count;                  /* pending, in the runs and in the heap */
+    uint32_t busy;                   /* bit i: runs[i] is not empty */
+    _Atomic(int64_t) earliest;       /* least deadline, WEFT_FOREVER when there is none; read without the guard */
+    uint64_t sequence;               /* sets so far */
+    weft_ns first[WEFT__TIMER_RUNS]; /* deadline at each run's head */
+    weft_ns last[WEFT__TIMER_RUNS];  /* and at its tail; INT64_MIN when it is empty: whatever comes is later */
+    struct weft__timer_run runs[WEFT__TIMER_RUNS];
     struct weft__timer_entry *heap; /* 4-ary: deadline, sequence, timer */
-    uint32_t count, capacity;
-    uint64_t sequence;
-    _Atomic(int64_t) earliest; /* least deadline, WEFT_FOREVER when there is none; read without the guard */
+    uint32_t heap_count, heap_capacity;
     _Atomic(uint64_t) fired;
 };
 
 void weft__timers_init(struct weft__timers *ts);
 void weft__timers_destroy(struct weft__timers *ts);
 void weft__timer_init(struct weft__timer *t, void (*fire)(struct weft__timer *));
-/* Any thread. 0 or -ENOMEM. The timer must be idle. */
+/* Any thread; but a worker that sleeps is not woken for it, so in practice the home's own. 0 or -ENOMEM. The timer must be idle. */
 int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns deadline);
 /* Any thread. When it returns the timer is idle and its fire is not running. True: it was pending, it did not fire. */
 bool weft__timer_cancel(struct weft__timer *t);
@@ -43,7 +58,7 @@ bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before
 bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n);
 static inline weft_ns weft__timers_earliest(const struct weft__timers *ts)
 {
-    return weft__load_seq_cst(&ts->earliest); /* pairs: TIMER-PARK, the seq_cst store in set */
+    return weft__load_acquire(&ts->earliest); /* pairs: TIMER-EARLIEST */
 }
 
 #endif

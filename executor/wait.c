@@ -217,7 +217,7 @@ static inline bool requested(struct weft__fiber *f)
     return (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
 }
 
-enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
+static inline enum weft__wake commit(struct weft__fiber *f, weft_ns deadline, bool past)
 {
     if (weft__unlikely(requested(f))) {
         /* Still on the own context, with the wait announced: deliver or pass on as a canceller would. */
@@ -227,11 +227,8 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
         deliver_mark(f, &list, false); /* the fiber is here: nothing of its frame can go before the list has run */
         weft__cancel_run(&list);
     }
-    if (deadline != WEFT_FOREVER) {
-        if ((deadline <= weft__runtime_now(f->rt) && !f->rt->fifo) ||
-            weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0)
-            weft__wake(f, f->ticket, WEFT__TIMED_OUT);
-    }
+    if (deadline != WEFT_FOREVER && (past || weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0))
+        weft__wake(f, f->ticket, WEFT__TIMED_OUT);
     uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */
     if (state != WEFT__FIBER_WOKEN || f->rt->fifo) /* asyncio's order: a wake always takes its turn in the queue */
         weft__fiber_switch_away(f, commit_park, f);
@@ -252,6 +249,16 @@ enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
     if (weft__unlikely(requested(f)) && meet_own_mark(f))
         return WEFT__CANCELLED;
     return reason;
+}
+
+enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
+{
+    return commit(f, deadline, deadline != WEFT_FOREVER && !f->rt->fifo && deadline <= weft__runtime_now(f->rt));
+}
+
+enum weft__wake weft__wait_commit_future(struct weft__fiber *f, weft_ns deadline)
+{
+    return commit(f, deadline, false);
 }
 
 bool weft__wait_abandon(struct weft__fiber *f)

@@ -67,6 +67,8 @@ struct weft_runtime *weft__fiber_runtime(struct weft__fiber *f);
 uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *kind, void *object);
 /* `deadline`: instant of the runtime's clock, WEFT_FOREVER: none. (-ENOMEM while arming it counts as expired.) */
 enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline);
+/* The same with a deadline that is known to be to come, so that the clock is not read. */
+enum weft__wake weft__wait_commit_future(struct weft__fiber *f, weft_ns deadline);
 /* Instead of commit: give the wait up without suspending. Returns true if a wake had already come. */
 bool weft__wait_abandon(struct weft__fiber *f);
 bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason);

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/watch.c -- waiting for several tasks: what gather, wait and shield are made of.
  *
- * A watch is a block on the heap with a waiter at each task; when its rule is met it wakes a fiber or ends a future. It lives on the heap
- * and is counted because a task may be telling its waiter (fire) while the fiber, woken by another one or cancelled, has gone on.
+ * A watch is a block with a waiter at each task; when its rule is met it wakes a fiber or ends a future. It is not in the waiting
+ * task's frame, and counted, because a task may be telling its waiter (fire) while the fiber, woken by another one or cancelled, has gone
+ * on. One count does for both, who has not arrived and who still needs the block: an arrival is all that a task does with it.
  *
  * With order=fifo each waiter first puts an entry into the ready queue, as asyncio does with its callbacks, and the task arrives when that
  * is picked: a round later.
  *
  * Invariants
- *   1. refs = 1 for the one who created it + 1 for each waiter that was added and has neither arrived nor been taken out. Who drops the
- *      last one frees the block, and gives the tasks back.
- *   2. left falls once per task, in arrive; a verdict is written before its task's share of left goes: so whoever sees left == 0 sees
- *      the verdict too.
+ *   1. left = 1 for each task that has not arrived and whose waiter was not taken out + OWNER until whoever created it has left. Who brings
+ *      it to 0 frees the block. After its share is gone, an arrival touches only what it has copied, unless it is the last of a future's:
+ *      the future keeps the block (its owner) until `met` has ended.
+ *   2. left falls once per task, in arrive; a verdict is written before its task's share of left goes: so whoever sees that all have
+ *      arrived sees the verdict too.
  *   3. A fiber reads the outcome only after a wake that was given by arrive; a cancelled one reads nothing.
+ *   4. The tasks of a fiber's watch are there as long as it waits: the caller of gather holds their handles. A task that arrives after that
+ *      is just ending, and so there too; unless its arrival is a turn of its own: with order=fifo the watch keeps its tasks.
  *
  * A task given twice has two waiters. They fire together, so nothing but the count of failures has to know.
  *
@@ -23,6 +27,9 @@
 #include <stdlib.h>
 
 #include "executor/runtime.h"
+
+_Static_assert(sizeof(struct weft__watch) + WEFT__WATCH_FEW * sizeof(struct weft__watch_node) <= WEFT__LARGE_BLOCK,
+               "a watch of few fits into a block");
 
 /* Watches that this thread has to free. Giving a task back may free a gather's future, which drops the next watch: a nest of them must
  * not go down by recursion, stacks are small. */
@@ -38,10 +45,18 @@ static WEFT__NOINLINE struct unused *own_unused(void)
     return &unused;
 }
 
-void weft__watch_drop(struct weft__watch *w)
+static inline void free_block(struct weft__watch *w)
 {
-    if (weft__fetch_sub_acq_rel(&w->refs, (size_t)1) != 1) /* pairs: WATCH-REFS (itself) */
-        return;
+    if (weft__likely(w->pooled)) {
+        struct weft__worker *self = weft__worker_self();
+        weft__slab_put(&w->rt->large_blocks, self != NULL && self->rt == w->rt ? &self->large_blocks : NULL, w);
+    } else {
+        free(w);
+    }
+}
+
+static WEFT__NOINLINE void free_owning(struct weft__watch *w)
+{
     struct unused *u = own_unused();
     w->next_unused = u->first;
     u->first = w;
@@ -53,58 +68,118 @@ void weft__watch_drop(struct weft__watch *w)
         for (size_t i = 0; i < w->count; i++)
             if (w->nodes[i].task != NULL)
                 weft__task_unref(w->nodes[i].task);
-        free(w);
+        free_block(w);
     }
     u->freeing = false;
 }
 
+static inline void free_watch(struct weft__watch *w)
+{
+    if (weft__unlikely(w->owns))
+        free_owning(w);
+    else
+        free_block(w);
+}
+
+/* So much of left goes. */
+static inline void give_back(struct weft__watch *w, size_t share)
+{
+    if (weft__fetch_sub_acq_rel(&w->left, share) == share) /* pairs: WATCH-LEFT */
+        free_watch(w);
+}
+
+void weft__watch_drop(struct weft__watch *w)
+{
+    give_back(w, WEFT__WATCH_OWNER);
+}
+
 void weft__watch_discard(struct weft__watch *w)
 {
-    weft__store_relaxed(&w->refs, (size_t)1); /* relaxed: nobody else knows it */
-    weft__watch_drop(w);
+    free_watch(w); /* nobody else knows it */
 }
 
 static void arrive(struct weft__watch *w, struct weft_task *t, int rc)
 {
     bool decides = w->rule == WEFT__UNTIL_ANY;
     int32_t none = 0;
-    if (rc < 0 && (w->rule == WEFT__UNTIL_FAILURE || (w->rule == WEFT__UNTIL_ERROR && rc != -ECANCELED)))
-        decides = weft__cas_acq_rel(&w->verdict, &none, rc); /* pairs: WATCH-VERDICT; of several one is the first */
-    bool last = weft__fetch_sub_acq_rel(&w->left, (size_t)1) == 1; /* pairs: WATCH-LEFT */
-    if (last && weft__load_acquire(&w->verdict) == 0)              /* pairs: WATCH-VERDICT */
-        decides = true;
-    if (decides || last)
-        w->met(w, t, decides, last);
+    if (weft__unlikely(rc < 0)) {
+        if (w->retrieve && t != NULL)
+            weft__task_set_retrieved(t);
+        if (w->rule == WEFT__UNTIL_FAILURE || (w->rule == WEFT__UNTIL_ERROR && rc != -ECANCELED))
+            decides = weft__cas_acq_rel(&w->verdict, &none, rc); /* pairs: WATCH-VERDICT; of several one is the first */
+    }
+    struct weft__fiber *f = w->fiber;
+    uint32_t ticket = w->ticket;
+    if (decides && f == NULL)
+        w->met(w, t, true, false);
+    else if (decides)
+        weft__wake(f, ticket, WEFT__WOKEN);
+    size_t left = weft__fetch_sub_acq_rel(&w->left, (size_t)1); /* pairs: WATCH-LEFT */
+    if ((left & ~WEFT__WATCH_OWNER) == 1) {
+        if (f == NULL) {
+            decides = !decides && weft__load_acquire(&w->verdict) == 0; /* pairs: WATCH-VERDICT */
+            w->met(w, t, decides, true);
+            return;
+        }
+        weft__wake(f, ticket, WEFT__WOKEN); /* false if it has been decided before */
+    }
+    if (left == 1)
+        free_watch(w);
 }
 
-static void node_runs(struct weft__entry *entry)
+static struct weft__watch_turn *turn_of(struct weft__watch_node *node)
 {
-    struct weft__watch_node *node = weft__container_of(entry, struct weft__watch_node, entry);
+    struct weft__watch *w = node->watch;
+    struct weft__watch_turn *turns = (struct weft__watch_turn *)(void *)&w->nodes[w->count];
+    return &turns[node - w->nodes];
+}
+
+static void turn_runs(struct weft__entry *entry)
+{
+    struct weft__watch_node *node = weft__container_of(entry, struct weft__watch_turn, entry)->node;
     arrive(node->watch, node->task, weft__watch_outcome(node->task));
-    weft__watch_drop(node->watch);
 }
 
 static void node_fires(struct weft__waiter *waiter, struct weft_task *t)
 {
     struct weft__watch_node *node = weft__container_of(waiter, struct weft__watch_node, waiter);
     if (weft__unlikely(node->watch->hops))
-        weft__make_ready(t->rt, weft__item_of_entry(&node->entry));
+        weft__make_ready(t->rt, weft__item_of_entry(&turn_of(node)->entry));
     else
-        node_runs(&node->entry);
+        arrive(node->watch, t, weft__task_rc(t));
+}
+
+static struct weft__watch *get_block(struct weft_runtime *rt, size_t n)
+{
+    if (weft__likely(n <= WEFT__WATCH_FEW && !rt->fifo)) {
+        struct weft__worker *self = weft__worker_self();
+        struct weft__watch *w =
+            weft__slab_get(&rt->large_blocks, self != NULL && self->rt == rt ? &self->large_blocks : NULL);
+        if (w != NULL)
+            w->pooled = true;
+        return w;
+    }
+    struct weft__watch *w =
+        malloc(sizeof *w + n * (sizeof w->nodes[0] + (rt->fifo ? sizeof(struct weft__watch_turn) : 0)));
+    if (w != NULL)
+        w->pooled = false;
+    return w;
 }
 
 struct weft__watch *weft__watch_create(struct weft_runtime *rt, weft_task *const tasks[], size_t n,
-                                       enum weft__watch_rule rule)
+                                       enum weft__watch_rule rule, bool keep)
 {
-    struct weft__watch *w = malloc(sizeof *w + n * sizeof w->nodes[0]);
+    struct weft__watch *w = get_block(rt, n);
     if (w == NULL)
         return NULL;
-    weft__store_relaxed(&w->refs, n + 1);   /* relaxed: not shared yet, as the next ones */
-    weft__store_relaxed(&w->left, n);       /* relaxed: see refs */
-    weft__store_relaxed(&w->verdict, 0);    /* relaxed: see refs */
-    weft__store_relaxed(&w->requested, 0U); /* relaxed: see refs */
+    weft__store_relaxed(&w->left, n + WEFT__WATCH_OWNER); /* relaxed: not shared yet, as the next ones */
+    weft__store_relaxed(&w->verdict, 0);                  /* relaxed: see left */
+    weft__store_relaxed(&w->requested, 0U);               /* relaxed: see left */
     w->rule = rule;
     w->hops = rt->fifo;
+    w->owns = keep || rt->fifo;
+    w->retrieve = false;
+    w->rt = rt;
     w->fiber = NULL;
     w->future = NULL;
     w->overridden = false;
@@ -112,57 +187,67 @@ struct weft__watch *weft__watch_create(struct weft_runtime *rt, weft_task *const
     for (size_t i = 0; i < n; i++) {
         struct weft__watch_node *node = &w->nodes[i];
         node->waiter.fire = node_fires;
-        node->entry = (struct weft__entry){.kind = WEFT__KIND_ENTRY, .run = node_runs};
         node->watch = w;
-        node->task = weft_ref(tasks[i]);
+        node->task = w->owns ? weft_ref(tasks[i]) : tasks[i];
+        if (weft__unlikely(w->hops))
+            *turn_of(node) = (struct weft__watch_turn){{.kind = WEFT__KIND_ENTRY, .run = turn_runs}, node};
     }
     return w;
 }
 
 void weft__watch_begin(struct weft__watch *w, bool at_once)
 {
-    /* asyncio's order: first the ones to wait for, then those that have ended. */
-    for (size_t i = 0; i < w->count; i++) {
+    /* asyncio's order: first the ones to wait for, then those that have ended. The count keeps the block while n of them are known not to have
+     * arrived; the last one's arrival may be the end of it. */
+    size_t ended = 0, n = w->count;
+    for (size_t i = 0; i < n; i++) {
         struct weft__watch_node *node = &w->nodes[i];
-        node->ended = node->task == NULL || !weft__task_add_waiter(node->task, &node->waiter);
+        if (node->task != NULL && weft__likely(weft__task_add_waiter(node->task, &node->waiter)))
+            continue;
+        node->waiter.fire = NULL;
+        ended++;
     }
     bool turns = w->hops && !at_once;
-    for (size_t i = 0, n = w->count; i < n; i++) {
+    for (size_t i = 0; ended != 0; i++) {
         struct weft__watch_node *node = &w->nodes[i];
-        if (node->ended && turns && node->task != NULL)
-            weft__make_ready(node->task->rt, weft__item_of_entry(&node->entry));
-        else if (node->ended)
-            node_runs(&node->entry);
+        if (node->waiter.fire != NULL)
+            continue;
+        ended--;
+        if (turns && node->task != NULL)
+            weft__make_ready(node->task->rt, weft__item_of_entry(&turn_of(node)->entry));
+        else
+            arrive(w, node->task, weft__watch_outcome(node->task));
     }
 }
 
 void weft__watch_leave(struct weft__watch *w)
 {
-    if (weft__load_acquire(&w->left) != 0) { /* pairs: WATCH-LEFT */
-        for (size_t i = 0; i < w->count; i++) {
-            struct weft__watch_node *node = &w->nodes[i];
-            if (node->task != NULL && weft__task_remove_waiter(node->task, &node->waiter))
-                weft__watch_drop(w);
-        }
+    size_t left = weft__load_acquire(&w->left); /* pairs: WATCH-LEFT */
+    if (weft__likely(left == WEFT__WATCH_OWNER)) {
+        free_watch(w); /* all have arrived and are done with it */
+        return;
     }
-    weft__watch_drop(w);
-}
-
-static void wake_fiber(struct weft__watch *w, struct weft_task *t, bool decides, bool last)
-{
-    (void)t, (void)decides, (void)last;
-    weft__wake(w->fiber, w->ticket, WEFT__WOKEN);
+    size_t share = WEFT__WATCH_OWNER;
+    for (size_t i = 0; i < w->count; i++) {
+        struct weft__watch_node *node = &w->nodes[i];
+        if (node->task == NULL)
+            continue;
+        if (w->retrieve)
+            weft__task_set_retrieved(node->task);
+        share += weft__task_remove_waiter(node->task, &node->waiter);
+    }
+    give_back(w, share);
 }
 
 struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const tasks[], size_t n,
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
-                                      bool at_once)
+                                      bool at_once, bool retrieve)
 {
-    struct weft__watch *w = weft__watch_create(f->rt, tasks, n, rule);
+    struct weft__watch *w = weft__watch_create(f->rt, tasks, n, rule, false);
     if (w == NULL)
         return (struct weft__watched){0};
     w->fiber = f;
-    w->met = wake_fiber;
+    w->retrieve = retrieve;
     w->ticket = weft__wait_begin(f, kind, w);
     weft__watch_begin(w, at_once);
     struct weft__watched result = {.how = weft__wait_commit(f, deadline)};

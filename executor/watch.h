@@ -16,38 +16,57 @@ enum weft__watch_rule {
 struct weft__watch;
 
 struct weft__watch_node {
-    struct weft__waiter waiter;
-    struct weft__entry entry; /* order=fifo: asyncio's callback, which takes a turn of its own */
+    struct weft__waiter waiter; /* fire NULL: the task had ended before the watch began */
     struct weft__watch *watch;
-    struct weft_task *task; /* referenced; NULL: a task that could not be created */
-    bool ended;             /* before the watch began */
+    struct weft_task *task; /* referenced, if the watch `owns`; NULL: a task that could not be created */
 };
 
+/* order=fifo: asyncio's callback, which takes a turn of its own. As many as nodes, behind them. */
+struct weft__watch_turn {
+    struct weft__entry entry;
+    struct weft__watch_node *node;
+};
+
+#define WEFT__WATCH_OWNER (SIZE_MAX / 2 + 1)
+#define WEFT__WATCH_FEW 13 /* so many nodes fit into a block from the slab */
+
 struct weft__watch {
-    _Atomic(size_t) refs;     /* WATCH-REFS: each drop comes before the free */
-    _Atomic(size_t) left;     /* tasks that have not arrived. WATCH-LEFT: each fall comes before what sees 0 */
+    /* Tasks that have not arrived, + OWNER while somebody waits. WATCH-LEFT: each fall comes before what sees the result; who brings it
+     * to 0 frees the block. */
+    _Atomic(size_t) left;
     _Atomic(int32_t) verdict; /* the first outcome that ended the watch early. WATCH-VERDICT: set, then read */
     enum weft__watch_rule rule;
-    bool hops; /* order=fifo */
-    /* Called in the arrival of `t` that decides the watch (UNTIL_ANY: in each), and in the last of all. */
+    bool hops;     /* order=fifo */
+    bool owns;     /* it keeps its tasks; else their handles are sure to be there as long as somebody waits */
+    bool pooled;   /* it is a block from the slab */
+    bool retrieve; /* errors count as looked at, whenever they come */
+    struct weft_runtime *rt;
+    struct weft__fiber *fiber; /* is woken by the arrival that decides; NULL: there is `met` */
+    /* Of a future. In the arrival of `t` that decides the watch before the last, and in the last of all, which may decide it as well;
+     * after which the watch may be gone. */
     void (*met)(struct weft__watch *w, struct weft_task *t, bool decides, bool last);
-    struct weft__fiber *fiber; /* `met` of a fiber that waits: wakes it */
     uint32_t ticket;
     _Atomic(uint32_t) requested; /* a cancellation was passed on to the tasks (WATCH-VERDICT) */
     bool overridden; /* a cancellation came when no task could take it any more: written while the fiber cannot run */
-    struct weft_task *future; /* `met` of a future: ends it */
+    struct weft_task *future; /* what `met` ends */
     struct weft__watch *next_unused;
     size_t count;
     struct weft__watch_node nodes[];
 };
 
-/* A watch of the tasks, not begun; one reference. NULL: memory. */
+/* Have all tasks arrived? */
+static inline bool weft__watch_all_arrived(struct weft__watch *w)
+{
+    return (weft__load_acquire(&w->left) & ~WEFT__WATCH_OWNER) == 0; /* pairs: WATCH-LEFT */
+}
+/* A watch of the tasks, not begun, the caller's. `keep`: it takes references to them. NULL: memory. */
 struct weft__watch *weft__watch_create(struct weft_runtime *rt, weft_task *const tasks[], size_t n,
-                                       enum weft__watch_rule rule);
+                                       enum weft__watch_rule rule, bool keep);
 /* Put the waiters on. `at_once`: tasks that have ended arrive inside the call (gather); else they take asyncio's turn as well (wait). */
 void weft__watch_begin(struct weft__watch *w, bool at_once);
 /* Nobody waits any more: take out what can be taken out. */
 void weft__watch_leave(struct weft__watch *w);
+/* The future is gone. */
 void weft__watch_drop(struct weft__watch *w);
 /* One that was not begun: free it. */
 void weft__watch_discard(struct weft__watch *w);
@@ -58,10 +77,11 @@ struct weft__watched {
     int verdict;
     bool requested, overridden;
 };
-/* Let the calling fiber wait for the tasks (NULL ones count as ended with -ENOMEM) until the rule is met or the deadline passes. */
+/* Let the calling fiber wait for the tasks (NULL ones count as ended with -ENOMEM) until the rule is met or the deadline passes.
+ * `retrieve`: their errors count as looked at. */
 struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const tasks[], size_t n,
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
-                                      bool at_once);
+                                      bool at_once, bool retrieve);
 
 static inline bool weft__watch_is_done(const struct weft_task *t)
 {

@@ -486,6 +486,8 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
         w->random = 1;
     w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
     w->tasks.slab = &rt->tasks;
+    w->blocks.slab = &rt->blocks;
+    w->large_blocks.slab = &rt->large_blocks;
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);

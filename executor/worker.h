@@ -61,7 +61,7 @@ struct weft__worker {
     bool stole;              /* since it last looked around */
     unsigned vain;           /* searches that found nothing, in a row */
     weft_ns last_trim;
-    struct weft__slab_cache tasks;
+    struct weft__slab_cache tasks, blocks, large_blocks;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */

@@ -238,6 +238,45 @@ static void test_each_visits_every_object_once(void **state)
     weft__slab_destroy(&s);
 }
 
+/* A large slab goes on in few, large, aligned chunks. */
+struct sum {
+    size_t objects, marked;
+};
+
+static void add_up(void *user, void *object)
+{
+    struct sum *sum = user;
+    sum->objects++;
+    sum->marked += ((uint64_t *)object)[2] == 77;
+}
+
+static void test_a_large_slab_has_huge_pages(void **state)
+{
+    (void)state;
+    enum { COUNT = 60000, SIZE = 256 };
+    struct weft__slab s;
+    weft__slab_init(&s, SIZE);
+    struct weft__slab_cache cache = {.slab = &s};
+    uintptr_t last = 0;
+    unsigned apart = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        uint64_t *object = weft__slab_get(&s, &cache);
+        assert_non_null(object);
+        assert_int_equal(object[2], 0);
+        object[2] = 77;
+        apart += (uintptr_t)object != last + SIZE;
+        last = (uintptr_t)object;
+    }
+    assert_true(apart < 16); /* so many chunks at most */
+    assert_true(weft__load_relaxed(&s.mapped_bytes) >= (uint64_t)COUNT * SIZE);
+    assert_true(weft__load_relaxed(&s.mapped_bytes) < (uint64_t)COUNT * SIZE * 2);
+    struct sum sum = {0, 0};
+    weft__slab_each(&s, add_up, &sum);
+    assert_int_equal(sum.marked, COUNT);
+    assert_true(sum.objects < COUNT + 64);
+    weft__slab_destroy(&s);
+}
+
 static void test_destroy_unmaps(void **state)
 {
     (void)state;
@@ -396,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_a_full_cache_gives_half_back),
         cmocka_unit_test(test_single_frees_gather_to_batches),
         cmocka_unit_test(test_each_visits_every_object_once),
+        cmocka_unit_test(test_a_large_slab_has_huge_pages),
         cmocka_unit_test(test_destroy_unmaps),
         cmocka_unit_test(test_short_memory_gives_null),
         cmocka_unit_test(test_threads_share_exactly),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/test_timers.c -- the timer heap in one thread: order, limits, a model, short memory. test_timers_race.c has the
+/* tests/test_timers.c -- timers in one thread: order, limits, a model, short memory. test_timers_race.c has the
  * threads. */
 #include <errno.h>
 #include <setjmp.h>
@@ -129,7 +129,6 @@ struct model {
         weft_ns deadline;
         uint64_t order;
     } pending[ALARMS];
-    uint64_t order;
 };
 
 static unsigned model_first(const struct model *m, unsigned heap)
@@ -160,6 +159,44 @@ static void model_fire(struct model *m, unsigned heap, weft_ns now, unsigned lim
     assert_true(fired == limit || next == ALARMS || m->pending[next].deadline > now);
 }
 
+/* The n-th that is due and older than `before` fires alone, or the last if there are not so many. */
+static void model_fire_one(struct model *m, unsigned heap, weft_ns now, uint64_t before, unsigned n, bool by_number)
+{
+    unsigned expected = ALARMS;
+    for (unsigned i = 0; i < ALARMS; i++) {
+        if (m->pending[i].heap == heap && m->pending[i].order >= before)
+            m->pending[i].heap += 2;
+    }
+    for (unsigned i = 0; i <= n; i++) {
+        unsigned next = model_first(m, heap);
+        if (next == ALARMS || m->pending[next].deadline > now)
+            break;
+        expected = next;
+        m->pending[next].heap += 2;
+    }
+    for (unsigned i = 0; i < ALARMS; i++)
+        m->pending[i].heap &= 1;
+    fired_count = 0;
+    bool fired = by_number ? weft__timers_fire_nth(&m->heaps[heap], now, n)
+                           : weft__timers_fire_one(&m->heaps[heap], now, before);
+    assert_int_equal(fired, expected < ALARMS);
+    assert_int_equal(fired_count, fired);
+    if (fired) {
+        assert_int_equal(fired_log[0], expected);
+        m->pending[expected].pending = false;
+    }
+}
+
+/* As programs set them: few durations, seldom another one, now and then the past. */
+static weft_ns model_deadline(uint64_t *seed, unsigned step, weft_ns now)
+{
+    static const weft_ns durations[] = {10, 1000, 30, 30, 5000, 200};
+    uint64_t r = weft__random(seed) >> 32;
+    if (step % 2000 < 1000)
+        return now + durations[r % 6] - (r % 97 == 0 ? 2000 : 0);
+    return now + (weft_ns)(r % (step % 1000 < 500 ? 40 : 4000));
+}
+
 static void model_run(uint64_t seed, unsigned steps)
 {
     static struct model m;
@@ -173,18 +210,24 @@ static void model_run(uint64_t seed, unsigned steps)
         uint64_t r = weft__random(&seed) >> 16;
         unsigned id = (unsigned)(r % ALARMS), heap = (unsigned)(r >> 10) & 1, what = (unsigned)(r >> 11) % 16;
         if (what < 9 && !m.pending[id].pending) {
-            weft_ns deadline = now + (weft_ns)(weft__random(&seed) % (step % 1000 < 500 ? 40 : 4000));
+            weft_ns deadline = model_deadline(&seed, step, now);
+            m.pending[id].order = weft__timers_sequence(&m.heaps[heap]);
             assert_int_equal(weft__timers_set(&m.heaps[heap], &m.alarms[id].timer, deadline), 0);
             m.pending[id].pending = true;
             m.pending[id].heap = heap;
             m.pending[id].deadline = deadline;
-            m.pending[id].order = m.order++;
         } else if (what < 14) {
             assert_int_equal(weft__timer_cancel(&m.alarms[id].timer), m.pending[id].pending);
             m.pending[id].pending = false;
         } else {
             now += (weft_ns)(weft__random(&seed) % 50);
-            model_fire(&m, heap, now, 1 + (unsigned)(r >> 20) % 8);
+            uint64_t count = weft__timers_sequence(&m.heaps[heap]), newest = r >> 24 & 31;
+            if (r >> 30 & 1)
+                model_fire(&m, heap, now, 1 + (unsigned)(r >> 20) % 8);
+            else if (r >> 31 & 1)
+                model_fire_one(&m, heap, now, count > newest ? count - newest : 0, 0, false);
+            else
+                model_fire_one(&m, heap, now, UINT64_MAX, (unsigned)(r >> 32) % 8, true);
         }
         for (unsigned h = 0; h < 2; h++) {
             unsigned first = model_first(&m, h);
@@ -204,6 +247,56 @@ static void test_random_against_a_model(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 5; seed++)
         model_run(seed, threads_scale(20000));
+}
+
+/* A run that grows while its front moves and gaps open: rings wrap, double and are squeezed; what is left fires in order. */
+static void grow_with_gaps(unsigned keep_one_in, unsigned fire_each)
+{
+    enum { MANY = 6000 };
+    static struct alarm many[MANY];
+    static unsigned log[MANY];
+    struct weft__timers ts;
+    unsigned live = 0, count = 0, expected = 0;
+    weft__timers_init(&ts);
+    for (unsigned i = 0; i < MANY; i++) {
+        alarm_init(&many[i], i);
+        assert_int_equal(weft__timers_set(&ts, &many[i].timer, (weft_ns)(i / 2)), 0);
+        if (i >= 10 && (i - 10) % keep_one_in != 0 && weft__timer_cancel(&many[i - 10].timer))
+            live--, expected--;
+        live++, expected++;
+        fired_count = 0;
+        if (fire_each != 0 && i % fire_each == 0 && weft__timers_fire(&ts, i / 4, 1, false)) {
+            log[count++] = fired_log[0];
+            live--;
+        }
+        assert_int_equal(ts.count, live);
+    }
+    fired_count = 0;
+    while (weft__timers_fire(&ts, MANY, ALARMS / 2, false)) {
+        for (unsigned i = 0; i < fired_count; i++)
+            log[count++] = fired_log[i];
+        fired_count = 0;
+    }
+    for (unsigned i = 1; i < count; i++)
+        assert_true(log[i] > log[i - 1]);
+    assert_int_equal(count, expected);
+    assert_int_equal(ts.count, 0);
+    assert_int_equal(ts.heap_capacity, 0); /* all of that was one run's */
+    assert_true(ts.runs[0].capacity <= 2 * MANY && ts.runs[1].capacity == 0);
+    if (keep_one_in > 100)
+        assert_true(ts.runs[0].capacity < 512); /* gaps take no room for long */
+    weft__timers_destroy(&ts);
+}
+
+static void test_runs_grow_with_gaps(void **state)
+{
+    (void)state;
+    static const unsigned kept[] = {1, 2, 3, 7, 400};
+    for (unsigned k = 0; k < sizeof kept / sizeof kept[0]; k++) {
+        grow_with_gaps(kept[k], 0);
+        grow_with_gaps(kept[k], 3);
+        grow_with_gaps(kept[k], 8);
+    }
 }
 
 static void quiet_fire(struct weft__timer *timer)
@@ -255,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_limit_and_try_only),
         cmocka_unit_test(test_extreme_deadlines),
         cmocka_unit_test(test_random_against_a_model),
+        cmocka_unit_test(test_runs_grow_with_gaps),
         cmocka_unit_test(test_short_memory_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
  * On cancellation of the caller all unfinished tasks are cancelled; the caller goes on with the first of them to end
  * otherwise than with a value, with -ECANCELED or that one's error (the others may still be cleaning up: see
  * weft_gather_settled), or when all have ended, with -ECANCELED. -EDEADLK: a task that gathers itself.
- * Only inside a task. asyncio: await gather(...). */
+ * The caller's handles of the tasks have to stay until the call returns. Only inside a task. asyncio: await gather(...). */
 #define weft_gather(...) weft__ON_LIST(weft_gather_n, __VA_ARGS__)
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
 

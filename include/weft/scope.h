@@ -23,6 +23,8 @@ typedef struct weft_timeout {
  *     weft_timeout_begin(&limit, WEFT_MS(50));
  *     rc = talk(...);
  *     rc = weft_timeout_end(&limit, rc);
+ * A block that never suspends costs neither a timer nor a look at the clock; in one that computes first, the limit may come late by as
+ * much, but by no more than a tick (10 ms), and never early. Where there is no memory for its timer at the first suspension, it expires there.
  * 0 or -ENOMEM (then weft_timeout_end passes that on). Only inside a task. Never suspends. asyncio: timeout(). */
 WEFT_API int weft_timeout_begin(weft_timeout *limit, weft_ns duration);
 /* The same with an instant of weft_now(). asyncio: timeout_at(). */

@@ -5,10 +5,10 @@ shared=$(readlink -f "$1")
 static=$(readlink -f "$2")
 . "$(dirname "$0")/lib.sh"
 
-# The functions that the public headers declare for export, one a line.
+# The functions (and the thread-local pointer) that the public headers declare for export, one a line.
 declared=$(printf '#include <weft.h>\n' | "${CC:-cc}" -E -P -x c -Iinclude - | tr '\n' ' ' | tr ';{}' '\n\n\n' |
     grep -F 'visibility("default")' | sed -E 's/__attribute__ *\(\(([^()]|\([^()]*\))*\)\)//g' |
-    sed -nE 's/^[^(]*[ *](weft_[a-z0-9_]+) *\(.*/\1/p' | sort -u)
+    sed -nE -e 's/^[^(]*[ *](weft_[a-z0-9_]+) *\(.*/\1/p' -e 's/^[^(]*__thread[^(]*[ *](weft_[a-z0-9_]+) *$/\1/p' | sort -u)
 exported=$(nm -D --defined-only "$shared" | awk '$2 != "A" { print $3 }' | sort -u)
 [ -n "$declared" ] && [ -n "$exported" ] || finding 'nothing declared, or nothing exported'
 
