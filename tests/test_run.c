@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "support/aborts.h"
 #include "support/check.h"
+#include "support/deaths.h"
 
 struct add {
     WEFT_FRAME;
