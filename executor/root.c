@@ -106,14 +106,14 @@ static int root(struct root *r)
     struct weft_runtime *rt = r->rt;
     int rc = r->main_frame != NULL ? run_main(r, f) : 0;
     if (rt->fifo)
-        weft__fiber_round_end(f, 1);
+        weft__fiber_round_end(f);
     bool any = false, shut = false;
     for (unsigned passes = 1;; passes++) {
         long n = clean_up(rt, f);
         if (n == 0 && shut)
             break;
         if (n > 0 && rt->fifo && !any)
-            weft__fiber_round_end(f, 1);
+            weft__fiber_round_end(f);
         any |= n > 0;
         if (n == 0) {
             shut = true;

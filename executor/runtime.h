@@ -43,10 +43,9 @@ struct weft_runtime {
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
-    struct weft__fiber *
-        at_round_end; /* order=fifo: runs when so many rounds (0: none waits) are over, this one counted; the worker's own */
-    unsigned round_ends;
-    bool halted; /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
+    struct weft__fiber
+        *at_round_end; /* order=fifo: runs when this round is over (NULL: none waits); the worker's own */
+    bool halted;       /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
     _Atomic(uint64_t) ids;
     _Atomic(int64_t) virtual_now;
     uint32_t virtual_guard;
