@@ -86,9 +86,10 @@ static void node_runs(struct weft__entry *entry)
 
 static void node_fires(struct weft__waiter *waiter, struct weft_task *t)
 {
+    (void)t;
     struct weft__watch_node *node = weft__container_of(waiter, struct weft__watch_node, waiter);
     if (weft__unlikely(node->watch->hops))
-        weft__make_ready(t->rt, weft__item_of_entry(&node->entry));
+        weft__make_ready(node->watch->rt, weft__item_of_entry(&node->entry));
     else
         node_runs(&node->entry);
 }
@@ -103,6 +104,7 @@ struct weft__watch *weft__watch_create(struct weft_runtime *rt, weft_task *const
     weft__store_relaxed(&w->left, n);       /* relaxed: see refs */
     weft__store_relaxed(&w->verdict, 0);    /* relaxed: see refs */
     weft__store_relaxed(&w->requested, 0U); /* relaxed: see refs */
+    w->rt = rt;
     w->rule = rule;
     w->hops = rt->fifo;
     w->fiber = NULL;
@@ -130,7 +132,7 @@ void weft__watch_begin(struct weft__watch *w, bool at_once)
     for (size_t i = 0, n = w->count; i < n; i++) {
         struct weft__watch_node *node = &w->nodes[i];
         if (node->ended && turns && node->task != NULL)
-            weft__make_ready(node->task->rt, weft__item_of_entry(&node->entry));
+            weft__make_ready(w->rt, weft__item_of_entry(&node->entry)); /* the task may have been another's */
         else if (node->ended)
             node_runs(&node->entry);
     }
@@ -176,4 +178,12 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)
 {
     return weft__task_state(t) == WEFT__STARTED && weft__load_acquire(&t->fiber) == f; /* pairs: TASK-FIBER */
+}
+
+bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!weft__watch_is_done(tasks[i]) && tasks[i]->rt != rt)
+            return true;
+    return false;
 }

@@ -27,6 +27,7 @@ struct weft__watch {
     _Atomic(size_t) refs;     /* WATCH-REFS: each drop comes before the free */
     _Atomic(size_t) left;     /* tasks that have not arrived. WATCH-LEFT: each fall comes before what sees 0 */
     _Atomic(int32_t) verdict; /* the first outcome that ended the watch early. WATCH-VERDICT: set, then read */
+    struct weft_runtime *rt;  /* of who waits */
     enum weft__watch_rule rule;
     bool hops; /* order=fifo */
     /* Called in the arrival of `t` that decides the watch (UNTIL_ANY: in each), and in the last of all. */
@@ -72,6 +73,9 @@ static inline int weft__watch_outcome(const struct weft_task *t)
 {
     return t == NULL ? -ENOMEM : weft__task_rc(t);
 }
+/* Is one of them another runtime's, and has not ended? Runtimes end at different times: such a task may only be asked, or waited for by
+ * weft_block_on. */
+bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n);
 /* Does the task run on the calling fiber, so that waiting for it can't end? */
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t);
 
