@@ -216,9 +216,9 @@ int weft_dump_tasks(weft_runtime *rt, int fd)
         const weft_frame *frame = t->frame;
         char created[160];
         weft__creation_text(t, created, sizeof created);
-        fprintf(out, "%-24s %s() %s%s%s\n", name, frame != NULL ? frame->coro->name : "?",
+        fprintf(out, "%-24s %s() %s%s%s%s%s\n", name, frame != NULL ? frame->coro->name : "?",
                 strcmp(what, "ready") == 0 || strcmp(what, "running") == 0 || what[0] == 'i' ? "" : "waits for ", what,
-                created);
+                created[0] != '\0' ? " (created at " : "", created, created[0] != '\0' ? ")" : "");
     }
     for (long i = 0; i < n; i++)
         weft__task_unref(tasks[i]);
