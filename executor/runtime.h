@@ -99,6 +99,8 @@ static inline void weft__runtime_leave(struct weft_runtime *rt)
     weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT; the last access */
 }
 
+/* Debug mode: what each task waits for, when none can go on. In the thread that runs the runtime, nobody else runs. */
+void weft__report_deadlock(struct weft_runtime *rt);
 /* Debug mode: remember the call that created a task; and tell it, as "PROGRAM+0x..." for addr2line, or "". */
 void weft__note_creation(struct weft_task *t, const void *address);
 void weft__creation_text(struct weft_task *t, char *buf, size_t size);

@@ -77,7 +77,7 @@ typedef struct weft_options {
     unsigned sched;    /* enum weft_sched */
     unsigned
         debug; /* 1: say more in reports: where a task that failed was created, steps longer than slow_task also on the
-                             virtual clock. Costs an allocation a task. asyncio: debug mode */
+                             virtual clock, and what each task waits for when a run ends with -EDEADLK. Costs an allocation a task. asyncio: debug mode */
     unsigned max_threads; /* most helper threads for weft_to_thread; 0: 64 */
     size_t stack_size;    /* bytes of stack guaranteed to each task; 0: 32 KiB. At most WEFT_MAX_STACK */
     weft_ns slow_task;    /* report a task that runs longer than this without suspending (it blocks its worker);
