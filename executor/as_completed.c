@@ -41,7 +41,7 @@ struct iteration {
     struct arrival arrivals[];
 };
 
-static char no_memory;
+static char no_memory, foreign;
 
 static void drop(struct iteration *it)
 {
@@ -134,6 +134,9 @@ int weft_as_completed_begin(weft_as_completed *iteration, weft_task *const tasks
 {
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_as_completed_begin");
+    iteration->state_ = &foreign;
+    if (weft__watch_has_foreign(f->rt, tasks, n))
+        return -EXDEV;
     struct iteration *it = calloc(1, sizeof *it + n * sizeof it->arrivals[0]);
     iteration->state_ = &no_memory;
     if (it == NULL)
@@ -200,8 +203,8 @@ int weft_as_completed_next(weft_as_completed *iteration, weft_task **out)
     struct weft__fiber *f = weft__fiber_require("weft_as_completed_next");
     if (iteration->state_ == NULL)
         weft__misuse("weft_as_completed_next", "the iteration was never begun, or has ended");
-    if (iteration->state_ == &no_memory)
-        return -ENOMEM;
+    if (iteration->state_ == &no_memory || iteration->state_ == &foreign)
+        return iteration->state_ == &no_memory ? -ENOMEM : -EXDEV;
     struct iteration *it = iteration->state_;
     if (it->left == 0)
         return 0;
@@ -233,7 +236,7 @@ void weft_as_completed_end(weft_as_completed *iteration)
     if (it == NULL)
         weft__misuse("weft_as_completed_end", "the iteration was never begun, or has ended");
     iteration->state_ = NULL;
-    if (it == (void *)&no_memory)
+    if (it == (void *)&no_memory || it == (void *)&foreign)
         return;
     weft__timer_cancel(&it->timer);
     for (size_t i = 0; i < it->count; i++) {

@@ -169,6 +169,8 @@ weft_handle *weft_add_done_callback_(weft_task *t, const weft_frame *frame)
 {
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_add_done_callback");
+    if (weft__unlikely(t != NULL && t->rt != f->rt && weft__task_state(t) != WEFT__DONE))
+        return NULL;
     struct callback *c = create_armed(f->rt, frame);
     if (c == NULL)
         return NULL;

@@ -261,7 +261,8 @@ int weft_context_set(const weft_context_var *var, void *value, weft_context_toke
     int rc;
     do {
         struct binding *list = list_of(c), *before = find(list, var);
-        old = (weft_context_token){.var_ = var, .old_ = before != NULL ? before->value : NULL, .had_ = before != NULL};
+        old = (weft_context_token){
+            .var_ = var, .context_ = c, .old_ = before != NULL ? before->value : NULL, .had_ = before != NULL};
         rc = change(c, list, var, true, value);
     } while (rc == 0);
     if (rc > 0 && token != NULL)
@@ -274,9 +275,9 @@ int weft_context_reset(const weft_context_token *token)
     _Atomic(struct weft_context *) *at = place();
     if (at == NULL || token->var_ == NULL)
         return -EINVAL;
-    struct weft_context *c = make_current(at);
-    if (c == NULL)
-        return -ENOMEM;
+    struct weft_context *c = weft__load_acquire(at); /* pairs: CONTEXT-PLACE */
+    if (c == NULL || token->context_ != c)
+        return -EINVAL;
     int rc;
     do {
         rc = change(c, list_of(c), token->var_, token->had_, token->old_);

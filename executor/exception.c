@@ -3,6 +3,7 @@
  *
  * Threads: any; the handler may be called by several at once. */
 #include <dlfcn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ void weft__creation_text(struct weft_task *t, char *buf, size_t size)
     if (x == NULL || x->created_at == NULL || dladdr(x->created_at, &info) == 0 || info.dli_fname == NULL)
         return;
     const char *slash = strrchr(info.dli_fname, '/');
-    snprintf(buf, size, " (created at %s+%#zx)", slash != NULL ? slash + 1 : info.dli_fname,
+    snprintf(buf, size, "%s+%#zx", slash != NULL ? slash + 1 : info.dli_fname,
              (size_t)((const char *)x->created_at - (const char *)info.dli_fbase) - 1);
 }
 
@@ -34,8 +35,8 @@ void weft__creation_text(struct weft_task *t, char *buf, size_t size)
 static void report(struct weft_runtime *rt, const weft_exception *e)
 {
     char created[160] = "";
-    if (e->task != NULL)
-        weft__creation_text(e->task, created, sizeof created);
+    if (e->created_at[0] != '\0')
+        snprintf(created, sizeof created, " (created at %s)", e->created_at);
     switch (e->kind) {
     case WEFT_CALLBACK_FAILED:
         weft__report(rt, "callback %s() failed with %d (%s)", e->function, e->error, weft_strerror(e->error));
@@ -66,11 +67,19 @@ static void hand_over(struct weft_runtime *rt, const weft_exception *e)
 
 void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error)
 {
-    char name[64] = "";
-    if (t != NULL)
+    char name[64] = "", created[128] = "";
+    if (t != NULL) {
         weft_task_name(t, name, sizeof name);
+        weft__creation_text(t, created, sizeof created);
+    }
     const char *function = t != NULL && t->frame != NULL ? t->frame->coro->name : "?";
-    weft_exception e = {.size = sizeof e, .kind = kind, .error = error, .task = t, .name = name, .function = function};
+    weft_exception e = {.size = sizeof e,
+                        .kind = kind,
+                        .error = error,
+                        .task = t,
+                        .name = name,
+                        .function = function,
+                        .created_at = created};
     hand_over(rt, &e);
 }
 
@@ -79,7 +88,13 @@ void weft_call_exception_handler(const weft_exception *e)
     struct weft_runtime *rt = weft_runtime_current();
     if (rt == NULL)
         weft__misuse("weft_call_exception_handler", "called outside a task or callback");
-    weft_exception full = *e;
+    weft_exception full = {0};
+    if (e->size < offsetof(weft_exception, created_at) || e->size > sizeof full)
+        weft__misuse("weft_call_exception_handler", "the size is not that of a weft_exception");
+    memcpy(&full, e, e->size);
+    full.size = sizeof full;
+    if (full.created_at == NULL)
+        full.created_at = "";
     if (full.name == NULL)
         full.name = "";
     if (full.function == NULL)

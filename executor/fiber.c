@@ -257,10 +257,9 @@ void weft__fiber_step_aside(struct weft__fiber *f)
     weft__fiber_set(f, kept);
 }
 
-void weft__fiber_round_end(struct weft__fiber *f, unsigned rounds)
+void weft__fiber_round_end(struct weft__fiber *f)
 {
     f->rt->at_round_end = f;
-    f->rt->round_ends = rounds;
     weft__fiber_switch_away(f, NULL, NULL);
 }
 

@@ -127,8 +127,8 @@ void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const wef
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument);
 /* Let others run as if on other workers: the task is not suspended. It keeps the turn of its strand, and who started it eagerly waits on. */
 void weft__fiber_step_aside(struct weft__fiber *f);
-/* order=fifo: let the rest of this round run, and rounds - 1 more. */
-void weft__fiber_round_end(struct weft__fiber *f, unsigned rounds);
+/* order=fifo: let the rest of this round run. */
+void weft__fiber_round_end(struct weft__fiber *f);
 /* Bytes of stack below the caller's frame. */
 static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
 {

@@ -33,6 +33,14 @@ weft_future *weft_future_create_(const weft_coro *type)
     return f;
 }
 
+weft_future *weft__future_ended(int rc)
+{
+    weft_future *f = weft_future_create();
+    if (f != NULL)
+        (void)weft__future_finish(f, rc, NULL, false);
+    return f;
+}
+
 weft_future *weft_future_create(void)
 {
     return weft_future_create_(&no_value);

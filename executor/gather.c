@@ -223,6 +223,8 @@ weft_future *weft_gather_future(weft_task *const tasks[], size_t n, bool return_
 {
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather_future");
+    if (weft__watch_has_foreign(f->rt, tasks, n))
+        return weft__future_ended(-EXDEV);
     struct weft__watch *w =
         weft__watch_create(f->rt, tasks, n, return_exceptions ? WEFT__UNTIL_ALL : WEFT__UNTIL_FAILURE, true);
     if (w == NULL)

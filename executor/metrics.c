@@ -188,6 +188,32 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     return write_stream(out, &text, &size, fd);
 }
 
+/* What t is at: "waits for lock", "ready" ... */
+static void describe(struct weft_task *t, char *buf, size_t size)
+{
+    const char *what = "ready";
+    uint64_t state = weft__task_state(t);
+    struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+    bool waits = false;
+    if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
+        what = "in a helper thread";
+    } else if (state == WEFT__STARTED && f != NULL) {
+        uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+        const struct weft__wait_kind *kind = READ(f->wait_kind);
+        waits = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL;
+        what = waits ? kind->name : "running";
+    }
+    char created[128];
+    weft__creation_text(t, created, sizeof created);
+    snprintf(buf, size, "%s%s%s%s%s", waits ? "waits for " : "", what, created[0] != '\0' ? " (created at " : "",
+             created, created[0] != '\0' ? ")" : "");
+}
+
+static const char *function_of(const struct weft_task *t)
+{
+    return t->frame != NULL ? t->frame->coro->name : "?";
+}
+
 int weft_dump_tasks(weft_runtime *rt, int fd)
 {
     struct weft_task **tasks;
@@ -197,31 +223,34 @@ int weft_dump_tasks(weft_runtime *rt, int fd)
     char *text;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    if (out == NULL)
-        n = 0;
     for (long i = 0; i < n; i++) {
-        struct weft_task *t = tasks[i];
-        char name[64];
-        weft_task_name(t, name, sizeof name);
-        const char *what = "ready";
-        uint64_t state = weft__task_state(t);
-        struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
-        if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
-            what = "in a helper thread";
-        } else if (state == WEFT__STARTED && f != NULL) {
-            uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
-            const struct weft__wait_kind *kind = READ(f->wait_kind);
-            what = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL ? kind->name : "running";
-        }
-        const weft_frame *frame = t->frame;
-        char created[160];
-        weft__creation_text(t, created, sizeof created);
-        fprintf(out, "%-24s %s() %s%s%s\n", name, frame != NULL ? frame->coro->name : "?",
-                strcmp(what, "ready") == 0 || strcmp(what, "running") == 0 || what[0] == 'i' ? "" : "waits for ", what,
-                created);
-    }
-    for (long i = 0; i < n; i++)
+        char name[64], what[256];
+        weft_task_name(tasks[i], name, sizeof name);
+        describe(tasks[i], what, sizeof what);
+        if (out != NULL)
+            fprintf(out, "%-24s %s() %s\n", name, function_of(tasks[i]), what);
         weft__task_unref(tasks[i]);
+    }
     free(tasks);
     return out != NULL ? write_stream(out, &text, &size, fd) : -ENOMEM;
+}
+
+#define MOST_LINES 100
+
+void weft__report_deadlock(struct weft_runtime *rt)
+{
+    struct weft_task **tasks;
+    long n = weft__all_tasks(rt, &tasks);
+    if (n < 0)
+        return;
+    weft__report(rt, "nothing can go on: %ld tasks wait, and nobody is left to wake them", n);
+    for (long i = 0; i < n; i++) {
+        char name[64], what[256];
+        weft_task_name(tasks[i], name, sizeof name);
+        describe(tasks[i], what, sizeof what);
+        if (i < MOST_LINES)
+            weft__report(rt, "task \"%s\" (%s) %s", name, function_of(tasks[i]), what);
+        weft__task_unref(tasks[i]);
+    }
+    free(tasks);
 }

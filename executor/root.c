@@ -106,14 +106,14 @@ static int root(struct root *r)
     struct weft_runtime *rt = r->rt;
     int rc = r->main_frame != NULL ? run_main(r, f) : 0;
     if (rt->fifo)
-        weft__fiber_round_end(f, 1);
+        weft__fiber_round_end(f);
     bool any = false, shut = false;
     for (unsigned passes = 1;; passes++) {
         long n = clean_up(rt, f);
         if (n == 0 && shut)
             break;
         if (n > 0 && rt->fifo && !any)
-            weft__fiber_round_end(f, 1);
+            weft__fiber_round_end(f);
         any |= n > 0;
         if (n == 0) {
             shut = true;
@@ -170,8 +170,11 @@ static int run_to_end(struct weft_runtime *rt, struct weft_task *t, bool last)
         ticket = weft__parker_ticket(&rt->done);
     }
     /* Nothing runs, unless a thread from outside has just set something going: then it may be telling the waiter. */
-    if (weft__load_acquire(&e.done) == 0 && weft__task_remove_waiter(t, &e.waiter)) /* pairs: ENDED */
+    if (weft__load_acquire(&e.done) == 0 && weft__task_remove_waiter(t, &e.waiter)) { /* pairs: ENDED */
+        if (rt->options.debug != 0)
+            weft__report_deadlock(rt);
         return -EDEADLK;
+    }
     while (weft__load_acquire(&e.done) == 0) /* pairs: ENDED */
         sched_yield();
     return weft__task_rc(t);

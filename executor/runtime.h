@@ -46,10 +46,9 @@ struct weft_runtime {
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
-    struct weft__fiber *
-        at_round_end; /* order=fifo: runs when so many rounds (0: none waits) are over, this one counted; the worker's own */
-    unsigned round_ends;
-    bool halted; /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
+    struct weft__fiber
+        *at_round_end; /* order=fifo: runs when this round is over (NULL: none waits); the worker's own */
+    bool halted;       /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
     _Atomic(uint64_t) ids;
     _Atomic(int64_t) virtual_now;
     /* The reactor thread's ticks: their number, and when the latest were. TICK-STAMP: `tick_begun` grows before the tick's time is taken,
@@ -110,7 +109,9 @@ static inline void weft__runtime_leave(struct weft_runtime *rt)
     weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT; the last access */
 }
 
-/* Debug mode: remember the call that created a task; and tell it, as " (created at PROGRAM+0x...)" for addr2line, or "". */
+/* Debug mode: what each task waits for, when none can go on. In the thread that runs the runtime, nobody else runs. */
+void weft__report_deadlock(struct weft_runtime *rt);
+/* Debug mode: remember the call that created a task; and tell it, as "PROGRAM+0x..." for addr2line, or "". */
 void weft__note_creation(struct weft_task *t, const void *address);
 void weft__creation_text(struct weft_task *t, char *buf, size_t size);
 /* Around something that a thread from outside creates and schedules in rt; false: it is ending (foreign.c). */

@@ -154,13 +154,14 @@ weft_future *weft_shield_future(weft_task *t)
         return NULL;
     if (weft__task_state(t) == WEFT__DONE)
         return weft_ref(t);
+    if (t->rt != f->rt)
+        return weft__future_ended(-EXDEV);
     struct shield *s = malloc(sizeof *s);
     weft_future *outer = s != NULL ? weft_future_create() : NULL;
     if (outer == NULL) {
         free(s);
         return NULL;
     }
-    (void)f;
     s->inner_waiter.fire = inner_ended;
     s->outer_waiter.fire = outer_ended;
     s->inner_entry = (struct weft__entry){.kind = WEFT__KIND_ENTRY, .run = inner_runs};

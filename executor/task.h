@@ -218,6 +218,8 @@ bool weft__task_finish_race(struct weft_task *t, int rc);
 /* Set a pending FUTURE: false when it has ended, or is being cancelled (`cancelling` passes over that: for the canceller).
  * `value`: copied into its frame, unless NULL. Any thread. */
 bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, bool cancelling);
+/* A plain future that has ended so. One handle; NULL: memory. Inside tasks and callbacks. */
+struct weft_task *weft__future_ended(int rc);
 /* A pending FUTURE with one reference. NULL: memory. */
 struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
                                       const struct weft__future_kind *kind);

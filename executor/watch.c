@@ -144,7 +144,7 @@ static void node_fires(struct weft__waiter *waiter, struct weft_task *t)
 {
     struct weft__watch_node *node = weft__container_of(waiter, struct weft__watch_node, waiter);
     if (weft__unlikely(node->watch->hops))
-        weft__make_ready(t->rt, weft__item_of_entry(&turn_of(node)->entry));
+        weft__make_ready(node->watch->rt, weft__item_of_entry(&turn_of(node)->entry));
     else
         arrive(node->watch, t, weft__task_rc(t));
 }
@@ -214,7 +214,7 @@ void weft__watch_begin(struct weft__watch *w, bool at_once)
             continue;
         ended--;
         if (turns && node->task != NULL)
-            weft__make_ready(node->task->rt, weft__item_of_entry(&turn_of(node)->entry));
+            weft__make_ready(w->rt, weft__item_of_entry(&turn_of(node)->entry));
         else
             arrive(w, node->task, weft__watch_outcome(node->task));
     }
@@ -261,4 +261,12 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)
 {
     return weft__task_state(t) == WEFT__STARTED && weft__load_acquire(&t->fiber) == f; /* pairs: TASK-FIBER */
+}
+
+bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!weft__watch_is_done(tasks[i]) && tasks[i]->rt != rt)
+            return true;
+    return false;
 }

@@ -35,12 +35,12 @@ struct weft__watch {
      * to 0 frees the block. */
     _Atomic(size_t) left;
     _Atomic(int32_t) verdict; /* the first outcome that ended the watch early. WATCH-VERDICT: set, then read */
+    struct weft_runtime *rt;  /* of who waits */
     enum weft__watch_rule rule;
     bool hops;     /* order=fifo */
     bool owns;     /* it keeps its tasks; else their handles are sure to be there as long as somebody waits */
     bool pooled;   /* it is a block from the slab */
     bool retrieve; /* errors count as looked at, whenever they come */
-    struct weft_runtime *rt;
     struct weft__fiber *fiber; /* is woken by the arrival that decides; NULL: there is `met` */
     /* Of a future. In the arrival of `t` that decides the watch before the last, and in the last of all, which may decide it as well;
      * after which the watch may be gone. */
@@ -92,6 +92,9 @@ static inline int weft__watch_outcome(const struct weft_task *t)
 {
     return t == NULL ? -ENOMEM : weft__task_rc(t);
 }
+/* Is one of them another runtime's, and has not ended? Runtimes end at different times: such a task may only be asked, or waited for by
+ * weft_block_on. */
+bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n);
 /* Does the task run on the calling fiber, so that waiting for it can't end? */
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t);
 

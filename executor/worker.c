@@ -369,8 +369,11 @@ static uintptr_t pick_in_order(struct weft__worker *w)
             }
             w->round_timers = 0;
         }
-        if (weft__unlikely(rt->round_ends != 0) && --rt->round_ends == 0)
-            return weft__item_of_fiber(rt->at_round_end);
+        if (weft__unlikely(rt->at_round_end != NULL)) {
+            struct weft__fiber *f = rt->at_round_end;
+            rt->at_round_end = NULL;
+            return weft__item_of_fiber(f);
+        }
         if (weft__unlikely(rt->halted))
             return 0;
         weft__worker_take_inboxes(w);
@@ -378,7 +381,7 @@ static uintptr_t pick_in_order(struct weft__worker *w)
         w->round_left = weft__ready_size(&w->ready);
         if (weft__timers_earliest(&w->timers) <= weft__runtime_now(rt))
             w->round_timers = weft__timers_sequence(&w->timers);
-        if (w->round_left == 0 && w->round_timers == 0 && rt->round_ends == 0)
+        if (w->round_left == 0 && w->round_timers == 0)
             return 0;
     }
 }

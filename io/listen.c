@@ -6,10 +6,14 @@
  * is removed before binding, one in use is -EADDRINUSE, anything that is not a socket is left alone. At close the file is
  * removed if it is still the one this listener made.
  *
+ * Closing is final, also while a task accepts: when weft_close has returned, nobody can connect any more, and the path may be
+ * another listener's.
+ *
  * Threads: tasks, on any worker. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -107,14 +111,20 @@ static int open_socket(struct weft_listener *l, const struct weft__address *a, c
     return rc;
 }
 
+static void remove_path(struct weft_listener *l)
+{
+    struct stat st;
+    if (l->path == NULL)
+        return;
+    if (lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
+        unlink(l->path);
+    free(l->path);
+    l->path = NULL;
+}
+
 void weft__listener_free(struct weft_listener *l)
 {
-    if (l->path != NULL) {
-        struct stat st;
-        if (lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
-            unlink(l->path);
-        free(l->path);
-    }
+    remove_path(l);
     if (l->fd >= 0)
         close(l->fd);
     free(l->spare);
@@ -185,12 +195,32 @@ int weft_listener_fd(const weft_listener *l)
     return l->fd;
 }
 
+/* The task that accepts has been told, but is still inside: let go of the socket and of its file all the same. */
+static void sever(struct weft_listener *l)
+{
+    struct weft__registration *reg = l->reg;
+    /* It asks to be let in before each system call, and is refused from now on; one that it is in is short. */
+    while (weft__load_acquire(&reg->users) / WEFT__GUEST != 1) /* pairs: USERS */
+        sched_yield();
+    struct epoll_event unused = {0};
+    (void)epoll_ctl(reg->io->epoll, EPOLL_CTL_DEL, l->fd, &unused);
+    remove_path(l);
+    close(l->fd);
+    l->fd = reg->fd = -1; /* the number may be somebody else's when the registration retires */
+}
+
 void weft_listener_close(weft_listener *l)
 {
     if (l == NULL)
         return;
-    if (weft__likely(l->reg != NULL))
-        weft__registration_close(l->reg, "weft_close");
-    else
+    struct weft__registration *reg = l->reg;
+    if (weft__unlikely(reg == NULL)) {
         weft__listener_free(l);
+        return;
+    }
+    (void)weft__registration_enter(reg, WEFT__GUEST); /* it must not be gone when the socket is let go of */
+    weft__registration_close(reg, "weft_close");
+    if ((weft__load_acquire(&reg->users) & WEFT__READER) != 0) /* pairs: USERS */
+        sever(l);
+    weft__registration_leave(reg, WEFT__GUEST);
 }

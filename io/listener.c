@@ -8,6 +8,9 @@
  * most a second. It waits on the writing direction of the listener's registration, which epoll never touches for a listening
  * socket, so that connections arriving meanwhile do not wake it in vain.
  *
+ * The descriptor may be closed while its acceptor waits (listen.c: sever): it asks to be let in, as a guest, before each
+ * system call, and close waits for the guest that it meets.
+ *
  * Threads: accept by one task at a time; retry from any thread. */
 #include <errno.h>
 #include <stdlib.h>
@@ -102,7 +105,11 @@ static int accept_one(struct weft_listener *l, struct weft_stream **out)
         l->spare = weft__stream_new();
     if (l->spare == NULL)
         return -ENOMEM;
-    int fd = take_connection(l);
+    int fd = weft__registration_enter(l->reg, WEFT__GUEST);
+    if (fd < 0)
+        return fd; /* closed */
+    fd = take_connection(l);
+    weft__registration_leave(l->reg, WEFT__GUEST);
     if (fd < 0)
         return fd;
     int rc = weft__stream_open(l->spare, l->reg->io, fd, l->tcp ? WEFT__STREAM_TCP : WEFT__STREAM_SOCKET);

@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "support/aborts.h"
 #include "support/check.h"
+#include "support/deaths.h"
 
 static const unsigned worker_counts[] = {1, 2, 3, 8};
 #define COUNTS (sizeof worker_counts / sizeof worker_counts[0])

@@ -48,6 +48,35 @@ TEST(get_set_reset)
     return 0;
 }
 
+/* A token is good in the context in which it was filled: in what shares that, and nowhere else. */
+static int reset_by(void *token)
+{
+    return weft_context_reset(token);
+}
+TEST(tokens_of_another_context)
+{
+    weft_context_token mine, kept;
+    weft_task *t = start(reset_by, &mine); /* nothing is set in its context */
+    CHECK(weft_context_set(&plain, number(1), &mine) == 0 && weft_context_set(&plain, number(2), &kept) == 0);
+    CHECK(weft_await_release(t) == -EINVAL);
+    t = start(reset_by, &mine); /* it has a copy */
+    CHECK(weft_await_release(t) == -EINVAL);
+    t = weft_to_thread(call, .fn = reset_by, .argument = &mine);
+    CHECK(weft_await_release(t) == -EINVAL && value(&plain) == 2);
+
+    weft_context *c = weft_context_copy();
+    t = weft_create_task_with(WEFT_TASK_OPTIONS(.context = c), call, .fn = reset_by, .argument = &mine);
+    CHECK(weft_await_release(t) == -EINVAL && weft_context_lookup(c, &plain) == number(2));
+    weft_context_release(c);
+
+    struct call frame = {.fn = reset_by, .argument = &kept};
+    weft_child child;
+    weft_fork(&child, call, &frame); /* a forked child shares its parent's */
+    CHECK(weft_join(&child) == 0 && value(&plain) == 1);
+    CHECK(reset_by(&mine) == 0 && weft_context_get(&plain) == NULL);
+    return 0;
+}
+
 #define VARS 1000
 static weft_context_var vars[VARS];
 
@@ -346,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(get_set_reset),
+        cmocka_unit_test(tokens_of_another_context),
         cmocka_unit_test(a_thousand_variables),
         cmocka_unit_test(tasks_get_a_copy),
         cmocka_unit_test(everything_inherits),

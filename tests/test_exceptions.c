@@ -14,7 +14,7 @@
 static struct {
     _Atomic(int) count, of_kind[4], wrong;
     _Atomic(int) error;
-    char name[64], function[64];
+    char name[64], function[64], created_at[64];
 } told;
 static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
 
@@ -24,7 +24,8 @@ static void handler(void *user, const weft_exception *e)
     told.count++;
     if (e->kind >= WEFT_NEVER_RETRIEVED && e->kind <= WEFT_SHUTDOWN_FAILED)
         told.of_kind[e->kind]++;
-    told.wrong += user != &told || e->size != sizeof *e || e->error >= 0 || e->name == NULL || e->function == NULL;
+    told.wrong += user != &told || e->size != sizeof *e || e->error >= 0 || e->name == NULL || e->function == NULL ||
+                  e->created_at == NULL;
     told.error = e->error;
     if (e->task != NULL) { /* it may be looked at */
         char name[64];
@@ -33,6 +34,7 @@ static void handler(void *user, const weft_exception *e)
     }
     snprintf(told.name, sizeof told.name, "%s", e->name);
     snprintf(told.function, sizeof told.function, "%s", e->function);
+    snprintf(told.created_at, sizeof told.created_at, "%s", e->created_at);
     pthread_mutex_unlock(&telling);
 }
 
@@ -187,6 +189,40 @@ TEST_TOLD(called_by_hand, 2, WEFT_CALLBACK_FAILED)
     weft_handle *h = weft_call_soon(call, .fn = call_handler);
     CHECK(weft_await_release(h) == 0);
     return 0;
+}
+
+/* In debug mode the handler learns where the task was created. Who calls it by hand may know less fields, or more than the first. */
+static int created_somewhere(void *unused)
+{
+    (void)unused;
+    weft_release(failed("lost one"));
+    CHECK(told.count == 1);
+    CHECK((strncmp(told.created_at, "test_exceptions+0x", 18) == 0) == (run_options.debug != 0));
+    CHECK(run_options.debug != 0 || told.created_at[0] == '\0');
+    weft_exception e = {.size = sizeof e, .kind = WEFT_CALLBACK_FAILED, .error = -EIO, .created_at = "here"};
+    weft_call_exception_handler(&e);
+    CHECK(told.count == 2 && strcmp(told.created_at, "here") == 0);
+    e.size = offsetof(weft_exception, created_at); /* of a program that was built before the field was there */
+    weft_call_exception_handler(&e);
+    CHECK(told.count == 3 && told.created_at[0] == '\0' && told.wrong == 0);
+    return 0;
+}
+static void created_at(void **state)
+{
+    (void)state;
+    run_options.exception_handler = handler;
+    run_options.exception_user = &told;
+    for (unsigned debug = 0; debug < 2; debug++) {
+        for (size_t i = 0; i < SETTINGS; i++) {
+            run_options.debug = debug;
+            told.count = told.wrong = 0;
+            assert_int_equal(run_with(settings[i], created_somewhere, NULL), 0);
+            assert_null(first_failure);
+        }
+    }
+    run_options.debug = 0;
+    run_options.exception_handler = NULL;
+    run_options.exception_user = NULL;
 }
 
 /* Without a handler it is a line of the report. */
@@ -344,15 +380,11 @@ TEST(messages_go_with_the_request)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(never_retrieved),
-        cmocka_unit_test(retrieved),
-        cmocka_unit_test(callback_failed),
-        cmocka_unit_test(shutdown_failed),
-        cmocka_unit_test(called_by_hand),
-        cmocka_unit_test(reported),
-        cmocka_unit_test(handler_calls_weft),
-        cmocka_unit_test(messages),
-        cmocka_unit_test(messages_go_with_the_request),
+        cmocka_unit_test(never_retrieved), cmocka_unit_test(retrieved),
+        cmocka_unit_test(callback_failed), cmocka_unit_test(shutdown_failed),
+        cmocka_unit_test(called_by_hand),  cmocka_unit_test(created_at),
+        cmocka_unit_test(reported),        cmocka_unit_test(handler_calls_weft),
+        cmocka_unit_test(messages),        cmocka_unit_test(messages_go_with_the_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

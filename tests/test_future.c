@@ -7,6 +7,7 @@
 #include "support/actors.h"
 #include "support/deaths.h"
 #include "support/threads.h"
+#include "support/waiting.h"
 
 #include <weft/callback.h>
 #include <weft/future.h>
@@ -133,19 +134,6 @@ TEST(only_futures_are_set)
 
 /* ---- who waits -------------------------------------------------------------------------------------------------- */
 
-struct waiting {
-    weft_future *f;
-    int rc, after;
-    _Atomic(bool) back;
-};
-static int await_it(void *argument)
-{
-    struct waiting *w = argument;
-    w->rc = weft_await(w->f);
-    w->back = true;
-    w->after = weft_yield();
-    return w->rc < 0 ? w->rc : w->after;
-}
 static int shield_it(void *argument)
 {
     struct waiting *w = argument;

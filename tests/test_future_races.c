@@ -4,6 +4,7 @@
 
 #include "support/actors.h"
 #include "support/threads.h"
+#include "support/waiting.h"
 
 #include <weft/future.h>
 
@@ -14,19 +15,6 @@ struct answer {
 };
 WEFT_VALUE(answer);
 
-struct waiting {
-    weft_future *f;
-    int rc, after;
-    _Atomic(bool) back;
-};
-static int await_it(void *argument)
-{
-    struct waiting *w = argument;
-    w->rc = weft_await(w->f);
-    w->back = true;
-    w->after = weft_yield();
-    return w->rc < 0 ? w->rc : w->after;
-}
 #define SETTERS 8
 struct race {
     weft_future *f;

@@ -13,6 +13,14 @@ static int listen_any(weft_listener **l, char address[64])
     return rc == 0 ? weft_listener_address(*l, address, 64) : rc;
 }
 
+/* For a port that nobody may take when it has been given back. */
+static int listen_own(weft_listener **l, char address[64])
+{
+    char any[32];
+    int rc = weft_listen(l, own_loopback(any));
+    return rc == 0 ? weft_listener_address(*l, address, 64) : rc;
+}
+
 struct dial {
     WEFT_FRAME;
     const char *address;
@@ -96,7 +104,7 @@ TEST(close_and_cancel)
     weft_listener *l;
     weft_stream *s;
     char address[64];
-    REQUIRE(listen_any(&l, address) == 0);
+    REQUIRE(listen_own(&l, address) == 0);
     weft_task *t = weft_create_task(take, .l = l);
     settle();
     CHECK(weft_accept(l, &s) == -EBUSY);
@@ -108,6 +116,89 @@ TEST(close_and_cancel)
     CHECK(weft_await_release(t) == -EBADF);
     CHECK(weft_connect(&s, address) == -ECONNREFUSED);
     weft_listener_close(NULL);
+    return 0;
+}
+
+static void socket_path(char *path, size_t size, const char *name)
+{
+    snprintf(path, size, "/tmp/weft-test-%d-%s", (int)getpid(), name);
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+/* Nobody can connect once close has returned, though the task that accepts may not have run since. */
+TEST(close_is_final)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        weft_listener *l, *next;
+        weft_stream *late;
+        char path[64], address[80];
+        socket_path(path, sizeof path, "final");
+        snprintf(address, sizeof address, "unix:%s", path);
+        REQUIRE(kind == 0 ? listen_own(&l, address) == 0 : weft_listen(&l, address) == 0);
+        weft_task *t = weft_create_task(take, .l = l);
+        await_acceptor(l);
+        weft_close(l);
+        CHECK(weft_connect(&late, address) == (kind == 0 ? -ECONNREFUSED : -ENOENT));
+        REQUIRE(weft_listen(&next, address) == 0);
+        CHECK(weft_await_release(t) == -EBADF);
+        CHECK(kind == 0 || exists(path)); /* the new one's */
+
+        /* What has connected but was not accepted, when others may come first. */
+        t = weft_create_task(take, .l = next);
+        settle();
+        struct sockaddr_storage self;
+        socklen_t size = sizeof self;
+        REQUIRE(getsockname(weft_listener_fd(next), (struct sockaddr *)&self, &size) == 0);
+        int fd = socket(self.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(connect(fd, (struct sockaddr *)&self, size) == 0);
+        weft_close(next);
+        int rc = weft_await(t);
+        CHECK(rc == -EBADF || (rc == 0 && workers != 1));
+        if (rc == 0)
+            weft_close(weft_result(take, t)->s);
+        weft_release(t);
+        close(fd);
+        CHECK(kind == 0 || !exists(path));
+    }
+    return 0;
+}
+
+/* The same with a connection on its way: the task that accepts is told of it and of the close at the same time. */
+static int connect_once(void *address)
+{
+    weft_stream *s;
+    int rc = weft_connect(&s, address);
+    if (rc == 0)
+        weft_close(s);
+    return rc;
+}
+TEST(close_in_the_middle)
+{
+    for (int round = 0; round < 50; round++) {
+        weft_listener *l;
+        weft_stream *s;
+        char address[64];
+        REQUIRE(listen_own(&l, address) == 0);
+        weft_task *t = weft_create_task(take, .l = l);
+        await_acceptor(l);
+        weft_task *client = start(connect_once, address);
+        for (int i = 0; i < round % 8; i++)
+            CHECK(weft_yield() == 0);
+        weft_close(l);
+        CHECK(weft_connect(&s, address) == -ECONNREFUSED);
+        int rc = weft_await(t);
+        CHECK(rc == 0 || rc == -EBADF);
+        if (rc == 0)
+            weft_close(weft_result(take, t)->s);
+        weft_release(t);
+        rc = weft_await_release(client);
+        CHECK(rc == 0 || rc == -ECONNREFUSED || rc == -ECONNRESET);
+    }
     return 0;
 }
 
@@ -246,17 +337,6 @@ TEST(connect_cancelled)
         weft_close(filler[--fillers]);
     close(fd);
     return 0;
-}
-
-static void socket_path(char *path, size_t size, const char *name)
-{
-    snprintf(path, size, "/tmp/weft-test-%d-%s", (int)getpid(), name);
-}
-
-static bool exists(const char *path)
-{
-    struct stat st;
-    return lstat(path, &st) == 0;
 }
 
 TEST(unix_sockets)
@@ -419,10 +499,13 @@ TEST(storm)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accept_waits),      cmocka_unit_test(many_at_once),    cmocka_unit_test(close_and_cancel),
-        cmocka_unit_test(dead_in_the_queue), cmocka_unit_test(address_in_use),  cmocka_unit_test(bad_addresses),
-        cmocka_unit_test(all_interfaces),    cmocka_unit_test(localhost),       cmocka_unit_test(connect_cancelled),
-        cmocka_unit_test(unix_sockets),      cmocka_unit_test(unix_queue_full), cmocka_unit_test(storm),
+        cmocka_unit_test(accept_waits),        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(close_and_cancel),    cmocka_unit_test(close_is_final),
+        cmocka_unit_test(close_in_the_middle), cmocka_unit_test(dead_in_the_queue),
+        cmocka_unit_test(address_in_use),      cmocka_unit_test(bad_addresses),
+        cmocka_unit_test(all_interfaces),      cmocka_unit_test(localhost),
+        cmocka_unit_test(connect_cancelled),   cmocka_unit_test(unix_sockets),
+        cmocka_unit_test(unix_queue_full),     cmocka_unit_test(storm),
         cmocka_unit_test(wrong_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

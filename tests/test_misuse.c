@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "support/aborts.h"
+#include "support/deaths.h"
 
 /* Forks; the child of that returns at once, its parent waits for it and ends in the same way. */
 static int fork_and_return(void)
@@ -18,7 +18,7 @@ static int fork_and_return(void)
     int status = 0;
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(ABORTS_LIMIT_S);
+        alarm(DEATH_LIMIT_S);
         return 0;
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid)

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "support/aborts.h"
 #include "support/check.h"
+#include "support/deaths.h"
 
 struct add {
     WEFT_FRAME;
@@ -75,6 +75,62 @@ static void test_deadlock_is_reported(void **state)
     (void)state;
     for (unsigned w = 1; w <= 3; w++)
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = w, .clock = WEFT_CLOCK_VIRTUAL), never), -EDEADLK);
+}
+
+/* In debug mode each task of such a program is named, with what it waits for. */
+struct lines {
+    char text[1024];
+    int count;
+};
+static void take_line(void *user, const char *line)
+{
+    struct lines *l = user; /* one thread reports: all others stand still */
+    size_t n = strlen(l->text);
+    snprintf(l->text + n, sizeof l->text - n, "%s\n", line);
+    l->count++;
+}
+struct stands {
+    WEFT_FRAME;
+    weft_lock *first, *second;
+};
+static int stands(struct stands *f)
+{
+    int rc = weft_lock_acquire(f->first);
+    if (rc == 0)
+        rc = weft_sleep(WEFT_MS(1));
+    return rc == 0 ? weft_lock_acquire(f->second) : rc;
+}
+WEFT_CORO(stands);
+struct stands_still {
+    WEFT_FRAME;
+};
+static int stands_still(struct stands_still *f)
+{
+    (void)f;
+    weft_lock a = WEFT_LOCK_INIT, b = WEFT_LOCK_INIT;
+    weft_task *one = weft_create_task(stands, .first = &a, .second = &b);
+    weft_task_set_name(one, "hen");
+    weft_release(weft_create_task(stands, .first = &b, .second = &a));
+    return weft_await(one); /* never returns: no gather, whose memory would look lost */
+}
+WEFT_CORO(stands_still);
+static void test_deadlock_is_explained(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        struct lines l = {.count = 0};
+        unsigned debug = i % 2;
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1 + i / 2, .clock = WEFT_CLOCK_VIRTUAL, .debug = debug,
+                                                    .slow_task = WEFT_FOREVER, .report = take_line, .report_user = &l),
+                                       stands_still),
+                         -EDEADLK);
+        assert_int_equal(l.count, debug ? 4 : 0);
+        if (debug) {
+            assert_non_null(strstr(l.text, "nothing can go on: 3 tasks wait"));
+            assert_non_null(strstr(l.text, "(stands_still) waits for task"));
+            assert_non_null(strstr(l.text, "task \"hen\" (stands) waits for lock (created at test_run+0x"));
+        }
+    }
 }
 
 /* A thread that waits for a task of such a program is told, too. */
@@ -469,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_nested_run_is_refused),
         cmocka_unit_test(test_deadlock_is_reported),
+        cmocka_unit_test(test_deadlock_is_explained),
         cmocka_unit_test(test_threads_are_told_of_a_deadlock),
         cmocka_unit_test(test_several_runtimes),
         cmocka_unit_test(test_foreign_threads),

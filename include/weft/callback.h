@@ -47,8 +47,8 @@ WEFT_API WEFT_NODISCARD weft_handle *weft_call_at_(weft_ns instant, const weft_f
 WEFT_API weft_ns weft_handle_when(const weft_handle *h);
 
 /* Call fn once, soon after task or future t has ended (also when it has ended already), never inside the call that ends it.
- * Callbacks of one t begin in the order added on one worker. One handle, to be released; NULL when memory is short. Inside a task or a
- * callback. The frame holds what fn needs; put t into it (with weft_ref) to look at it. asyncio: add_done_callback. */
+ * Callbacks of one t begin in the order added on one worker. One handle, to be released; NULL when memory is short, or t is another
+ * runtime's and has not ended (there a task that awaits t can weft_call_soon_threadsafe). Inside a task or a callback. The frame holds what fn needs; put t into it (with weft_ref) to look at it. asyncio: add_done_callback. */
 #define weft_add_done_callback(t, ...) weft__ON_DONE(t, __VA_ARGS__, )
 #define weft__ON_DONE(t, fn, ...) weft_add_done_callback_((t), weft__FRAME(fn, __VA_ARGS__))
 WEFT_API WEFT_NODISCARD weft_handle *weft_add_done_callback_(weft_task *t, const weft_frame *frame);

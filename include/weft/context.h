@@ -32,6 +32,7 @@ WEFT_API void *weft_context_get(const weft_context_var *var);
 /* What weft_context_set replaced. */
 typedef struct weft_context_token {
     const weft_context_var *var_;
+    const void *context_; /* in which it was set */
     void *old_;
     bool had_;
 } weft_context_token;
@@ -39,7 +40,9 @@ typedef struct weft_context_token {
 /* Set the value in the current context; *token (unless NULL) receives what weft_context_reset needs. 0 or -ENOMEM (nothing is changed);
  * -EINVAL outside of tasks, callbacks and weft_to_thread functions. asyncio: ContextVar.set. */
 WEFT_API int weft_context_set(const weft_context_var *var, void *value, weft_context_token *token);
-/* Put back what the set that filled the token replaced. 0, -ENOMEM, -EINVAL. asyncio: ContextVar.reset. */
+/* Put back what the set that filled the token replaced. 0, -ENOMEM; -EINVAL: the token was filled in another context (another task's, say;
+ * of one that is gone this may pass unnoticed), or by no set at all, or as for weft_context_set. A token may be used again. asyncio:
+ * ContextVar.reset. */
 WEFT_API int weft_context_reset(const weft_context_token *token);
 
 /* A context as an object: counted. */

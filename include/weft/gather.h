@@ -29,7 +29,8 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
  * uncancelled. A task that ends cancelled ends the wait with -ECANCELED in the same way. A task given twice counts once.
  * On cancellation of the caller all unfinished tasks are cancelled; the caller goes on with the first of them to end
  * otherwise than with a value, with -ECANCELED or that one's error (the others may still be cleaning up: see
- * weft_gather_settled), or when all have ended, with -ECANCELED. -EDEADLK: a task that gathers itself.
+ * weft_gather_settled), or when all have ended, with -ECANCELED. -EDEADLK: a task that gathers itself. -EXDEV, here and in all calls of
+ * this header: a task of another runtime that has not ended.
  * The caller's handles of the tasks have to stay until the call returns. Only inside a task. asyncio: await gather(...). */
 #define weft_gather(...) weft__ON_LIST(weft_gather_n, __VA_ARGS__)
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
@@ -68,11 +69,12 @@ WEFT_API int weft_shield(weft_task *t);
 
 /* A future of all the tasks: awaiting it gives what weft_gather_n (or with `return_exceptions` weft_gather_settled_n, except that
  * it returns 0) would. Cancelling it cancels every unfinished task and ends it when they have ended; false when all have ended already.
- * n may be 0: ended at once. One handle, to be released; it keeps the tasks. NULL: memory is short. Inside a task or callback.
+ * n may be 0: ended at once. One that can't be (a task of another runtime that has not ended) is ended with -EXDEV. One handle, to be
+ * released; it keeps the tasks. NULL: memory is short. Inside a task or callback.
  * asyncio: gather without await. */
 WEFT_API WEFT_NODISCARD weft_future *weft_gather_future(weft_task *const tasks[], size_t n, bool return_exceptions);
-/* A future of t that can be cancelled without touching t. t itself, with one handle more, when it has ended. NULL: memory is short, or t is
- * NULL. asyncio: shield. */
+/* A future of t that can be cancelled without touching t. t itself, with one handle more, when it has ended. Ended with
+ * -EXDEV when t is another runtime's and has not ended. NULL: memory is short, or t is NULL. asyncio: shield. */
 WEFT_API WEFT_NODISCARD weft_future *weft_shield_future(weft_task *t);
 
 /* ---- one after the other, as they end ---------------------------------------------------------------------------- */
@@ -87,7 +89,7 @@ WEFT_API WEFT_NODISCARD weft_future *weft_shield_future(weft_task *t);
 typedef struct weft_as_completed {
     void *state_;
 } weft_as_completed;
-/* `timeout` from now limits the whole iteration (WEFT_FOREVER: no limit). 0 or -ENOMEM (then next gives that too). Only inside a task. */
+/* `timeout` from now limits the whole iteration (WEFT_FOREVER: no limit). 0, -ENOMEM or -EXDEV (then next gives that too). Only inside a task. */
 WEFT_API int weft_as_completed_begin(weft_as_completed *it, weft_task *const tasks[], size_t n, weft_ns timeout);
 /* Wait for the next one: 1 and *out (borrowed, ended; NULL for a NULL task), 0 when all have come, -ETIMEDOUT, -ECANCELED when the caller was
  * cancelled (the iteration may go on). */

@@ -54,12 +54,15 @@ enum weft_exception_kind {
     WEFT_SHUTDOWN_FAILED,     /* a task that was cancelled at the end of the run answered with an error */
 };
 typedef struct weft_exception {
-    size_t size;
+    size_t
+        size; /* of the struct as the library, or who calls weft_call_exception_handler, knows it: later fields are not there */
     enum weft_exception_kind kind;
     int error;              /* negative */
     struct weft_task *task; /* borrowed for the call: its frame and name may be read; NULL when there is none */
     const char *name;       /* the task's name */
     const char *function;   /* of the coroutine or callback */
+    const char *
+        created_at; /* option `debug`: where the task was created, for `addr2line -e PROGRAM 0x3bb1`: "PROGRAM+0x3bb1". Else "" */
 } weft_exception;
 
 /* What a runtime is told at its start. A field left zero means the default named beside it. */
@@ -74,7 +77,7 @@ typedef struct weft_options {
     unsigned sched;    /* enum weft_sched */
     unsigned
         debug; /* 1: say more in reports: where a task that failed was created, steps longer than slow_task also on the
-                             virtual clock. Costs an allocation a task. asyncio: debug mode */
+                             virtual clock, and what each task waits for when a run ends with -EDEADLK. Costs an allocation a task. asyncio: debug mode */
     unsigned max_threads; /* most helper threads for weft_to_thread; 0: 64 */
     size_t stack_size;    /* bytes of stack guaranteed to each task; 0: 32 KiB. At most WEFT_MAX_STACK */
     weft_ns slow_task;    /* report a task that runs longer than this without suspending (it blocks its worker);
@@ -161,8 +164,8 @@ WEFT_API int weft_runner_close(weft_runner *runner);
  * at_end. */
 WEFT_API uint64_t weft_schedule_hash(const weft_runtime *rt);
 
-/* Hand an error to the caller's runtime's exception handler, as the runtime does. Inside a task or callback. asyncio:
- * call_exception_handler. */
+/* Hand an error to the caller's runtime's exception handler, as the runtime does. e->size is sizeof *e; texts that are NULL arrive as "".
+ * Inside a task or callback. asyncio: call_exception_handler. */
 WEFT_API void weft_call_exception_handler(const weft_exception *e);
 
 /* The runtime the calling task (or weft_to_thread function) belongs to; NULL outside. Borrowed. asyncio:

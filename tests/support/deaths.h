@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/support/deaths.h -- misuse that must end the program: it happens in a child process, whose last words are looked at.
+/* tests/support/deaths.h -- misuse that cannot be an error code ends the program with a sentence that names the call: it
+ * happens in a child process, whose last words are looked at. The including file has cmocka, errno and the usual headers.
  * For the test's main thread, outside of runs. */
 #ifndef WEFT_TESTS_SUPPORT_DEATHS_H
 #define WEFT_TESTS_SUPPORT_DEATHS_H
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* A process that hangs instead is ended by SIGALRM, and the test fails. */
+#define DEATH_LIMIT_S 60
 
 /* Call what() in a child: it must abort, and say `text` on stderr. */
 static inline void expect_abort(void (*what)(void), const char *text)
@@ -21,6 +26,7 @@ static inline void expect_abort(void (*what)(void), const char *text)
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CORE, &none);
         signal(SIGABRT, SIG_DFL);
+        alarm(DEATH_LIMIT_S);
         dup2(fds[1], STDERR_FILENO);
         close(fds[0]);
         close(fds[1]);

@@ -27,6 +27,7 @@
 #include <weft.h>
 
 #include "executor/runtime.h"
+#include "io/listener.h"
 
 #define LIMIT WEFT_SEC(60) /* of one test with one number of workers */
 
@@ -93,15 +94,16 @@ static inline int open_descriptors(void)
     return n;
 }
 
-static inline void run_on_all(int (*fn)(void *argument))
+static inline void run_on_clock(int (*fn)(void *argument), enum weft_clock clock)
 {
     static const unsigned numbers[] = {1, 2, 3, 8};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         workers = numbers[i];
         first_failure = NULL;
         int before = open_descriptors();
-        int rc = weft_run_with(WEFT_OPTIONS(.workers = workers, .pin = WEFT_PIN_NONE, .slow_task = WEFT_FOREVER),
-                               limited, .fn = fn);
+        int rc = weft_run_with(
+            WEFT_OPTIONS(.workers = workers, .pin = WEFT_PIN_NONE, .clock = clock, .slow_task = WEFT_FOREVER), limited,
+            .fn = fn);
         const char *failure = first_failure;
         if (failure != NULL || rc != 0)
             fail_msg("with %u workers: %s; the run ended with %d (%s)", workers,
@@ -111,14 +113,17 @@ static inline void run_on_all(int (*fn)(void *argument))
     }
 }
 
-#define TEST(name)                                                                                                     \
+#define TEST_ON(clock, name)                                                                                           \
     static int name##_body(void *unused);                                                                              \
     static void name(void **state)                                                                                     \
     {                                                                                                                  \
         (void)state;                                                                                                   \
-        run_on_all(name##_body);                                                                                       \
+        run_on_clock(name##_body, clock);                                                                              \
     }                                                                                                                  \
     static int name##_body(void *unused WEFT_UNUSED)
+#define TEST(name) TEST_ON(WEFT_CLOCK_REAL, name)
+/* On the virtual clock: for what waits for time, and for no other machine. */
+#define VIRTUAL_TEST(name) TEST_ON(WEFT_CLOCK_VIRTUAL, name)
 
 /* Does no task run or wait for its turn but the caller? */
 static inline bool alone(struct weft_runtime *rt)
@@ -140,6 +145,21 @@ static inline void settle(void)
         quiet = alone(weft_runtime_current()) ? quiet + 1 : 0;
     }
     CHECK(rc == 0);
+}
+
+/* "127.x.y.z:0" of this process alone: a port that it has given back is no other test's next one. */
+static inline const char *own_loopback(char address[32])
+{
+    unsigned id = (unsigned)getpid();
+    snprintf(address, 32, "127.%u.%u.%u:0", 1 + (id >> 16) % 250, id >> 8 & 255, 1 + id % 250);
+    return address;
+}
+
+/* Wait until a task is inside weft_accept: whoever closes the listener earlier takes it from under that task. */
+static inline void await_acceptor(weft_listener *l)
+{
+    while ((weft__load_acquire(&l->reg->users) & WEFT__READER) == 0) /* pairs: USERS */
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
 }
 
 /* Two ends of a connection over loopback. */

@@ -258,25 +258,12 @@ def run_batch(batch):
 def shrunk(o, failure):
     """(smaller program with its result, how it differs), or None: it does not fail again, or cannot be made smaller"""
     tries = 1 if failure.program['mode'] == 'exact' else max(20, o.repeat)
-    with Runner(o.command + failure.flags, min(o.patience, 2.0)) as runner:
-        def differs(p):
-            runner.hangs = 0
-            want = generate.accept(p, 16)
-            if want is None:
-                return ''
-            for got in runner.run([p] * tries):
-                how, text = verdict.judge(p, want, got)
-                if how == verdict.FAILED:
-                    return text
-            return ''
-        small = shrink.shrink(failure.program, differs)
-        text = differs(small)
-        if not text:
-            return None
-        want = generate.accept(small, 16)
-        want.pop('name', None)
-        small['expect'] = want
-        return small, text
+    with Runner(o.command + failure.flags, o.patience) as runner:
+        small, want, text = shrink.by_runner(failure.program, runner, tries)
+    if not text:
+        return None
+    want.pop('name', None)
+    return {**small, 'expect': want}, text
 
 
 def report(o, failures):

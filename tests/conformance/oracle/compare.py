@@ -19,7 +19,6 @@ import sys
 import time
 import warnings
 
-import generate
 import oracle
 import programs
 import shrink
@@ -56,26 +55,6 @@ def wanted(prog, live):
     if 'expect' in prog and (not live or 'unsupported' in oracle.run_program(prog)):
         return prog['expect']
     return oracle.run_program(prog)
-
-
-def smaller(prog, runner, tries):
-    """the smallest program found that is legal and differs; (program, how)"""
-    patience, runner.patience = runner.patience, min(runner.patience, 2.0)
-
-    def differs(p):
-        runner.hangs = 0
-        want = generate.accept(p, 16)
-        if want is None:
-            return ''
-        for got in runner.run([p] * tries):
-            how, text = verdict.judge(p, want, got)
-            if how == verdict.FAILED:
-                return text
-        return ''
-    small = shrink.shrink(prog, differs)
-    text = differs(small)
-    runner.patience = patience
-    return small, text
 
 
 def main():
@@ -120,7 +99,7 @@ def main():
             if 'title' in p:
                 print('   ' + p['title'])
             if not o.no_shrink and 'python' not in p and 'unsupported' not in text:
-                small, text = smaller(p, runner, o.repeat)
+                small, _, text = shrink.by_runner(p, runner, o.repeat)
                 print('   shrunk to: %s\n%s' % (text or '(it no longer differs)', programs.show(small)))
     if o.failures and failing:
         os.makedirs(os.path.dirname(os.path.abspath(o.failures)), exist_ok=True)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cuts a failing program down: takes any smaller program that still fails, until none does.
 
-    shrink(prog, fails)    fails(program) is true for a program that is legal and still differs
+    shrink(prog, fails)             fails(program) is true for a program that is legal and still differs
+    by_runner(prog, runner, tries)  the same for a program that a runner gets wrong
 """
 import time
+
+import generate
+import verdict
 
 
 def variants(x):
@@ -89,3 +93,23 @@ def shrink(prog, fails, seconds=20):
                 prog, again = v, True
                 break
     return prog
+
+
+def by_runner(prog, runner, tries):
+    """(smaller program, asyncio's result of it, how the runner differs); '' for how: it does not differ again. The runner may differ
+    now and then only, so each program has `tries` runs"""
+    def differs(p):
+        runner.hangs = 0
+        want = generate.accept(p, 16)
+        if want is None:
+            return None, ''
+        for got in runner.run([p] * tries):
+            how, text = verdict.judge(p, want, got)
+            if how == verdict.FAILED:
+                return want, text
+        return want, ''
+    patience, runner.patience = runner.patience, min(runner.patience, 2.0)
+    small = shrink(prog, lambda p: differs(p)[1])
+    want, text = differs(small)
+    runner.patience = patience
+    return small, want, text
