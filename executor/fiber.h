@@ -108,6 +108,8 @@ static inline void weft__fiber_clear(struct weft__fiber *f, uint32_t bits)
     f->unusual = (uint16_t)(f->unusual & ~bits);
 }
 
+/* What a fiber's context begins with; never returns. */
+void weft__fiber_main(void *fiber);
 /* A fiber ready to run a task: from the worker's cache or new. NULL: no stack to be had. */
 struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class);
 /* The fiber has no task any more; its context stands in weft__fiber_main. To the worker's cache. */

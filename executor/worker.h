@@ -168,6 +168,8 @@ uintptr_t weft__worker_steal(struct weft__worker *w);
 uintptr_t weft__worker_search(struct weft__worker *w);
 /* Owner: somebody has asked it to share its work. */
 void weft__worker_share(struct weft__worker *w);
+/* Does the inline fork come to the library every time: where forks are counted or drawn, or nobody could raid? */
+bool weft__joins_watched(const struct weft__worker *w);
 /* Owner: a child was pushed the slow way. */
 void weft__joins_pushed(struct weft__worker *w);
 /* Owner. Move what lies in the inbox or the injector to the ready queue; true if anything came. */
