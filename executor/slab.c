@@ -2,7 +2,7 @@
 /* executor/slab.c -- objects of one size in memory that stays of their type until the slab is destroyed.
  *
  * Chunks from the kernel are handed out front to back, a few objects at a time, and never go back before destroy. The first
- * are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each half as large as all so
+ * are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each three times as large as all so
  * far, so that a million objects cost some dozens of page faults, and few mappings; at most one huge page lies idle. So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes
  * and task dumps rest on that. Free objects are kept in the threads' caches, last in first out; what a cache has too
  * much goes to the slab's shared list as one batch, and comes out of it as one batch: the guard is taken once for 128
@@ -52,7 +52,7 @@
 #define SLAB_CHUNK ((size_t)256 * 1024)
 #define SLAB_HUGE ((size_t)2 * 1024 * 1024)
 #define SLAB_HUGE_FROM ((size_t)1024 * 1024) /* a slab that has so much goes on in huge pages */
-#define SLAB_HUGE_MOST ((size_t)32 * 1024 * 1024)
+#define SLAB_HUGE_MOST ((size_t)64 * 1024 * 1024)
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
 
@@ -154,8 +154,9 @@ static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s)
     struct weft__slab_chunk *chunk = NULL;
     size_t size = SLAB_CHUNK;
     if (mapped >= SLAB_HUGE_FROM) {
-        size = mapped / 2 < SLAB_HUGE_MOST ? mapped / 2 & ~(SLAB_HUGE - 1) : SLAB_HUGE_MOST;
-        size = size != 0 ? size : SLAB_HUGE;
+        size = SLAB_HUGE;
+        while (size < SLAB_HUGE_MOST && size < 3 * mapped)
+            size *= 2;
         chunk = map_huge(size);
     }
     if (chunk == NULL) {
