@@ -216,8 +216,7 @@ void weft__joins_pushed(struct weft__worker *w)
 {
     struct weft__idle *idle = &w->rt->idle;
     bool parked = weft__load_seq_cst(&idle->parked) != 0; /* pairs: PARK, JOINS-LIMIT */
-    if (weft__unlikely(joins_watched(w))) {
-        weft__store_seq_cst(&w->joins.limit, INT64_MIN); /* pairs: JOINS-LIMIT */
+    if (weft__unlikely(w->joins.watched)) {
         if (w->in_turn ||
             (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
             return;
@@ -423,6 +422,8 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
 bool weft__worker_look_around(struct weft__worker *w)
 {
     look_around(w);
+    if (weft__ready_asked(&w->ready))
+        weft__worker_share(w);
     return !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
 }
 
@@ -496,8 +497,8 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
         weft__ready_destroy(&w->ready);
         return -ENOMEM;
     }
-    if (joins_watched(w))
-        weft__store_relaxed(&w->joins.limit, INT64_MIN); /* relaxed: before the threads start */
+    w->joins.watched = joins_watched(w);
+    weft__joins_satisfied(&w->joins);
     return 0;
 }
 
