@@ -191,7 +191,8 @@ static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f)
     if (f->inlined < INLINE_LIMIT)
         return true;
     bool hurry = weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
-    if (hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS || !weft__worker_look_around(w))
+    /* A run in turn draws who is next, and a look around would not be drawn: there it is always time. */
+    if (w->in_turn || hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS || !weft__worker_look_around(w))
         return false;
     f->inlined = 0;
     return true;

@@ -48,6 +48,8 @@ static struct weft__joins_array *array_create(int64_t capacity, struct weft__joi
         return NULL;
     a->capacity = capacity;
     a->older = older;
+    for (int64_t i = 0; i < capacity; i++)    /* the inline join of an empty stack looks at the last one */
+        weft__store_relaxed(&a->slots[i], 0); /* relaxed: published as array */
     return a;
 }
 
@@ -68,6 +70,7 @@ int weft__joins_init(struct weft__joins *j, size_t capacity)
         return -ENOMEM;
     use_array(j, a);
     j->guard = 0;
+    j->watched = false;
     /* relaxed, all: nobody else knows it yet */
     weft__store_relaxed(&j->bottom, 0);
     weft__store_relaxed(&j->floor, 0);
@@ -135,15 +138,16 @@ bool weft__joins_push_slow(struct weft__joins *j, uintptr_t item)
 
 void weft__joins_satisfied(struct weft__joins *j)
 {
-    int64_t t = weft__load_acquire(&j->top);         /* pairs: JOINS-FREE */
-    weft__store_seq_cst(&j->limit, t + j->mask + 1); /* pairs: JOINS-LIMIT */
+    int64_t t = weft__load_acquire(&j->top);                                  /* pairs: JOINS-FREE */
+    weft__store_seq_cst(&j->limit, j->watched ? INT64_MIN : t + j->mask + 1); /* pairs: JOINS-LIMIT */
 }
 
 void weft__joins_ask(struct weft__joins *j, int64_t pending)
 {
     int64_t limit = weft__load_relaxed(&j->floor) + pending; /* relaxed: a hint */
-    if (weft__load_relaxed(&j->limit) > limit)               /* relaxed: a hint */
-        weft__store_seq_cst(&j->limit, limit);               /* pairs: JOINS-LIMIT */
+    /* An old question must not pass for the answer to come: so this load is in the single order, too. */
+    if (weft__load_seq_cst(&j->limit) > limit) /* pairs: JOINS-LIMIT */
+        weft__store_seq_cst(&j->limit, limit); /* pairs: JOINS-LIMIT */
 }
 
 bool weft__joins_pop_open(struct weft__joins *j, int64_t b)

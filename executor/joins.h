@@ -22,6 +22,7 @@ struct weft__joins {
     _Atomic(uint64_t) pushes; /* by one writer; statistic */
     _Atomic(struct weft__joins_array *) array;
     uint32_t guard; /* of floor and end: the owner's slow ways, and raids */
+    bool watched;   /* every push takes the slow way, whoever asks; set before anybody else knows it */
     /* thieves claim in [top, end) */
     alignas(WEFT__CACHELINE) _Atomic(int64_t) top;
     _Atomic(int64_t) end;

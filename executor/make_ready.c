@@ -182,7 +182,7 @@ void weft__joins_pushed(struct weft__worker *w)
 {
     struct weft__idle *idle = &w->rt->idle;
     bool parked = weft__load_seq_cst(&idle->parked) != 0; /* pairs: PARK, JOINS-LIMIT */
-    if (weft__unlikely(weft__joins_watched(w))) {
+    if (weft__unlikely(w->joins.watched)) {
         if (w->in_turn ||
             (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
             return;

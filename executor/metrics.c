@@ -201,7 +201,8 @@ static void describe(struct weft_task *t, char *buf, size_t size)
         uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
         const struct weft__wait_kind *kind = READ(f->wait_kind);
         waits = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL;
-        what = waits ? kind->name : "running";
+        /* One that is not innermost awaits the one above it on the same stack. */
+        what = !waits ? "running" : f->task != t ? "task" : kind->name;
     }
     char created[128];
     weft__creation_text(t, created, sizeof created);

@@ -126,6 +126,10 @@ static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t it
             do
                 t--;
             while (t > h && weft__load_relaxed(&r->slots[(t - 1) & r->mask]) == 0); /* relaxed: inside */
+            if (t == h) { /* all below it were holes, that a share or a raid has left at the head */
+                weft__store_relaxed(&r->head, 0); /* relaxed: inside */
+                t = 0;
+            }
         }
         weft__store_relaxed(&r->tail, t); /* relaxed: inside */
     }
@@ -171,7 +175,7 @@ void weft__ready_satisfied(struct weft__ready *r);
 /* Any thread: ask the owner to share, once it has two items or more. */
 static inline void weft__ready_ask(struct weft__ready *r)
 {
-    if (weft__load_relaxed(&r->hunger) > 1) /* relaxed: a hint */
+    if (weft__load_seq_cst(&r->hunger) > 1) /* pairs: READY-HUNGER; an old 1 must not pass for the answer to come */
         weft__store_seq_cst(&r->hunger, 1); /* pairs: READY-HUNGER */
 }
 /* A thief, when the owner has not answered for long: take up to half of the closed part, at most `most`. Costs microseconds, also the

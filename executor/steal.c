@@ -8,7 +8,8 @@
  * - an inbox is claimed as a whole, since its owner may be stuck;
  * - a worker that has been stealing looks around for a little while before it sleeps, once in a microsecond: the next burst of work
  *   then costs no wake. SEARCHERS of them at most; who found nothing that way the last time does so more rarely.
- * - what has been asked for, and lies closed behind one and the same step of its owner for RAID_AGE, is taken without leave.
+ * - what has been asked for, and lies closed for RAID_AGE with an owner that does nothing which would make it answer (is in one and the same
+ *   step; of forked children: forks nothing), is taken without leave.
  *
  * Threads: the thief's own worker, in its idle loop. */
 #include <errno.h>
@@ -19,6 +20,7 @@
 #define LOOK_EVERY 24           /* pauses between two looks, about a microsecond */
 #define SEARCH_TIME WEFT_US(20) /* about what two wakes cost */
 #define RAID_AGE WEFT_US(50)    /* of work that is asked for and not given: a raid costs both sides about 16 us */
+#define SEEN 8                  /* workers with closed work that one search looks at */
 #define SEARCH_BACKOFF 6        /* after that many searches in vain: one in 2^6 */
 
 /* What was taken goes to the own queue, all but the first. */
@@ -138,38 +140,53 @@ static bool has_closed(const struct weft__worker *v)
     return weft__ready_closed(&v->ready) != 0 || weft__joins_size(&v->joins) != 0;
 }
 
-static bool unchanged(const struct seen *seen)
+static bool same_step(const struct seen *seen)
 {
-    return weft__load_relaxed(&seen->worker->steps) == seen->steps &&         /* relaxed: hints, all */
-           weft__load_relaxed(&seen->worker->ready.tail) == seen->tail &&     /* relaxed: as above */
-           weft__load_relaxed(&seen->worker->joins.bottom) == seen->bottom && /* relaxed: as above */
-           weft__load_relaxed(&seen->worker->joins.pushes) == seen->forks &&  /* relaxed: as above */
-           has_closed(seen->worker);
+    return weft__load_relaxed(&seen->worker->steps) == seen->steps; /* relaxed: hints, all of these */
 }
 
-/* The nearest worker with closed work and a step under way. */
-static bool closed_work(struct weft__worker *w, struct seen *seen)
+/* Its owner has been in one and the same step, and has added nothing: each push and each turn would have answered. */
+static bool ready_neglected(const struct seen *seen)
+{
+    return same_step(seen) && weft__load_relaxed(&seen->worker->ready.tail) == seen->tail && /* relaxed: as above */
+           weft__ready_closed(&seen->worker->ready) != 0;
+}
+
+/* Only forks answer, and an owner may be joining what it has forked, one after the other, for long: then two are enough to come for. A single
+ * one is for a thief only if nothing has moved. */
+static bool joins_neglected(const struct seen *seen)
+{
+    const struct weft__joins *j = &seen->worker->joins;
+    bool still = same_step(seen) && weft__load_relaxed(&j->bottom) == seen->bottom; /* relaxed: as above */
+    return weft__load_relaxed(&j->pushes) == seen->forks &&                         /* relaxed: as above */
+           weft__joins_size(j) >= (still ? 1 : 2);
+}
+
+/* Workers with closed work, from a random one on: with always the same first one, what another keeps closed might wait for ever. */
+static unsigned closed_work(struct weft__worker *w, struct seen *seen)
 {
     struct weft_runtime *rt = w->rt;
     const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
-    for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
-        struct weft__worker *v = &rt->workers[plan->victims[i]];
-        if (has_closed(v)) {
-            *seen = (struct seen){v, weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
-                                  weft__load_relaxed(&v->ready.tail),    /* relaxed: as above */
-                                  weft__load_relaxed(&v->joins.bottom),  /* relaxed: as above */
-                                  weft__load_relaxed(&v->joins.pushes)}; /* relaxed: as above */
-            return true;
-        }
+    unsigned others = rt->worker_count - 1, n = 0;
+    unsigned start = (unsigned)(weft__random(&w->random) % others);
+    for (unsigned i = 0; i < others && n < SEEN; i++) {
+        struct weft__worker *v = &rt->workers[plan->victims[(start + i) % others]];
+        if (has_closed(v))
+            seen[n++] = (struct seen){v, weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
+                                      weft__load_relaxed(&v->ready.tail),    /* relaxed: as above */
+                                      weft__load_relaxed(&v->joins.bottom),  /* relaxed: as above */
+                                      weft__load_relaxed(&v->joins.pushes)}; /* relaxed: as above */
     }
-    return false;
+    return n;
 }
 
-static uintptr_t raid(struct weft__worker *w, struct weft__worker *victim)
+static uintptr_t raid(struct weft__worker *w, const struct seen *seen)
 {
+    struct weft__worker *victim = seen->worker;
     uintptr_t items[MOST];
-    unsigned n = weft__ready_closed(&victim->ready) != 0 ? weft__ready_raid(&victim->ready, items, MOST) : 0;
-    if (n == 0 && weft__joins_raid(&victim->joins) && weft__joins_steal(&victim->joins, &items[0]) == WEFT__STEAL_GOT)
+    unsigned n = ready_neglected(seen) ? weft__ready_raid(&victim->ready, items, MOST) : 0;
+    if (n == 0 && joins_neglected(seen) && weft__joins_raid(&victim->joins) &&
+        weft__joins_steal(&victim->joins, &items[0]) == WEFT__STEAL_GOT)
         n = 1;
     if (n == 0)
         return 0;
@@ -194,9 +211,9 @@ uintptr_t weft__worker_search(struct weft__worker *w)
     struct weft_runtime *rt = w->rt;
     if (rt->worker_count == 1)
         return 0;
-    struct seen seen = {.worker = NULL};
-    bool closed = closed_work(w, &seen);
-    if (!closed &&
+    struct seen seen[SEEN];
+    unsigned closed = closed_work(w, seen);
+    if (closed == 0 &&
         (rt->is_virtual || !likely_soon(w) || weft__load_relaxed(&rt->idle.lookers) != 0)) /* relaxed: a hint */
         return 0;
     weft__fetch_add_relaxed(&rt->idle.lookers, 1); /* relaxed: a hint */
@@ -209,11 +226,12 @@ uintptr_t weft__worker_search(struct weft__worker *w)
         if (item == 0)
             item = weft__worker_steal(w);
         now = weft__monotonic();
-        if (item != 0 || (!closed && now - start >= SEARCH_TIME) || weft__timers_earliest(&w->timers) <= now)
+        if (item != 0 || (closed == 0 && now - start >= SEARCH_TIME) ||
+            (!rt->is_virtual && weft__timers_earliest(&w->timers) <= now))
             break;
-        if (closed && now - start >= RAID_AGE) {
-            if (unchanged(&seen))
-                item = raid(w, seen.worker);
+        if (closed != 0 && now - start >= RAID_AGE) {
+            for (unsigned i = 0; i < closed && item == 0; i++)
+                item = raid(w, &seen[i]);
             break;
         }
     }

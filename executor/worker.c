@@ -209,6 +209,8 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
 bool weft__worker_look_around(struct weft__worker *w)
 {
     look_around(w);
+    if (weft__ready_asked(&w->ready))
+        weft__worker_share(w);
     return !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
 }
 
@@ -284,8 +286,8 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
         weft__ready_destroy(&w->ready);
         return -ENOMEM;
     }
-    if (weft__joins_watched(w))
-        weft__store_relaxed(&w->joins.limit, WEFT__JOINS_WATCHED); /* relaxed: before the threads start */
+    w->joins.watched = weft__joins_watched(w);
+    weft__joins_satisfied(&w->joins);
     return 0;
 }
 

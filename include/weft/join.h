@@ -100,7 +100,7 @@ WEFT_ALWAYS_ int weft_join_here_(weft_child *child)
     weft_frame *frame = (weft_frame *)(uintptr_t)child->opaque_[3]; /* NOLINT: a word that holds a pointer */
     int rc = frame->coro->entry(frame);
     fiber->task = (void *)(uintptr_t)child->opaque_[5]; /* NOLINT: as above */
-    if (__builtin_expect(child->opaque_[6] != 0 ||
+    if (__builtin_expect(child->opaque_[6] != 0 || fiber->unusual != 0 ||
                              __atomic_load_n(&child->opaque_[2], __ATOMIC_RELAXED) != WEFT_CHILD_STARTED_ ||
                              (__atomic_load_n(&fiber->word, __ATOMIC_ACQUIRE) & WEFT_RUNNING_REQUEST_) != 0,
                          0))
