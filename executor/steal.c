@@ -218,14 +218,14 @@ uintptr_t weft__worker_search(struct weft__worker *w)
         return 0;
     weft__fetch_add_relaxed(&rt->idle.lookers, 1); /* relaxed: a hint */
     uintptr_t item = 0;
-    weft_ns start = weft__monotonic(), now = start;
+    weft_ns start = weft__monotonic();
     while (item == 0 && weft__load_relaxed(&rt->stopping) == 0) { /* relaxed: the idle loop looks again */
         for (int i = 0; i < LOOK_EVERY; i++)
             weft__cpu_relax();
         item = weft__worker_pick(w);
         if (item == 0)
             item = weft__worker_steal(w);
-        now = weft__monotonic();
+        weft_ns now = weft__monotonic();
         if (item != 0 || (closed == 0 && now - start >= SEARCH_TIME) ||
             (!rt->is_virtual && weft__timers_earliest(&w->timers) <= now))
             break;
