@@ -5,12 +5,16 @@
  * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
  * conditions (weft_await): default order; its stack class is not larger and enough stack is left for its guarantee; no request is pending for
  * the awaiter's chain; the claim succeeded; and it is nobody else's turn: after each INLINE_LIMIT in a row the worker looks at timers, I/O and
- * its inbox, and a fiber that is ready gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what runs, and to start one
- * takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
+ * its inbox, and if the oldest ready item is a fiber, that gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what
+ * runs, and to start one takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
+ *
+ * Such a task costs two locked instructions, the claim and its end. Its entry is the newest of the ready queue's closed part, mostly, and taken
+ * out by plain stores; the reference that it ran with stays OWED (task.h) until the awaiter gives back its handle, and both go in one.
  *
  * Structured children (weft_fork, weft_join) live in the parent's frame. The right to run one belongs to whoever takes its
  * entry from a join stack, so an entry never outlives the frame. The parent takes its child back if it is the newest entry of
- * the worker it is on now; else it waits for whoever runs it. A join always ends before its frame.
+ * the worker it is on now; else it waits for whoever runs it. A join always ends before its frame. The usual way of both calls is
+ * inline in weft/join.h, without a locked instruction; here is what that leaves over, and the whole for programs that call.
  *
  * Threads: the calling task's. */
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/deque.c -- the work-stealing deque: one owner, any number of thieves, no lock, no limit.
+/* executor/deque.c -- the work-stealing deque: one owner, any number of thieves, no lock, no limit. It is the open part of a worker's
+ * ready queue (ready.c); the stack of forked children (joins.c) has the same rules at its top. What nobody has asked for never
+ * comes here: so the prices below are paid for work that thieves want.
  *
  * After Chase and Lev ("Dynamic circular work-stealing deque", 2005), in the C11 form of Le, Pop, Cohen and Nardelli
  * (2013), with seq_cst accesses in the place of their fences. Items have indices; those in [top, bottom) are in the
@@ -40,10 +42,11 @@
  * Rejected
  *   - A fixed ring with an overflow list (Go, Tokio): cheaper by the growth check, but the overflow needs a lock or a
  *     second queue that thieves must know, a burst of spawns pays for moving half the ring, and order is lost.
- *   - A split deque with a packed head (Lace, Tokio's two heads): pops without a seq_cst store, but the owner must
- *     notice hungry thieves, and an owner in a long task leaves its private part out of reach.
+ *   - A split deque with a packed head (Lace, Tokio's two heads) here: the split is in ready.c and joins.c, above this, where
+ *     thieves make themselves noticed at the owner's next push, and raid an owner that is in a long step.
  *   - Stand-alone fences: the same instructions on x86-64, but thread sanitizer does not see them.
- *   - pop_newest with a plain store and an asymmetric fence (membarrier) in the thief: microseconds for each steal. */
+ *   - pop_newest with a plain store and an asymmetric fence (membarrier) in the thief: microseconds for each steal. It is
+ *     right for raids, which are rare. */
 #include "executor/deque.h"
 
 #include <errno.h>

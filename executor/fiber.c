@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/fiber.c -- fibers: where they come from, what runs on them, how they hand the CPU on.
+/* executor/fiber.c -- fibers: what runs on them, how they hand the CPU on (where they come from: fiber_cache.c).
  *
- * A fiber's life: made once (a slot of the arena: its stack, and struct weft__fiber above it), it runs fiber_main for ever:
+ * A fiber's life: made once (a slot of the arena: its stack, and struct weft__fiber above it), it runs weft__fiber_main for ever:
  * start the task it was given; when that ends take the next unstarted task on the same stack; when there is none, switch to
  * another fiber or to the worker's idle loop and go to the worker's cache. Taken from the cache, it continues inside
  * weft__fiber_main, so a warm start costs one switch and no preparation.
  *
  * What must follow a suspension (publish, requeue, put into the cache) is left as worker->after and runs on the context
- * switched to, so that nobody can run or reuse a fiber whose context is not saved.
+ * switched to, so that nobody can run or reuse a fiber whose context is not saved. The usual yield leaves nothing there: it
+ * takes the oldest fiber out of the ready queue's ring and puts itself at the end in one go, and stays inside (ready.c) over
+ * the switch; so no thief can have it before its context is saved. Whoever is switched to leaves the queue (weft__worker_after).
  *
  * Threads: everything here is for the worker that runs (or is about to run) the fiber. */
 #include <errno.h>

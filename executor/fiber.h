@@ -7,12 +7,14 @@
  * | RUNNING | ARMED, new ticket  | -                     | false          | + REQUEST        | -              |
  * | ARMED   | -                  | PARKED                | WOKEN          | + REQUEST        | RUNNING        |
  * | PARKED  | -                  | -                     | WOKEN, ready   | + LOCKED, see (1)| -              |
- * | WOKEN   | ARMED, new ticket  | ready                 | false          | + REQUEST        | (stays)        |
+ * | WOKEN   | ARMED, new ticket  | ready, see (2)        | false          | + REQUEST        | RUNNING        |
  *
  * (1) LOCKED: one canceller (or the committer that found REQUEST) may read the fiber's chain of tasks and what it waits for;
  *     the fiber cannot run. A wake meanwhile moves PARKED to WOKEN and leaves making it ready to the one who unlocks.
  *     Another canceller sets REQUEST, and the unlocker looks again.
- * A fiber that was woken stays WOKEN until it waits again: whoever only asks takes RUNNING and WOKEN for the same.
+ * (2) Woken before its context was left. If the owner sees that before it leaves, it goes on at once (but with order=fifo).
+ * A fiber that was woken stays WOKEN, with the reason, until it waits again: that saves a change of the word each time, and a
+ * running fiber is RUNNING or WOKEN, which is the same to all others. RUNNING is so only before its first wait, and after abandon.
  * Wake of a wrong ticket is false in every state. REQUEST says only "some task of the chain may have C": the owner looks at
  * its next suspension, or when it resumes.
  *
@@ -65,7 +67,7 @@ struct weft__fiber {
     _Atomic(uint64_t) word;      /* see the head; pairs: FIBER-WORD */
     struct weft_task *task;      /* innermost */
     struct weft__worker *worker; /* that runs it; written by whoever switches to it */
-    char *stack_limit;           /* a forked child may run on top only above this */
+    char *stack_limit;           /* a forked child or an awaited task may run on top only above this */
     uint16_t unusual;            /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */
     /* so far weft/here.h knows it */
     uint16_t children;      /* debug: forked and not joined, by the innermost task */

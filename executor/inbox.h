@@ -15,7 +15,7 @@ struct weft__inbox {
 };
 
 void weft__inbox_init(struct weft__inbox *b);
-/* Any thread. Seq_cst, like weft__deque_push. */
+/* Any thread. Seq_cst: a pusher that then looks for sleepers misses none that looked here (INBOX-PARK). */
 void weft__inbox_push(struct weft__inbox *b, struct weft__link *item);
 /* Any thread: add a whole list, first..last linked by next, as if pushed in that order. */
 void weft__inbox_push_list(struct weft__inbox *b, struct weft__link *first, struct weft__link *last);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/joins.c -- the stack of forked children: the owner's pushes and pops are a few plain stores.
+/* executor/joins.c -- the stack of forked children: the owner's pushes and pops are a few plain stores. Those of a program in C are
+ * inline in weft/join.h, which knows bottom, floor, limit, mask and slots; what is here takes over where they can't go on.
  *
- *      top        end = floor              bottom
- *       |  open     |       closed            |        children have indices; the owner works at the bottom, thieves at the top
+ *      top        end = floor              bottom       limit
+ *       |  open     |       closed            |           |   children have indices; the owner works at the bottom, thieves at the top
  *
  * The closed part is the owner's alone. The open part is a Chase-Lev deque (deque.c) with `end` for its bottom: what leaves it at
  * the top leaves by a CAS of top, and the owner takes its newest back by lowering end and then looking at top (JOINS-LAST, proved as
@@ -16,7 +17,7 @@
  *                  3 floor > b? the slow way                         3 read bottom; end = floor = the lesser of f and bottom
  * JOINS-FLOOR: the barrier falls between two instructions of the owner. Before its 1: its 3 sees the new floor, goes the slow way, and waits
  * for the guard. After its 1: the thief's 3 sees that bottom, and opens nothing from b up. Thieves read `end` only, which is not
- * moved before that is settled. Modelled, with what happens when one step is left out, in docs/models/raid.pml. Without membarrier nobody raids, and the owner shares at each push (weft__joins_watch).
+ * moved before that is settled. Without membarrier nobody raids, and the owner shares at each push (weft__joins_watch).
  *
  * JOINS-LIMIT: satisfied() raises limit (seq_cst) and its caller then looks for sleepers; who goes to sleep announces that first,
  * then lowers limit. At least one sees the other (but for the time a plain push takes to be seen: PARK in idle.c).

@@ -18,10 +18,13 @@
  * After 1: then the thief sees `inside` in 3. So never both use the ring. What the last one did is seen by the next:
  * READY-INSIDE (5 of the owner -> 3 of the thief) and READY-RAID (5 of the thief -> 3 of the owner). A raid costs the thief about
  * 10 us and the owner 6: it is for work that has waited longer (steal.c). Where the kernel has no membarrier the owner's
- * store is sequentially consistent instead (fenced). Modelled in docs/models/raid.pml.
+ * store is sequentially consistent instead (fenced).
  *
  * READY-HUNGER: satisfied() raises hunger (seq_cst) and its caller then looks for sleepers; who goes to sleep announces that
- * first, then lowers hunger. At least one sees the other.
+ * first, then lowers hunger. At least one sees the other. So a push need not look for sleepers: hunger tells (PARK in idle.c).
+ *
+ * A fiber that yields goes to the end of the ring before its context is saved, and its worker stays inside over the switch
+ * (weft__ready_exchange, fiber.c): then `inside` keeps thieves out until whoever was switched to has left.
  *
  * Invariants: 0 <= head <= tail; items are in [head, tail), item i in slot i & mask, 0 for one that was removed; an empty ring has
  * head = tail = 0; all in the deque is older than all in the ring.

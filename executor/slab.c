@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/slab.c -- objects of one size in memory that stays of their type until the slab is destroyed.
  *
- * Chunks from the kernel are handed out front to back, a few objects at a time, and never go back before destroy. The first
- * are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each three times as large as all so
- * far, so that a million objects cost some dozens of page faults, and few mappings; at most one huge page lies idle. So a stale pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes
- * and task dumps rest on that. Free objects are kept in the threads' caches, last in first out; what a cache has too
- * much goes to the slab's shared list as one batch, and comes out of it as one batch: the guard is taken once for 128
- * frees.
+ * Chunks from the kernel are handed out front to back, a few objects at a time, and never go back before destroy. So a stale
+ * pointer to an object meets an old or a newer object of the type, never foreign memory: late wakes and task dumps rest on
+ * that. Free objects are kept in the threads' caches, last in first out; what a cache has too much goes to the slab's shared
+ * list as one batch, and comes out of it as one batch: the guard is taken once for 128 frees.
+ *
+ * The first chunks are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each
+ * three times as large as all so far or more, up to 64 MiB, so that a million objects cost some dozens of page faults, and few
+ * mappings; at most one huge page is touched and not full.
  *
  *   shared -> head of batch --batch--> head of batch -> NULL       while free, the first 16 bytes of an object are
  *               | next                   | next                      next          of its batch or cache
@@ -23,8 +25,9 @@
  * Threads: a cache belongs to one thread; calls with NULL as cache, and each, by anyone; init and destroy by one thread
  * while nobody else uses the slab. Lock rank: the guard is innermost, nothing is called under it but mmap.
  *
- * Not done. No huge pages for small slabs: a runtime with ten tasks would pay 2 MiB for each type. No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No
- * memory goes back to the kernel while the slab lives: its high-water mark is the price of stable types. */
+ * Not done. No huge pages for small slabs: a runtime with ten tasks would pay 2 MiB for each type. No poisoning of free
+ * objects under address sanitizer: readers of stale objects and `each` are legal. No memory goes back to the kernel while the
+ * slab lives: its high-water mark is the price of stable types. */
 #include "executor/slab.h"
 
 #include <string.h>

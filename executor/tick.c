@@ -4,10 +4,12 @@
  *
  * While work runs it wakes every TICK and does what is late (each of these is normally done by the workers themselves):
  *   - nobody collected events since the last tick, and the token is free: collect;
- *   - ready work lies beside a sleeping worker (a lone item behind a stuck one): wake a sleeper;
+ *   - ready work lies beside a sleeping worker (a lone item behind a stuck one, or a push that its sleeper looked for too early,
+ *     see PARK in idle.c): wake a sleeper;
  *   - a worker that has not switched since the last tick has timers overdue: fire them; and tell it to look around;
  *   - it has not switched for the option slow_task: report the function it is in, once per step.
- * After a tick that found late work the next ones come every QUICK_TICK for a while.
+ * After a tick that found late work the next ones come every QUICK_TICK for a while. Each tick also notes the time, from which a time limit
+ * that nobody looked at so far takes its beginning (TICK-STAMP, clock.c).
  *
  *   all workers parked, one leads       no tick: sleeps until somebody leaves park (asleep; label ASLEEP in idle.c), but only
  *                                       when a whole tick has passed in which nothing ran: starting and stopping costs more

@@ -4,12 +4,15 @@
  * Next comes, in this order (weft__worker_pick): the oldest ready item (woken fibers and created tasks in one first-in
  * first-out queue); else the youngest forked child; else what lies in the inbox or the injector. Every 64th pick looks first
  * at due timers, I/O and the injector, and takes the oldest child before a ready item, so that nothing is passed over for
- * ever. With nothing local the worker's idle loop steals, then parks (idle.c).
+ * ever. With nothing local the worker's idle loop steals, looks around (steal.c), then parks (idle.c).
+ *
+ * Pushes and picks share the worker's work when somebody has asked for it (hunger in ready.c, limit in joins.c): one comparison
+ * of two words of the owner's. Only who was asked looks whether somebody sleeps.
  *
  * The order is a user-visible promise only with order=fifo and one worker: then picks go in asyncio's rounds. A round is what
  * was in the queue at its beginning, followed by the timers that are due; events are collected between rounds.
  *
- * Threads: all functions belong to the worker's own thread but make_ready, item_of_link, link_of_item. */
+ * Threads: all functions belong to the worker's own thread. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +25,7 @@
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
 #define FIRE_LIMIT 256           /* timers fired in one go */
 
-/* Where no worker is the deque of children is always full, so that the inline functions come to the library, which says what is wrong. */
+/* Where no worker is the stack of children is always full, so that the inline functions come to the library, which says what is wrong. */
 static void *nothing[1];
 struct weft_here_ weft__nowhere = {.limit = INT64_MIN, .slots = nothing};
 __thread struct weft_here_ *weft_here_at_ = &weft__nowhere;

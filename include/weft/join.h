@@ -18,8 +18,11 @@
  *     }
  *
  * Rules: every fork is joined exactly once before its frame and its child object go out of scope, on every way out of the
- * block, latest fork first (debug builds of the library end a program that forgot one, with a sentence). A child may do anything a task may (sleep, await, read a socket, fork). Inside it
- * weft_current_task() is the counted task that forked it. */
+ * block, latest fork first (debug builds of the library end a program that forgot one, with a sentence). A child may do
+ * anything a task may (sleep, await, read a socket, fork). Inside it weft_current_task() is the counted task that forked it.
+ *
+ * In C on x86-64 the usual way of both calls is compiled into the program, and with it what weft/here.h says of the library.
+ * Where WEFT_NO_INLINE is defined, in C++ and on other machines both are calls, and do the same. */
 #ifndef WEFT_JOIN_H
 #define WEFT_JOIN_H
 
@@ -78,7 +81,8 @@ WEFT_ALWAYS_ void weft_fork_here_(weft_child *child, weft_frame *frame)
     __atomic_store_n(&here->bottom, bottom + 1, __ATOMIC_RELEASE);
 }
 
-/* The child is the newest, thieves cannot have it, and there is room for it on this stack: it runs as a call. Who reads the fiber's word sees a cancellation of the parent, which is the child's as well. */
+/* The child is the newest, thieves cannot have it, and there is room for it on this stack: it runs as a call. Who reads the
+ * fiber's word sees a cancellation of the parent, which is the child's as well. */
 WEFT_ALWAYS_ int weft_join_here_(weft_child *child)
 {
     struct weft_here_ *here = weft_here_();
