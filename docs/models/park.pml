@@ -3,7 +3,16 @@
  *
  * One or two workers, the reactor thread, foreign threads that submit tasks, and the kernel with one epoll instance. Each
  * access to shared memory is a step of its own; memory is sequentially consistent, as the seq_cst operations of idle.c
- * are among themselves. Left out: how queues work inside (each is a number), stopping, helper threads, distances.
+ * are among themselves. Left out: stopping, helper threads, distances, workers that look around before they sleep, and
+ *
+ *   queues    A worker's queue is a number. That a thief gets only what the owner has opened or what it raids (ready.c) is
+ *             left out: here it takes at once, but not the lone item of an owner that is not stuck. Forked children are
+ *             not there; their `limit` is asked for, raised and lowered as `hunger` is here (joins.c).
+ *   plain     A worker that pushes to its own queue does so by plain stores, which its processor may hold back while it
+ *   pushes    already reads hunger and a sleeper already looks. Here every store is seen at once. What the code does about
+ *             the difference (a moment between asking and looking, the next push, the tick) has nothing to be checked: it is
+ *             a matter of time. That hunger and parked are in the right order on both sides is checked. (That the owner asks
+ *             again for those who sleep on matters with three workers or more: with two, nobody else sleeps on.)
  *
  *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all),
  *             arm its worker's timer (TIMERS), collect events (LOOKS), get stuck (STUCK) until everything else has been
@@ -123,16 +132,18 @@
 /* idle.h */
 byte collector = FREE;
 bit idle[WORKERS];      /* bits */
+bit hunger[WORKERS];    /* ready.h: the owner is to share, and to look for sleepers */
 short parked, searching;
 bit asleep;
 bit posted[WORKERS];    /* the event count moved since the ticket was taken */
 bit reactor_posted;
 
-/* Without ticks nobody takes the lone item of a stuck worker: documented, and not looked at then. */
+/* Without ticks nobody takes the lone item of a stuck worker: documented, and not looked at then. For two or more somebody must have
+ * been woken. */
 #ifdef REACTOR
 #define STUCK_ALLOWED (stuck_left > 0)
 #else
-#define STUCK_ALLOWED (stuck_left > 0 && queue[_pid] == 0)
+#define STUCK_ALLOWED (stuck_left > 0 && queue[_pid] != 1)
 #endif
 
 /* the world */
@@ -270,24 +281,40 @@ inline search_ended()
     fi
 }
 
-/* After a push to the own queue. */
-inline pushed()
+/* After a push to the own queue, or a pop (make_ready.c: weft__worker_share). */
+inline shares()
 {
     if
-    :: parked != 0 ->
+    :: hunger[_pid] && queue[_pid] >= 2 ->
+#ifndef SATISFIED_LATE
+        hunger[_pid] = 0;
+#endif
         if
-        :: queue[_pid] >= 2 -> NOTIFY(_pid)
-        :: else
+        :: parked != 0 -> NOTIFY(_pid); hunger[_pid] = 1 /* who sleeps does not ask again */
+        :: else ->
+#ifdef SATISFIED_LATE
+            hunger[_pid] = 0
+#else
+            skip
+#endif
         fi
     :: else
     fi
+}
+
+inline ask_all()
+{
+    TOGETHER {
+        hunger[0] = 1;
+        hunger[WORKERS - 1] = 1
+    }
 }
 
 /* epoll_wait that returns at once, and what it does with the batch */
 inline collect()
 {
     if
-    :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; DELIVER; events = 0; kicked = 0 }; pushed()
+    :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; DELIVER; events = 0; kicked = 0 }; shares()
     :: atomic { events == 0 -> kicked = 0 }
     fi
 }
@@ -319,7 +346,7 @@ inline advance()
             :: atomic { collector == FREE -> collector = REACTOR_ID };
                 if
                 :: atomic { events > 0 -> queue[_pid] = queue[_pid] + events; DELIVER; events = 0; kicked = 0; moved = 1 };
-                    pushed()
+                    shares()
                 :: atomic { events == 0 -> kicked = 0 }
                 fi;
                 collector = FREE
@@ -355,7 +382,7 @@ inline advance()
                 timer[1] = 0;
 #endif
                 moved = 1;
-                pushed()
+                shares()
             :: else
             fi
         :: else
@@ -378,7 +405,7 @@ active [WORKERS] proctype worker()
 
 pick:
     if
-    :: atomic { queue[_pid] > 0 -> queue[_pid]-- }; goto turn
+    :: atomic { queue[_pid] > 0 -> queue[_pid]-- }; shares(); goto turn
     :: else
     fi;
     if
@@ -411,7 +438,7 @@ turn:
 #ifdef VIRTUAL
     :: atomic { writes > 0 -> writes--; left++; events++ }
 #endif
-    :: atomic { spawns > 0 -> spawns--; left++; queue[_pid]++ }; pushed()
+    :: atomic { spawns > 0 -> spawns--; left++; queue[_pid]++ }; shares()
     :: atomic { timers > 0 && !timer[_pid] -> timers--; left++; timer[_pid] = 1 }
 #ifdef LOOKS
     :: atomic { coming + events > 0 && collector == FREE -> collector = _pid }; /* looks around */
@@ -436,7 +463,13 @@ park:
 #ifdef LOOK_FIRST
     look(2); /* too early */
 #endif
+#ifdef ASK_FIRST
+    ask_all(); /* too early */
+#endif
     TOGETHER { idle[_pid] = 1; parked++ };
+#if !defined(ASK_FIRST) && !defined(NO_ASK)
+    ask_all();
+#endif
 #ifndef LOOK_FIRST
 #ifndef NO_RESCAN
     look(2);

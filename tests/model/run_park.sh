@@ -65,6 +65,7 @@ mutant() { optimize=${optimize:--O0} check found "$@"; } # found soon: most of t
 
 one='-DWORKERS=1 -DSTART=0 -DSPAWNS=0'
 two='-DSTART=0 -DSPAWNS=0'
+spawner='-DSPAWNS=3 -DSUBMITS=0 -DEVENTS=0 -DSTUCK=1'
 virtual='-DVIRTUAL -DEVENTS=0 -DSPAWNS=0 -DTIMERS=1'
 reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
 
@@ -74,6 +75,7 @@ reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
     good 'two workers, submitter, event, spawns' safe 100000 -DSTART=0 -DSPAWNS=1
     good 'two workers, event, two spawns' safe 100000 -DSPAWNS=2 -DSUBMITS=0
     good 'two submits to a worker that gets stuck' safe 100000 $two -DSUBMITS=2 -DEVENTS=0 -DSTUCK=1
+    good 'three spawns of a worker that gets stuck' safe 100000 $spawner
     good 'timer, submit, busy workers collect' safe 100000 $two -DTIMERS=1 -DLOOKS
     good 'virtual clock: timer, submit' safe 100000 $virtual -DCOARSE -DWAITS=1
     good 'virtual clock: timer, two writes' safe 100000 $virtual -DSUBMITS=0 -DWRITES=2
@@ -92,6 +94,9 @@ reactor='-DREACTOR -DCOARSE -DSUBMITS=0 -DSTUCK=1'
 
     mutant 'no second look after the bit' safe 1000 $one -DEVENTS=0 -DNO_RESCAN
     mutant 'the second look before the bit' safe 1000 $one -DEVENTS=0 -DLOOK_FIRST
+    mutant 'who parks does not ask for work' safe 1000 $spawner -DNO_ASK
+    mutant 'who parks asks before it is seen to sleep' safe 1000 $spawner -DASK_FIRST
+    mutant 'hunger is taken back after the look for sleepers' safe 1000 $spawner -DSATISFIED_LATE
     mutant 'the leader looks for wakes before it has the token' safe 1000 $one -DEVENTS=0 -DCHECK_BEFORE_TOKEN
     mutant 'the leader is not kicked' safe 1000 $one -DEVENTS=0 -DNO_KICK
     mutant 'a woken worker is not counted as searching' safe 1000 $two -DSUBMITS=2 -DEVENTS=0 -DUNPAID
