@@ -326,7 +326,8 @@ static void test_short_holds(void **state)
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
         skip();
     struct short_holds f = {.waits = SHORT_HOLDS};
-    for (int attempt = 0; attempt < 50 && f.waits == SHORT_HOLDS; attempt++) { /* there may be one CPU for all of them for a while */
+    for (int attempt = 0; attempt < 50 && f.waits == SHORT_HOLDS;
+         attempt++) { /* there may be one CPU for all of them for a while */
         begin_run();
         assert_run(weft_run_frame(WEFT_OPTIONS(.workers = 3, .pin = WEFT_PIN_NONE), short_holds, &f), 3);
     }
