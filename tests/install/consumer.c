@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client of the installed library, strict C17: one task creates and awaits another and reads its result. */
+/* A client of the installed library, strict C17: one task creates and awaits another and reads its result, and forks and joins some (which is
+ * done inline, with a variable of the library's thread). */
 #include <stdio.h>
 #include <string.h>
 #include <weft.h>
@@ -30,6 +31,17 @@ static int ask(struct ask *f)
     if (rc == 0)
         f->answer = weft_result(twice, task)->result;
     weft_release(task);
+    struct twice halves[8];
+    weft_child children[8];
+    for (int i = 0; i < 8; i++) {
+        halves[i] = (struct twice){.number = i};
+        weft_fork(&children[i], twice, &halves[i]);
+    }
+    for (int i = 8; i-- > 0;) {
+        int joined = weft_join(&children[i]);
+        if (joined < 0 || halves[i].result != 2 * i)
+            rc = -1;
+    }
     if (rc == 0)
         printf("answer %d\n", f->answer);
     return rc;

@@ -89,6 +89,7 @@ class Runner:
         if line is None:
             return 'crash (exit status %s)%s' % (self.process.wait(), self.last_words()), True
         try:
-            return json.loads(line), False
+            result = json.loads(line)
+            return result, result.get('main') == ['limit']      # it ends itself after that: not the next one's crash
         except ValueError:
             return 'bad output %r' % line[:80], True

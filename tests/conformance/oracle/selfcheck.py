@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Do the cases find faults? The second implementation must pass all of them, and fail with each planted fault.
+"""Do the cases find faults? The second implementation must pass all of them, and fail with each planted fault. And does the
+second opinion on programs for many workers tell a legal outcome from a wrong one?
 
     selfcheck.py              one line for each fault with the number of cases that found it; exit status 1 if one went unseen
 """
+import json
 import os
 import re
 import sys
 import warnings
 
 import model
+import oracle
+import orders
 import programs
 import verdict
 
@@ -25,6 +29,30 @@ def planted():
             names |= set(re.findall(r"'([A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)+)' (?:not )?in (?:L|self)?\.?bugs|bug\('([^']+)'\)",
                                     f.read()))
     return sorted({a or b for a, b in names} - {NO_FAULT})
+
+
+# Whether the notification reaches the first waiter or the cancellation meets it before, the order decides: it is t2 that ends
+# then. That neither ends is a notification lost.
+NOTIFIED_AND_CANCELLED = {
+    'name': 'notified and cancelled', 'mode': 'outcome', 'objects': {'C': {'type': 'condition'}},
+    'coros': {'waiter': [['with', 'C', [['cond_wait', 'C']]]],
+              'main': [['create', 't1', 'waiter'], ['sleep', 1], ['create', 't2', 'waiter'], ['sleep', 1],
+                       ['with', 'C', [['notify', 'C', 1]]], ['cancel', 't1'], ['sleep', 1]]}}
+
+
+def wrong_opinions():
+    """of orders.py, as text"""
+    p, found = NOTIFIED_AND_CANCELLED, []
+    ends = {json.dumps(r['tasks'], sort_keys=True): r for r in (oracle.run_program(p, shuffle=n) for n in range(200))}
+    if len(ends) != 2:
+        found.append('%d outcomes of a program that has two' % len(ends))
+    found += ['a legal outcome is refused: ' + text for text, r in ends.items() if orders.order_of(p, r) is None]
+    lost = model.run_program(p, bugs=frozenset(['condition-lost-notify-on-cancel']))
+    if json.dumps(lost['tasks'], sort_keys=True) in ends:
+        found.append('the planted fault does not show')
+    if orders.order_of(p, lost) is not None or orders.order_of(p, {**lost, 'main': ['limit']}) is not None:
+        found.append('a lost notification is allowed')
+    return found
 
 
 def main():
@@ -45,7 +73,10 @@ def main():
         unseen += not found
         print('%-55s %3d cases' % (bug, len(found)))
     print('selfcheck: %d faults, %d unseen; %d cases, %d wrong in the model' % (len(faults), unseen, len(cases), len(wrong)))
-    sys.exit(1 if unseen or wrong or not faults else 0)
+    opinions = wrong_opinions()
+    for text in opinions:
+        print('orders.py: ' + text)
+    sys.exit(1 if unseen or wrong or opinions or not faults else 0)
 
 
 if __name__ == '__main__':
