@@ -64,7 +64,7 @@ class Result:
         self.programs = 0
         self.count = collections.Counter()
         self.failures = []
-        self.unsupported = collections.Counter()
+        self.neither = collections.Counter()        # what is unsupported or allowed
         self.judging = self.running = 0.0
 
 
@@ -257,7 +257,9 @@ def run_batch(batch):
                 how, text = opinion(p, got)
                 r.count[how] += 1
                 if how == verdict.UNSUPPORTED:
-                    r.unsupported[text] += 1
+                    r.neither[text] += 1
+                if how == orders.ALLOWED:
+                    r.neither['%s: %s: %s' % (how, p['name'], text)] += 1
                 if how == verdict.FAILED and len(r.failures) < KEPT:
                     r.failures.append(Failure(p, flags, text, i + 1))
     gc.collect()
@@ -352,7 +354,7 @@ def run_one(o):
 
 
 def run_all(o):
-    progress, count, failures, unsupported = Progress(), collections.Counter(), [], collections.Counter()
+    progress, count, failures, neither = Progress(), collections.Counter(), [], collections.Counter()
     judging = running = 0.0
     total = 0
     processes, interrupted = Processes(o), False
@@ -368,7 +370,7 @@ def run_all(o):
                 done += r.programs
                 total += r.programs
                 count += r.count
-                unsupported += r.unsupported
+                neither += r.neither
                 failures += r.failures[:max(0, 1000 - len(failures))]
                 judging, running = judging + r.judging, running + r.running
                 progress.tell(mode, done, o.count, count)
@@ -382,7 +384,7 @@ def run_all(o):
         processes.stop()
         progress.clear()
     report(o, failures)
-    for text, n in unsupported.most_common(5):
+    for text, n in neither.most_common(5):
         print('%s (%d runs)' % (text, n))
     seconds = time.monotonic() - progress.began
     print('%d programs, seed %d, %d runs in %.0f s; judged in %.0f s, run in %.0f s of %d processes' % (
