@@ -186,24 +186,32 @@ static WEFT__NOINLINE int grow(weft_queue *q)
 
 /* ---- looking for a while: look.h ---- */
 
-/* Without the guard. */
+/* Without the guard, and only when nobody has it: who comes for it too early has to pause. */
+static inline bool nobody_inside(const weft_queue *q)
+{
+    return (weft__guard_glance(&q->guard) & WEFT__GUARD_HELD) == 0;
+}
+static inline bool is_shut(const weft_queue *q)
+{
+    return (weft__guard_glance(&q->special) & SHUT_DOWN) != 0;
+}
 static inline bool may_have_item(const void *queue)
 {
     const weft_queue *q = queue;
-    return weft__guard_glance_size(&q->store.count) != 0 || (weft__guard_glance(&q->special) & SHUT_DOWN) != 0;
+    return (weft__guard_glance_size(&q->store.count) != 0 || is_shut(q)) && nobody_inside(q);
 }
 static inline bool may_have_room(const void *queue)
 {
     const weft_queue *q = queue;
-    return weft__guard_glance_size(&q->store.count) < q->maxsize || (weft__guard_glance(&q->special) & SHUT_DOWN) != 0;
+    return (weft__guard_glance_size(&q->store.count) < q->maxsize || is_shut(q)) && nobody_inside(q);
 }
 
-/* Is what this task came for there, after a while? The guard is held before and after. */
-static inline __attribute__((always_inline)) bool look(weft_queue *q, struct weft__fiber *f, int32_t *patience,
+/* Give what this task came for a while to come. The guard is held before and after, not between. */
+static inline __attribute__((always_inline)) void look(weft_queue *q, struct weft__fiber *f, int32_t *patience,
                                                        bool (*there)(const void *))
 {
     if (!weft__may_look(f))
-        return false;
+        return;
     unsigned length = weft__look_length(*patience, LOOK);
     length = length < LOOK_MOST ? length : LOOK_MOST;
     enum weft__looked how = WEFT__LOOK_VAIN;
@@ -218,15 +226,18 @@ static inline __attribute__((always_inline)) bool look(weft_queue *q, struct wef
         *patience = *patience > FRESH - EIGHT * FEW ? *patience - EIGHT : WEFT__PATIENCE_PROBE_FOR;
     else if (how != WEFT__LOOK_LEFT)
         *patience = weft__look_learn(*patience, how == WEFT__LOOK_FOUND);
-    return there(q);
 }
+/* Is there room, or will there never be, after a while? */
 static WEFT__NOINLINE bool look_for_room(weft_queue *q, struct weft__fiber *f)
 {
-    return look(q, f, &q->putters_patience, may_have_room);
+    look(q, f, &q->putters_patience, may_have_room);
+    return !full(q) || (q->special & SHUT_DOWN) != 0;
 }
+/* The same for an item. */
 static WEFT__NOINLINE bool look_for_item(weft_queue *q, struct weft__fiber *f)
 {
-    return look(q, f, &q->getters_patience, may_have_item);
+    look(q, f, &q->getters_patience, may_have_item);
+    return q->store.count != 0 || (q->special & SHUT_DOWN) != 0;
 }
 
 /* Who would be first in the line may look; else the end of the line is the place. */

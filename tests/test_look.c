@@ -9,7 +9,7 @@
 
 #include "executor/look.h"
 
-enum { FOR_EVER = UINT32_MAX }; /* pauses; the test's own time limit comes first */
+#define FOR_EVER UINT32_MAX /* pauses; the test's own time limit comes first */
 
 static bool is_set(const void *flag)
 {
