@@ -51,6 +51,18 @@ static inline void weft__guard_hint(uint32_t *word, uint32_t value)
     __atomic_store_n(word, value, __ATOMIC_RELAXED); /* relaxed: a hint */
 }
 
+/* A number that changes under a guard only, and is looked at without it: every change is made so; who holds the guard
+ * reads it as it is. */
+static inline void weft__guard_set_size(size_t *number, size_t value)
+{
+    __atomic_store_n(number, value, __ATOMIC_RELAXED); /* relaxed: the guard orders; without it, a hint */
+}
+static inline size_t weft__guard_glance_size(const size_t *number)
+{
+    WEFT__SEAM();
+    return __atomic_load_n(number, __ATOMIC_RELAXED); /* relaxed: a hint */
+}
+
 /* ---- with bits of the object's own ---- */
 
 static inline uint32_t weft__guard_take(uint32_t *guard)

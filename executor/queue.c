@@ -3,7 +3,7 @@
  *
  * One guard covers all: the items, the three lists, the counts. A woken getter or putter owns nothing; it looks again
  * when it runs, and who comes by meanwhile may take what it was woken for (then it waits on, at the end of the list),
- * as in asyncio. Items are copied under the guard.
+ * as in asyncio. Items are copied under the guard. Who finds nothing may look for a while before it waits (look.h).
  *
  * Most puts and gets find room or an item in a ring of words, and nobody whom they must wake. Then each is one round of
  * the guard and a word copied, and all that it touches but the item is in the queue's first cache line. Whatever may be
@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <weft/queue.h>
 
+#include "executor/look.h"
 #include "executor/queue_store.h"
 #include "executor/seeded.h"
 #include "executor/sync_wait.h"
@@ -43,8 +44,14 @@ struct weft_queue {
     /* ---- */
     size_t maxsize;
     weft__waitlist getters, putters, joiners; /* their own guards are not used */
+    int32_t getters_patience, putters_patience;
+    uint32_t looking; /* how many tasks look for an item or for room right now */
 };
 _Static_assert(offsetof(struct weft_queue, store.item_size) <= 64, "what every put and get touches is one cache line");
+
+/* Looking for a while (look.h). At a new queue nobody looks until FEW more have waited while others worked than, eight times as many,
+ * while nobody did: two tasks that a thief has set apart come together again at their first wait, and are faster then. */
+enum { LOOK = 512, LOOK_MOST = 128, FEW = 4, EIGHT = 8, FRESH = WEFT__PATIENCE_MIN - WEFT__PATIENCE_PROBE - 1 };
 
 static const struct weft__wait_kind get_wait = {"queue: get", NULL};
 static const struct weft__wait_kind put_wait = {"queue: put", NULL};
@@ -61,7 +68,7 @@ static inline void unlock(weft_queue *q)
 
 static inline void set_special(weft_queue *q, uint32_t bit, bool value)
 {
-    q->special = value ? q->special | bit : q->special & ~bit;
+    weft__guard_hint(&q->special, value ? q->special | bit : q->special & ~bit);
 }
 
 /* The store has another block. */
@@ -90,17 +97,18 @@ static inline void wake_putter(weft_queue *q)
 }
 
 /* Wait on a list; `bit` is its own, 0 for the joiners'. The guard is held before and after. */
-static inline struct weft__slept wait_on(weft_queue *q, weft__waitlist *l, uint32_t bit, struct weft__fiber *f,
-                                         const struct weft__wait_kind *kind)
+static inline __attribute__((always_inline)) struct weft__slept wait_on(weft_queue *q, weft__waitlist *l, uint32_t bit,
+                                                                        struct weft__fiber *f,
+                                                                        const struct weft__wait_kind *kind)
 {
     struct weft__wait_node *node = weft__sync_join(l, f, kind, q);
-    q->special |= bit;
+    set_special(q, bit, true);
     unlock(q);
     enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
     lock(q);
     struct weft__slept slept = weft__sync_leave(l, node, how);
     if (weft__unlikely(slept.cancelled) && l->first_ == NULL)
-        q->special &= ~bit;
+        set_special(q, bit, false);
     return slept;
 }
 
@@ -112,7 +120,7 @@ static weft_queue *create(enum weft__store_kind kind, size_t item_size, size_t m
     weft_queue *q = aligned_alloc(WEFT__CACHELINE, bytes);
     if (q == NULL)
         return NULL;
-    *q = (weft_queue){.maxsize = maxsize};
+    *q = (weft_queue){.maxsize = maxsize, .getters_patience = FRESH, .putters_patience = FRESH};
     if (weft__store_init(&q->store, kind, item_size, maxsize, compare) != 0) {
         free(q);
         return NULL;
@@ -142,7 +150,7 @@ void weft_queue_destroy(weft_queue *q)
     if (q == NULL)
         return;
     lock(q); /* whoever woke the last waiter may still be about to let go of the guard */
-    bool waited_on = q->getters.count_ != 0 || q->putters.count_ != 0 || q->joiners.count_ != 0;
+    bool waited_on = q->getters.count_ != 0 || q->putters.count_ != 0 || q->joiners.count_ != 0 || q->looking != 0;
     unlock(q);
     if (waited_on)
         weft__misuse("weft_queue_destroy", "a task still waits on the queue");
@@ -176,10 +184,79 @@ static WEFT__NOINLINE int grow(weft_queue *q)
     return 0;
 }
 
+/* ---- looking for a while: look.h ---- */
+
+/* Without the guard, and only when nobody has it: who comes for it too early has to pause. */
+static inline bool nobody_inside(const weft_queue *q)
+{
+    return (weft__guard_glance(&q->guard) & WEFT__GUARD_HELD) == 0;
+}
+static inline bool is_shut(const weft_queue *q)
+{
+    return (weft__guard_glance(&q->special) & SHUT_DOWN) != 0;
+}
+static inline bool may_have_item(const void *queue)
+{
+    const weft_queue *q = queue;
+    return (weft__guard_glance_size(&q->store.count) != 0 || is_shut(q)) && nobody_inside(q);
+}
+static inline bool may_have_room(const void *queue)
+{
+    const weft_queue *q = queue;
+    return (weft__guard_glance_size(&q->store.count) < q->maxsize || is_shut(q)) && nobody_inside(q);
+}
+
+/* Give what this task came for a while to come. The guard is held before and after, not between. */
+static inline __attribute__((always_inline)) void look(weft_queue *q, struct weft__fiber *f, int32_t *patience,
+                                                       bool (*there)(const void *))
+{
+    if (!weft__may_look(f))
+        return;
+    unsigned length = weft__look_length(*patience, LOOK);
+    length = length < LOOK_MOST ? length : LOOK_MOST;
+    enum weft__looked how = WEFT__LOOK_VAIN;
+    if (length != 0) {
+        q->looking++;
+        unlock(q);
+        how = weft__look(f, length, there, q);
+        lock(q);
+        q->looking--;
+    }
+    if (*patience <= FRESH)
+        *patience = *patience > FRESH - EIGHT * FEW ? *patience - EIGHT : WEFT__PATIENCE_PROBE_FOR;
+    else if (how != WEFT__LOOK_LEFT)
+        *patience = weft__look_learn(*patience, how == WEFT__LOOK_FOUND);
+}
+/* Is there room, or will there never be, after a while? */
+static WEFT__NOINLINE bool look_for_room(weft_queue *q, struct weft__fiber *f)
+{
+    look(q, f, &q->putters_patience, may_have_room);
+    return !full(q) || (q->special & SHUT_DOWN) != 0;
+}
+/* The same for an item. */
+static WEFT__NOINLINE bool look_for_item(weft_queue *q, struct weft__fiber *f)
+{
+    look(q, f, &q->getters_patience, may_have_item);
+    return q->store.count != 0 || (q->special & SHUT_DOWN) != 0;
+}
+
+/* Who would be first in the line may look; else the end of the line is the place. */
+static inline bool worth_looking(const struct weft__fiber *f, const weft__waitlist *l, int32_t *patience)
+{
+    if (weft__likely(!weft__others_work(f->rt))) {
+        if (weft__unlikely(*patience < FRESH))
+            ++*patience;
+        return false;
+    }
+    return l->count_ == 0;
+}
+
 /* Wait for room. 0 or -ECANCELED. The guard is held before and after. */
 static WEFT__NOINLINE int await_room(weft_queue *q)
 {
     struct weft__fiber *f = weft__fiber_require("weft_queue_put");
+    if (worth_looking(f, &q->putters, &q->putters_patience) && look_for_room(q, f))
+        return 0;
     struct weft__slept slept = wait_on(q, &q->putters, PUTTERS, f, &put_wait);
     if (slept.cancelled && slept.woken && !full(q))
         wake_putter(q);
@@ -190,6 +267,8 @@ static WEFT__NOINLINE int await_room(weft_queue *q)
 static WEFT__NOINLINE int await_item(weft_queue *q)
 {
     struct weft__fiber *f = weft__fiber_require("weft_queue_get");
+    if (worth_looking(f, &q->getters, &q->getters_patience) && look_for_item(q, f))
+        return 0;
     struct weft__slept slept = wait_on(q, &q->getters, GETTERS, f, &get_wait);
     if (slept.cancelled && slept.woken && q->store.count > 0)
         wake_getter(q);
@@ -341,7 +420,7 @@ void weft_queue_shutdown(weft_queue *q, bool immediate)
     weft__preempt_point();
     void *block = NULL;
     lock(q);
-    q->special |= SHUT_DOWN;
+    set_special(q, SHUT_DOWN, true);
     if (immediate) {
         /* an item may have been reported done before it was taken */
         q->unfinished -= q->store.count < q->unfinished ? q->store.count : q->unfinished;

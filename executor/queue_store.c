@@ -149,7 +149,7 @@ void weft__store_put(struct weft__store *s, const void *item)
         heap_put(s, item);
         break;
     }
-    s->count++;
+    weft__store_set_count(s, s->count + 1);
 }
 
 static WEFT__COLD void *give_block_back(struct weft__store *s)
@@ -180,14 +180,15 @@ void *weft__store_take(struct weft__store *s, void *item)
         heap_take(s, item);
         break;
     }
-    if (--s->count == 0 && weft__unlikely(weft__store_is_large(s)))
+    weft__store_set_count(s, s->count - 1);
+    if (s->count == 0 && weft__unlikely(weft__store_is_large(s)))
         return give_block_back(s);
     return NULL;
 }
 
 void *weft__store_clear(struct weft__store *s)
 {
-    s->count = 0;
+    weft__store_set_count(s, 0);
     s->head = 0;
     return s->capacity * s->stride > KEEP_BYTES ? give_block_back(s) : NULL;
 }

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#include "executor/base.h"
+#include "executor/guard.h"
 
 typedef int weft__compare(const void *a, const void *b);
 
@@ -22,7 +22,7 @@ enum weft__store_kind { WEFT__STORE_RING, WEFT__STORE_STACK, WEFT__STORE_HEAP };
 struct weft__store {
     /* all that the put and take of a ring of words touch, for the queue to keep in one cache line */
     char *block;
-    size_t count;
+    size_t count;    /* glanced at without the guard: changed by set_count only */
     size_t head;     /* of a ring: where the oldest item lies */
     size_t capacity; /* items the block has room for: 0 or a power of two */
     /* the rest */
@@ -49,6 +49,11 @@ void *weft__store_take(struct weft__store *s, void *item);
 /* Drop all items. Returns NULL or a block to be freed. */
 void *weft__store_clear(struct weft__store *s);
 
+static inline void weft__store_set_count(struct weft__store *s, size_t count)
+{
+    weft__guard_set_size(&s->count, count);
+}
+
 /* The usual store, a ring of items as large as a word, may be used by these as well: no call, no choice. */
 static inline bool weft__store_is_plain(const struct weft__store *s)
 {
@@ -59,14 +64,16 @@ bool weft__store_is_large(const struct weft__store *s);
 /* As weft__store_put. */
 static inline void weft__store_put_plain(struct weft__store *s, const void *item)
 {
-    memcpy(s->block + ((s->head + s->count++) & (s->capacity - 1)) * sizeof(uint64_t), item, sizeof(uint64_t));
+    size_t count = s->count;
+    memcpy(s->block + ((s->head + count) & (s->capacity - 1)) * sizeof(uint64_t), item, sizeof(uint64_t));
+    weft__store_set_count(s, count + 1);
 }
 /* As weft__store_take. */
 static inline void weft__store_take_plain(struct weft__store *s, void *item)
 {
     memcpy(item, s->block + s->head * sizeof(uint64_t), sizeof(uint64_t));
     s->head = (s->head + 1) & (s->capacity - 1);
-    s->count--;
+    weft__store_set_count(s, s->count - 1);
 }
 
 #endif

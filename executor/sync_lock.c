@@ -30,15 +30,13 @@
  * Acquire: tasks only. Everything else: any thread. */
 #include <errno.h>
 
-#include "executor/runtime.h"
+#include "executor/look.h"
 #include "executor/sync_wait.h"
 
 enum { LOCKED = 2, LISTED = 4 };
 
-/* How many pauses to look for at patience 0 (some 20 to 40 ns each); a step of patience doubles or halves that. A success
- * is worth one step, a failure GIVE_UP: looking goes on only while three of four succeed. From PATIENCE_MIN down it is
- * only counted, and after PROBE such acquires tried again. */
-enum { LOOK = 512, PATIENCE_MIN = -9, PATIENCE_MAX = 2, PATIENCE_PROBE = -3, GIVE_UP = 3, PROBE = 100, PAUSE_MAX = 32 };
+/* At patience 0 (look.h) look for so many pauses; the pauses between two looks grow to PAUSE_MAX. */
+enum { LOOK = 512, PAUSE_MAX = 32 };
 
 static const struct weft__wait_kind lock_wait = {"lock", NULL};
 
@@ -49,22 +47,11 @@ static void wake_first(weft_lock *l)
         first->woken = weft__wake(first->fiber, first->ticket, WEFT__WOKEN);
 }
 
-static int32_t next_patience(int32_t patience, bool taken)
-{
-    if (taken)
-        return patience < PATIENCE_MAX ? patience + 1 : PATIENCE_MAX;
-    if (patience <= PATIENCE_MIN)
-        return patience > PATIENCE_MIN - PROBE ? patience - 1 : PATIENCE_PROBE;
-    return patience - GIVE_UP > PATIENCE_MIN ? patience - GIVE_UP : PATIENCE_MIN;
-}
-
 /* Take it if it comes free while nobody waits for it. */
 static bool look_for_a_while(weft_lock *l)
 {
     int32_t patience = (int32_t)weft__guard_glance(&l->patience_);
-    unsigned left = patience >= 0             ? (unsigned)LOOK << patience
-                    : patience > PATIENCE_MIN ? (unsigned)LOOK >> -patience
-                                              : 0;
+    unsigned left = weft__look_length(patience, LOOK);
     bool taken = false;
     for (unsigned pauses = 1; !taken && left != 0; pauses = 2 * pauses < PAUSE_MAX ? 2 * pauses : PAUSE_MAX) {
         pauses = pauses < left ? pauses : left;
@@ -76,7 +63,7 @@ static bool look_for_a_while(weft_lock *l)
             break;
         taken = word == 0 && weft__guard_change(&l->waiters_.guard_, 0, LOCKED);
     }
-    int32_t next = next_patience(patience, taken);
+    int32_t next = weft__look_learn(patience, taken);
     if (next != patience)
         weft__guard_hint(&l->patience_, (uint32_t)next);
     return taken;
