@@ -17,7 +17,8 @@
  *                  3 floor > b? the slow way                         3 read bottom; end = floor = the lesser of f and bottom
  * JOINS-FLOOR: the barrier falls between two instructions of the owner. Before its 1: its 3 sees the new floor, goes the slow way, and waits
  * for the guard. After its 1: the thief's 3 sees that bottom, and opens nothing from b up. Thieves read `end` only, which is not
- * moved before that is settled. Without membarrier nobody raids, and the owner shares at each push (weft__joins_watch).
+ * moved before that is settled. Modelled, with what happens when one step is left out, in docs/models/raid.pml. Without membarrier
+ * nobody raids, and the owner shares at each push (weft__joins_watched).
  *
  * JOINS-LIMIT: satisfied() raises limit (seq_cst) and its caller then looks for sleepers; who goes to sleep announces that first,
  * then lowers limit. At least one sees the other (but for the time a plain push takes to be seen: PARK in idle.c).

@@ -18,7 +18,7 @@
  * After 1: then the thief sees `inside` in 3. So never both use the ring. What the last one did is seen by the next:
  * READY-INSIDE (5 of the owner -> 3 of the thief) and READY-RAID (5 of the thief -> 3 of the owner). A raid costs the thief about
  * 10 us and the owner 6: it is for work that has waited longer (steal.c). Where the kernel has no membarrier the owner's
- * store is sequentially consistent instead (fenced).
+ * store is sequentially consistent instead (fenced). Modelled in docs/models/raid.pml.
  *
  * READY-HUNGER: satisfied() raises hunger (seq_cst) and its caller then looks for sleepers; who goes to sleep announces that
  * first, then lowers hunger. At least one sees the other. So a push need not look for sleepers: hunger tells (PARK in idle.c).

@@ -6,10 +6,11 @@
  * - of what lies open in a ready queue half is taken, at most MOST, of forked children the oldest; what is closed is asked for, and its
  *   owner opens the older part of it, but never its newest item (ready.c, joins.c);
  * - an inbox is claimed as a whole, since its owner may be stuck;
- * - a worker that has been stealing looks around for a little while before it sleeps, once in a microsecond: the next burst of work
- *   then costs no wake. SEARCHERS of them at most; who found nothing that way the last time does so more rarely.
- * - what has been asked for, and lies closed for RAID_AGE with an owner that does nothing which would make it answer (is in one and the same
- *   step; of forked children: forks nothing), is taken without leave.
+ * - a worker that runs dry looks around for SEARCH_TIME before it sleeps, once in a microsecond: the next burst of work then
+ *   costs no wake. Not while another one does (lookers); and after SEARCH_BACKOFF times in vain without a steal between them, only one
+ *   time in 2^SEARCH_BACKOFF;
+ * - who sees that others have work, but closed, asks and looks on for RAID_AGE. What then still lies closed with an owner that did nothing
+ *   which would have made it answer (is in one and the same step; of forked children: forks nothing), is taken without leave.
  *
  * Threads: the thief's own worker, in its idle loop. */
 #include <errno.h>
@@ -19,7 +20,7 @@
 #define MOST 32
 #define LOOK_EVERY 24           /* pauses between two looks, about a microsecond */
 #define SEARCH_TIME WEFT_US(20) /* about what two wakes cost */
-#define RAID_AGE WEFT_US(50)    /* of work that is asked for and not given: a raid costs both sides about 16 us */
+#define RAID_AGE WEFT_US(50)    /* of work that is asked for and not given: thief and owner pay 16 us */
 #define SEEN 8                  /* workers with closed work that one search looks at */
 #define SEARCH_BACKOFF 6        /* after that many searches in vain: one in 2^6 */
 

@@ -5,8 +5,8 @@
  * access to shared memory is a step of its own; memory is sequentially consistent, as the seq_cst operations of idle.c
  * are among themselves. Left out: stopping, helper threads, distances, workers that look around before they sleep, and
  *
- *   queues    A worker's queue is a number. That a thief gets only what the owner has opened or what it raids (ready.c) is
- *             left out: here it takes at once, but not the lone item of an owner that is not stuck. Forked children are
+ *   queues    A worker's queue is a number. That a thief gets only what the owner has opened or what it raids (ready.c,
+ *             raid.pml) is left out: here it takes at once, but not the lone item of an owner that is not stuck. Forked children are
  *             not there; their `limit` is asked for, raised and lowered as `hunger` is here (joins.c).
  *   plain     A worker that pushes to its own queue does so by plain stores, which its processor may hold back while it
  *   pushes    already reads hunger and a sleeper already looks. Here every store is seen at once. What the code does about
