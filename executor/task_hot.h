@@ -71,7 +71,8 @@ static inline void weft__task_unref_here(struct weft__worker *w, struct weft_tas
 static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc, bool owe)
 {
     uint64_t word = WEFT__STARTED;
-    if (weft__likely(t->kind == WEFT__KIND_TASK && rc >= 0)) {
+    if (weft__likely(t->kind == WEFT__KIND_TASK && rc >= 0 &&
+                     weft__load_relaxed(&t->word) == WEFT__STARTED)) { /* relaxed: nobody waits, as far as one sees */
         t->rc = rc;
         weft__count(&w->counters.finished, 1);
         if (weft__likely(weft__cas_acq_rel(&t->word, &word,
