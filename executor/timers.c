@@ -225,6 +225,7 @@ static void heap_sink(struct weft__timers *ts, uint32_t hole, struct weft__timer
 /* Takes an entry out; its timer's index is the caller's to set. */
 static void heap_remove(struct weft__timers *ts, uint32_t at)
 {
+    WEFT__BUG_ON(ts->heap == NULL); /* it holds an entry at least */
     struct weft__timer_entry last = ts->heap[--ts->heap_count];
     if (at == ts->heap_count)
         return;

@@ -65,8 +65,9 @@ WEFT_API int weft_join_end_(weft_child *child, int rc);
 WEFT_ALWAYS_ void weft_fork_here_(weft_child *child, weft_frame *frame)
 {
     struct weft_here_ *here = weft_here_();
+    struct weft_running_ *fiber = here->fiber;
     int64_t bottom = __atomic_load_n(&here->bottom, __ATOMIC_RELAXED);
-    if (__builtin_expect(bottom >= __atomic_load_n(&here->limit, __ATOMIC_RELAXED), 0)) {
+    if (__builtin_expect(bottom >= __atomic_load_n(&here->limit, __ATOMIC_RELAXED) || fiber == NULL, 0)) {
         weft_fork_(child, frame);
         return;
     }
@@ -75,7 +76,7 @@ WEFT_ALWAYS_ void weft_fork_here_(weft_child *child, weft_frame *frame)
     child->opaque_[3] = (uintptr_t)frame;
     child->opaque_[4] = 0;
     child->opaque_[6] = 0;
-    child->opaque_[7] = (uintptr_t)here->fiber->task;
+    child->opaque_[7] = (uintptr_t)fiber->task;
     __atomic_store_n(&here->slots[bottom & here->mask], (void *)child, __ATOMIC_RELAXED);
     __atomic_store_n(&here->pushes, __atomic_load_n(&here->pushes, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
     __atomic_store_n(&here->bottom, bottom + 1, __ATOMIC_RELEASE);
