@@ -217,7 +217,7 @@ static inline bool yield_quickly(struct weft__fiber *f)
 {
     struct weft__worker *w = f->worker;
     struct weft__ready *r = &w->ready;
-    if (weft__unlikely(f->unusual != 0 || w->hold != NULL || (++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(f->unusual != 0 || w->hold != NULL || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
                        weft__ready_asked(r) || weft__ready_open(r)))
         return false;
@@ -227,6 +227,7 @@ static inline bool yield_quickly(struct weft__fiber *f)
         weft__ready_leave(r);
         return false;
     }
+    w->picks++; /* so each way of giving way looks around every LOOK_AROUND-th time */
     switch_to_fiber(w, &f->context, (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER));
     weft__worker_after(f->worker); /* read anew: the fiber may have moved */
     return true;
