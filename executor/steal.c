@@ -214,8 +214,9 @@ uintptr_t weft__worker_search(struct weft__worker *w)
         return 0;
     struct seen seen[SEEN];
     unsigned closed = closed_work(w, seen);
-    if (closed == 0 &&
-        (rt->is_virtual || !likely_soon(w) || weft__load_relaxed(&rt->idle.lookers) != 0)) /* relaxed: a hint */
+    /* Where I/O is waited for, to lead the collecting is the better use of the time. */
+    if (closed == 0 && (rt->is_virtual || (rt->driver != NULL && rt->driver->waiting(rt)) || !likely_soon(w) ||
+                        weft__load_relaxed(&rt->idle.lookers) != 0)) /* relaxed: a hint */
         return 0;
     weft__fetch_add_relaxed(&rt->idle.lookers, 1); /* relaxed: a hint */
     uintptr_t item = 0;
