@@ -132,9 +132,7 @@ bool weft__joins_push_slow(struct weft__joins *j, uintptr_t item)
     weft__store_relaxed(&j->slots[b & j->mask], item); /* relaxed: opening it publishes it */
     weft__count(&j->pushes, 1);
     weft__store_release(&j->bottom, b + 1); /* pairs: JOINS-FLOOR */
-    if (weft__load_relaxed(&j->limit) !=
-        WEFT__JOINS_WATCHED) /* relaxed: nobody but the owner gives or takes this value */
-        weft__joins_satisfied(j);
+    weft__joins_satisfied(j);
     return true;
 }
 

@@ -6,9 +6,6 @@
 
 #include "executor/deque.h"
 
-/* limit: every push is to take the slow way, always. */
-#define WEFT__JOINS_WATCHED INT64_MIN
-
 struct weft__joins_array; /* capacity, older array, slots */
 
 struct weft__joins {

@@ -8,7 +8,7 @@
  * - an inbox is claimed as a whole, since its owner may be stuck;
  * - a worker that runs dry looks around for SEARCH_TIME before it sleeps, once in a microsecond: the next burst of work then
  *   costs no wake. Not while another one does (lookers); and after SEARCH_BACKOFF times in vain without a steal between them, only one
- *   time in 2^SEARCH_BACKOFF;
+ *   time in 2^SEARCH_BACKOFF; and not where I/O is waited for: it leads the collecting instead;
  * - who sees that others have work, but closed, asks and looks on for RAID_AGE. What then still lies closed with an owner that did nothing
  *   which would have made it answer (is in one and the same step; of forked children: forks nothing), is taken without leave.
  *
