@@ -9,6 +9,8 @@
  * So the sleeper waits a moment between asking and looking; should that ever be too short, the next push of that worker sees the
  * question, or the reactor's tick (10 ms) finds the items. A single item in a worker's own queue is no reason to
  * wake or to stay awake: its worker runs it at its next turn, and if that worker is stuck the reactor's tick wakes somebody.
+ * Where I/O is waited for, the same holds for all closed work: its owner answers at its next push or pick, and if it stands still the sleeper comes
+ * back by itself (search.c), or the tick wakes it.
  *
  * One thread at a time is the collector and may call driver->collect. Who parks and finds the token free becomes the leader
  * and sleeps in collect instead of on its own event count, so that an event wakes the one who will run it. Waking a leader
@@ -123,24 +125,31 @@ void weft__notify_all(struct weft_runtime *rt)
         rt->driver->kick(rt);
 }
 
+/* For who is about to sleep. Where I/O is waited for, closed work is left to its owner, who has been asked: it sleeps as a leader. */
+static int64_t closed_that_counts(struct weft_runtime *rt)
+{
+    return rt->driver != NULL && rt->driver->waiting(rt) ? INT64_MAX : 2;
+}
+
 void weft__search_ended(struct weft__worker *w)
 {
     if (!w->searching)
         return;
     w->searching = false;
-    weft__fetch_sub_seq_cst(&w->rt->idle.searching, 1);                                   /* pairs: PARK */
-    if (weft__load_seq_cst(&w->rt->idle.parked) != 0 && weft__work_visible(w->rt, false)) /* pairs: PARK */
+    weft__fetch_sub_seq_cst(&w->rt->idle.searching, 1); /* pairs: PARK */
+    if (weft__load_seq_cst(&w->rt->idle.parked) != 0 &&
+        weft__work_visible(w->rt, closed_that_counts(w->rt))) /* pairs: PARK */
         weft__notify(w->rt, w);
 }
 
-bool weft__work_visible(struct weft_runtime *rt, bool lone)
+bool weft__work_visible(struct weft_runtime *rt, int64_t least)
 {
     if (!weft__inbox_empty(&rt->injector))
         return true;
-    int64_t least = lone ? 1 : 2;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *v = &rt->workers[i];
-        if (weft__ready_size(&v->ready) >= least || weft__joins_size(&v->joins) >= least ||
+        if (weft__deque_size(&v->ready.shared) != 0 || weft__joins_open(&v->joins) != 0 ||
+            weft__ready_size(&v->ready) >= least || weft__joins_size(&v->joins) >= least ||
             !weft__inbox_empty(&v->inbox))
             return true;
     }
@@ -240,7 +249,7 @@ void weft__park(struct weft__worker *w)
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
     weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
     ask_all(rt);
-    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, false)) { /* pairs: PARK */
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt))) { /* pairs: PARK */
         unpark(w);
         return;
     }
@@ -250,7 +259,12 @@ void weft__park(struct weft__worker *w)
         return;
     }
     weft__count(&w->counters.parks, 1);
-    weft_ns deadline = rt->is_virtual ? WEFT_FOREVER : weft__timers_earliest(&w->timers);
+    weft_ns deadline = WEFT_FOREVER;
+    if (!rt->is_virtual) {
+        weft_ns again = weft__worker_look_again(w);
+        deadline = weft__timers_earliest(&w->timers);
+        deadline = again < deadline ? again : deadline;
+    }
     weft_ns now = weft__monotonic();
     weft__fiber_cache_trim(w, now);
     if (rt->driver != NULL && take_token(rt, (int32_t)w->index)) {

@@ -40,7 +40,8 @@ bool weft__try_collect(struct weft_runtime *rt, int32_t who);
 int weft__collect_arrived(struct weft_runtime *rt);
 /* Does every worker sleep, with nobody on the way to wake one? */
 bool weft__all_parked(struct weft_runtime *rt);
-/* Is there ready work that another worker could take? `lone`: does a single item in a worker's queue count? */
-bool weft__work_visible(struct weft_runtime *rt, bool lone);
+/* Is there ready work that another worker could take? `least`: so many items in a worker's queue count even if they lie closed; INT64_MAX:
+ * only what lies open does. */
+bool weft__work_visible(struct weft_runtime *rt, int64_t least);
 
 #endif

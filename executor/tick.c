@@ -133,8 +133,8 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     weft_ns now = weft__stamp_tick(rt);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
-    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, true)) { /* pairs: PARK */
-        weft__fetch_add_relaxed(&rt->late_wakes, 1);                                 /* relaxed: statistic */
+    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
+        weft__fetch_add_relaxed(&rt->late_wakes, 1);                              /* relaxed: statistic */
         weft__notify(rt, NULL);
         late = true;
     }

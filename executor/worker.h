@@ -37,6 +37,15 @@ struct weft__hold {
     struct weft__link *first, *last;
 };
 
+#define WEFT__SEEN 8 /* workers with closed work that one search looks at */
+
+struct weft__seen { /* a worker that had closed work, as it was then */
+    struct weft__worker *worker;
+    uint64_t steps;
+    int64_t tail, bottom;
+    uint64_t forks;
+};
+
 struct weft__worker {
     struct weft__joins
         joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
@@ -59,7 +68,12 @@ struct weft__worker {
     uint16_t unusual;        /* of every fiber of this runtime */
     bool searching;          /* counted in idle.searching */
     bool stole;              /* since it last looked around */
+    bool stole_child;        /* what it took last was a forked child */
+    bool seen_fresh;         /* search.c: the note is new, and nobody has come back for it */
     unsigned vain;           /* searches that found nothing, in a row */
+    unsigned seen_count;
+    weft_ns seen_at;
+    struct weft__seen seen[WEFT__SEEN];
     weft_ns last_trim;
     struct weft__slab_cache tasks, blocks, large_blocks;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
@@ -166,6 +180,10 @@ bool weft__worker_look_around(struct weft__worker *w);
 uintptr_t weft__worker_steal(struct weft__worker *w);
 /* Owner, in the idle loop, when that found nothing: look on for a while, and in the end take what a busy worker keeps closed. */
 uintptr_t weft__worker_search(struct weft__worker *w);
+/* Owner, about to sleep: when to come back for what was seen lying closed; WEFT_FOREVER: not by itself. */
+weft_ns weft__worker_look_again(struct weft__worker *w);
+/* Owner, in the idle loop: take of what the victim keeps closed, of its ready items or of its children. 0: it does not stand still, or nothing is left. */
+uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, bool ready, bool joins);
 /* Owner: somebody has asked it to share its work. */
 void weft__worker_share(struct weft__worker *w);
 /* Does the inline fork come to the library every time: where forks are counted or drawn, or nobody could raid? */
