@@ -6,7 +6,9 @@
  * to await it, to yield, to wake somebody who runs next, touches one cache line of the owner's. Who looks for work asks
  * (hunger), and the owner's next push or pop that has two items or more moves the older half into the deque. The newest item is
  * never opened: it is the owner's own next turn, and to lose it costs more than it brings (a worker that creates and awaits one
- * task at a time would hand each to the thief).
+ * task at a time would hand each to the thief). But a raid that finds a single item neglected learns that this owner wakes somebody and
+ * then computes: its next single items are shared at once, if somebody is hungry (`lone`, `least`), until the owner has got LONE_TIMES more of them
+ * back itself than thieves have got.
  *
  * The ring is under a biased lock, so that what an owner leaves behind when it goes into a long step is not out of reach:
  *     owner:  1 inside = 1 (plain store)            thief (raid):  1 raided = 1
@@ -39,6 +41,8 @@
 #include "executor/membarrier.h"
 
 #define SHARE_MOST 256 /* items opened in one go */
+#define LONE_TIMES 8   /* that a single item is opened in vain after one was found neglected */
+#define LONE_MOST 64
 
 int weft__ready_init(struct weft__ready *r, size_t capacity)
 {
@@ -60,6 +64,8 @@ int weft__ready_init(struct weft__ready *r, size_t capacity)
     weft__store_relaxed(&r->head, 0);
     weft__store_relaxed(&r->tail, 0);
     weft__store_relaxed(&r->hunger, INT64_MAX);
+    weft__store_relaxed(&r->least, 1);
+    weft__store_relaxed(&r->lone, 0);
     return 0;
 }
 
@@ -105,6 +111,14 @@ WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
     return true;
 }
 
+void weft__ready_lone(struct weft__ready *r, int32_t more)
+{
+    int32_t lone = weft__load_relaxed(&r->lone) + more; /* relaxed: a hint, a change that is lost does no harm */
+    lone = lone < 0 ? 0 : lone > LONE_MOST ? LONE_MOST : lone;
+    weft__store_relaxed(&r->lone, lone);              /* relaxed: as above */
+    weft__store_relaxed(&r->least, lone > 0 ? 0 : 1); /* relaxed: as above */
+}
+
 int64_t weft__ready_share(struct weft__ready *r)
 {
     int64_t open = weft__deque_size(&r->shared);
@@ -113,11 +127,19 @@ int64_t weft__ready_share(struct weft__ready *r)
     int64_t n = (t - h) / 2;
     if (n > SHARE_MOST)
         n = SHARE_MOST;
+    if (weft__unlikely(t - h == 1 && weft__load_relaxed(&r->lone) > 0)) { /* relaxed: a hint */
+        n = 1;
+        weft__ready_lone(r, 1); /* two less if the owner gets it back */
+    }
     for (; n > 0; n--, h++) {
         uintptr_t item = weft__load_relaxed(&r->slots[h & r->mask]); /* relaxed: inside */
         if (item != 0 && !weft__deque_push(&r->shared, item))
             break;
         open += item != 0;
+    }
+    if (h == t) {
+        h = 0;
+        weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
     }
     weft__store_relaxed(&r->head, h); /* relaxed: inside */
     weft__ready_leave(r);
@@ -137,6 +159,8 @@ unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most
     if ((r->fenced || weft__membarrier()) && weft__load_seq_cst(&r->inside) == 0) { /* pairs: READY-INSIDE */
         int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
         int64_t wanted = (t - h + 1) / 2;
+        if (t - h == 1)
+            weft__ready_lone(r, LONE_TIMES);
         for (; n < most && (int64_t)n < wanted && h < t; h++) {
             items[n] = weft__load_relaxed(&r->slots[h & r->mask]); /* relaxed: inside */
             n += items[n] != 0;

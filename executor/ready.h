@@ -12,6 +12,9 @@ struct weft__ready {
     _Atomic(uint32_t) raided;                          /* a thief is, or wants to be (pairs: READY-RAID) */
     _Atomic(int64_t) head, tail;                       /* written inside; read by anybody as a hint */
     _Atomic(int64_t) hunger; /* somebody looks for work: the owner is to share when its tail is above this */
+    _Atomic(int64_t) least;  /* what hunger is lowered to: 1; 0 while `lone` lasts */
+    _Atomic(int32_t)
+        lone; /* above 0: a single item is shared, too. More with each that thieves got, less with each that they did not */
     int64_t mask;
     _Atomic(uintptr_t) *slots;
     bool fenced; /* no membarrier here: the owner's accesses have to be ordered by themselves */
@@ -103,10 +106,14 @@ static inline uintptr_t weft__ready_oldest(struct weft__ready *r)
     int64_t h = weft__load_relaxed(&r->head);                                                 /* relaxed: a hint */
     return h < weft__load_relaxed(&r->tail) ? weft__load_relaxed(&r->slots[h & r->mask]) : 0; /* relaxed: a hint */
 }
+/* Is it worth while to share single items? So much more or less than before. */
+void weft__ready_lone(struct weft__ready *r, int32_t more);
 static inline uintptr_t weft__ready_pop(struct weft__ready *r)
 {
     if (weft__unlikely(weft__ready_open(r))) {
         uintptr_t item = weft__deque_pop_oldest(&r->shared);
+        if (weft__unlikely(weft__load_relaxed(&r->lone) > 0) && item != 0) /* relaxed: a hint */
+            weft__ready_lone(r, -2);
         if (item != 0)
             return item;
     }
@@ -168,15 +175,18 @@ static inline bool weft__ready_asked(const struct weft__ready *r)
 {
     return weft__load_relaxed(&r->tail) > weft__load_relaxed(&r->hunger); /* relaxed: a hint */
 }
-/* Owner only: open the older half to thieves, never the newest item. Returns how many lie open now. */
+/* Owner only: open the older half to thieves, never the newest item, unless a raid has just found a single one neglected. Returns how many lie
+ * open now. */
 int64_t weft__ready_share(struct weft__ready *r);
 /* Owner only: nobody is hungry as far as the owner knows; it must look again after this. */
 void weft__ready_satisfied(struct weft__ready *r);
 /* Any thread: ask the owner to share, once it has two items or more. */
 static inline void weft__ready_ask(struct weft__ready *r)
 {
-    if (weft__load_seq_cst(&r->hunger) > 1) /* pairs: READY-HUNGER; an old 1 must not pass for the answer to come */
-        weft__store_seq_cst(&r->hunger, 1); /* pairs: READY-HUNGER */
+    int64_t least = weft__load_relaxed(&r->least); /* relaxed: a hint */
+    if (weft__load_seq_cst(&r->hunger) >
+        least) /* pairs: READY-HUNGER; an old question must not pass for the answer to come */
+        weft__store_seq_cst(&r->hunger, least); /* pairs: READY-HUNGER */
 }
 /* A thief, when the owner has not answered for long: take up to half of the closed part, at most `most`. Costs microseconds, also the
  * owner's. Returns how many (0 also when the owner stands inside, or another thief). */

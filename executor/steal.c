@@ -60,7 +60,7 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
             return keep_first(w, items, *taken);
         }
     }
-    if (weft__ready_closed(&victim->ready) >= 2)
+    if (weft__ready_closed(&victim->ready) > weft__load_relaxed(&victim->ready.least)) /* relaxed: a hint */
         weft__ready_ask(&victim->ready);
     /* The oldest child is the largest piece: one is enough for a start. */
     for (unsigned lost = 0; lost < 4 && weft__joins_open(&victim->joins) != 0; lost++) {

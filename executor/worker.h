@@ -201,7 +201,7 @@ static inline int64_t weft__worker_push(struct weft__worker *w, uintptr_t item)
         return -1;
     }
     /* A lone item is the worker's own next turn: waking somebody for it would cost more than running it. If the worker is
-     * stuck in a long step, the reactor's tick finds it. */
+     * stuck in a long step, the reactor's tick finds it, and the next ones are shared at once (ready.c). */
     if (weft__unlikely(weft__ready_asked(&w->ready)))
         weft__worker_share(w);
     return place;
