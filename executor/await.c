@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "executor/fiber_run.h"
 #include "executor/task_hot.h"
 
 #define INLINE_LIMIT 64       /* tasks run at once before the worker looks whether something else must have its turn */
@@ -114,12 +115,13 @@ static inline bool no_request(struct weft__fiber *f)
 }
 
 /* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
-static inline void run_inline(struct weft__fiber *f, struct weft_task *t)
+static inline __attribute__((always_inline)) void run_inline(struct weft__fiber *f, struct weft__worker *w,
+                                                             struct weft_task *t, bool whole)
 {
     f->inlined++;
-    weft__count(&f->worker->counters.inlined, 1);
-    int rc = weft__fiber_run(f, t);
-    weft__task_finish_here(f->worker, t, rc, true); /* read anew: the fiber may have moved */
+    weft__count(&w->counters.inlined, 1);
+    int rc = weft__fiber_run_inline(f, w, t, whole);
+    weft__task_finish_awaited(f->worker, t, rc); /* read anew: the fiber may have moved */
 }
 
 /* Waiting is out of the question, or must not be done here. 1: go on. */
@@ -158,34 +160,61 @@ static WEFT__NOINLINE bool remove_entry(struct weft__ready *ready, const struct 
     return weft__ready_remove(ready, item, place_of(ready, t)) || weft__deque_pop_newest_if(&ready->shared, item);
 }
 
-/* It has not started: run it right here, unless somebody else gets it first. */
-static inline int await_here(struct weft__fiber *f, struct weft_task *t)
+/* What a task that was run here leaves to the awaiter. */
+static inline int await_end(struct weft__fiber *f, struct weft_task *t)
 {
-    /* The caller's handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
+    int rc = weft__task_rc(t);
+    if (weft__unlikely(rc < 0))
+        rc = take_outcome(f, t);
+    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+}
+
+/* It has not started: run it right here, unless somebody else gets it first. `inside`: nobody else can, it has been claimed. The caller's
+ * handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
+static WEFT__NOINLINE int await_here_slowly(struct weft__fiber *f, struct weft_task *t)
+{
     struct weft__ready *ready = &f->worker->ready;
     uintptr_t item = weft__item_of_task(t);
     bool entry = weft__ready_remove_newest(ready, item) || remove_entry(ready, t, item);
-    int claimed = weft__task_claim(t);
+    int claimed = entry ? weft__task_claim(t) : weft__task_claim_strange(t);
     if (weft__unlikely(claimed == 0)) {
         if (entry)
             weft__task_unref(t);
         return await_elsewhere(f, t);
     }
-    if (weft__unlikely(!entry))
+    if (!entry)
         weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already */
     if (weft__likely(claimed > 0)) {
-        run_inline(f, t);
+        run_inline(f, f->worker, t, true);
     } else {
         weft__task_met_unstarted(t);
         if (weft__task_owns(t))
-            run_inline(f, t);
+            run_inline(f, f->worker, t, true);
         else
             weft__task_finish(t, -ECANCELED);
     }
-    int rc = weft__task_rc(t);
-    if (weft__unlikely(rc < 0))
-        rc = take_outcome(f, t);
-    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+    return await_end(f, t);
+}
+
+/* The usual case of that: its entry is in the closed part of this worker's queue, mostly the newest, and no stranger is about. */
+static inline __attribute__((always_inline)) int await_here(struct weft__fiber *f, struct weft__worker *w,
+                                                            struct weft_task *t)
+{
+    struct weft__ready *ready = &w->ready;
+    bool claimed = false;
+    weft__ready_enter(ready);
+    if (weft__likely(weft__load_relaxed(&t->fiber) == weft__task_home(w) && /* relaxed: its own mark */
+                     weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW && /* relaxed: alone */
+                     (weft__ready_take_newest(ready, weft__item_of_task(t)) ||
+                      weft__ready_take(ready, weft__item_of_task(t), place_of(ready, t))))) {
+        weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN); /* pairs: TASK-NEW */
+        claimed = true;
+    }
+    weft__ready_leave(ready);
+    if (weft__unlikely(!claimed))
+        return await_here_slowly(f, t);
+    run_inline(f, w, t, false);
+    return await_end(f, t);
 }
 
 /* After many in a row: may it go on like this, or is it somebody else's turn? */
@@ -224,7 +253,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
         (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
         if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
             weft__batch_close(f); /* to await is to suspend */
-        return await_here(f, t);
+        return await_here_slowly(f, t);
     }
     return await_elsewhere(f, t);
 }
@@ -238,7 +267,7 @@ int weft_await(weft_task *t)
                      (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) ==
                          0 && /* relaxed: set at creation */
                      weft_here_sp_() >= f->stack_limit))
-        return await_here(f, t);
+        return await_here(f, f->worker, t);
     return await_slowly(f, t);
 }
 
@@ -374,7 +403,7 @@ weft_task *weft_create_task_(const weft_task_options *options, const weft_frame 
     struct weft__worker *w = f->worker;
     struct weft_task *t = NULL;
     if (weft__likely(options == NULL && f->unusual == 0 && f->rt->options.debug == 0 && w->hold == NULL))
-        t = weft__task_create_plain(w, frame);
+        t = weft__task_create_plain(w, f->task, frame);
     if (weft__unlikely(t == NULL))
         return create_unusual(f, options, frame, __builtin_return_address(0));
     int64_t place = weft__worker_push(w, weft__item_of_task(t));

@@ -193,7 +193,7 @@ static void describe(struct weft_task *t, char *buf, size_t size)
 {
     const char *what = "ready";
     uint64_t state = weft__task_state(t);
-    struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+    struct weft__fiber *f = weft__task_fiber(t);
     bool waits = false;
     if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
         what = "in a helper thread";

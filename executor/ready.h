@@ -112,10 +112,9 @@ static inline uintptr_t weft__ready_pop(struct weft__ready *r)
     }
     return weft__ready_pop_own(r);
 }
-/* Owner only. Take this item out if it is the newest of the closed part. */
-static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t item)
+/* Owner only, inside. Take this item out if it is the newest of the closed part. */
+static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item)
 {
-    weft__ready_enter(r);
     int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail) - 1; /* relaxed: inside */
     bool found = t >= h && weft__load_relaxed(&r->slots[t & r->mask]) == item;      /* relaxed: inside */
     if (weft__likely(found)) {
@@ -133,13 +132,11 @@ static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t it
         }
         weft__store_relaxed(&r->tail, t); /* relaxed: inside */
     }
-    weft__ready_leave(r);
     return found;
 }
-/* Owner only. Take this item out if it lies at this place (any number will do to ask). */
-static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int64_t place)
+/* Owner only, inside. Take this item out if it lies at this place (any number will do to ask). */
+static inline bool weft__ready_take(struct weft__ready *r, uintptr_t item, int64_t place)
 {
-    weft__ready_enter(r);
     int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
     bool found =
         place >= h && place < t && weft__load_relaxed(&r->slots[place & r->mask]) == item; /* relaxed: inside */
@@ -160,6 +157,20 @@ static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int
         weft__store_relaxed(&r->head, h); /* relaxed: inside */
         weft__store_relaxed(&r->tail, t); /* relaxed: inside */
     }
+    return found;
+}
+/* Owner only: both, not inside yet. */
+static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t item)
+{
+    weft__ready_enter(r);
+    bool found = weft__ready_take_newest(r, item);
+    weft__ready_leave(r);
+    return found;
+}
+static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int64_t place)
+{
+    weft__ready_enter(r);
+    bool found = weft__ready_take(r, item, place);
     weft__ready_leave(r);
     return found;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "executor/alone.h"
 #include "executor/guard.h"
 #include "executor/task_hot.h"
 
@@ -210,9 +211,9 @@ static int by_id(const void *a, const void *b)
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
 {
     struct collect c = {NULL, 0, 0, false};
-    weft__task_walk_begin(rt);
+    unsigned visit = weft__stranger_begin(rt);
     weft__slab_each(&rt->tasks, collect_task, &c);
-    weft__task_walk_end(rt);
+    weft__stranger_end(rt, visit);
     size_t kept = 0;
     for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
         uint64_t state = weft__task_state(c.tasks[i]);

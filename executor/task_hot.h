@@ -6,15 +6,22 @@
 #ifndef WEFT_EXECUTOR_TASK_HOT_H
 #define WEFT_EXECUTOR_TASK_HOT_H
 
-#include "executor/runtime.h"
+#include "executor/alone.h"
 
-/* No options, no context to inherit, a small frame. NULL: not that, or a cache has to be filled: weft__task_create. */
-static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, const weft_frame *frame)
+/* Is it a whole number of words that fits into the descriptor? One comparison: a remainder goes to the top. */
+static inline bool weft__frame_is_small(size_t size)
 {
-    const struct weft_task *by = w->current->task;
+    size_t words = (size - 8) >> 3 | (size - 8) << 61;
+    return words <= (WEFT__INLINE_FRAME - 8) / 8;
+}
+
+/* By a task without a context to hand on; no options, a small frame. NULL: not that, or a cache has to be filled: weft__task_create. */
+static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, const struct weft_task *by,
+                                                        const weft_frame *frame)
+{
     size_t size = frame->coro->size;
     struct weft_task *t = weft__slab_try(&w->tasks);
-    if (weft__unlikely(t == NULL || size > WEFT__INLINE_FRAME || w->next_id == w->last_id || by == NULL ||
+    if (weft__unlikely(t == NULL || !weft__frame_is_small(size) || w->next_id == w->last_id || by == NULL ||
                        by->kind != WEFT__KIND_TASK ||
                        weft__load_relaxed(&by->context) != NULL)) /* relaxed: inherit reads it again */
         return NULL;
@@ -23,7 +30,7 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     t->kind = WEFT__KIND_TASK;
     t->rc = 0;
     t->frame = (void *)t->inline_frame;
-    weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes, here and below */
+    weft__store_relaxed(&t->fiber, weft__task_home(w)); /* relaxed: TASK-NEW publishes, here and below */
     weft__store_relaxed(&t->requests, 0); /* relaxed: as above */
     weft__store_relaxed(&t->flags, 0);    /* relaxed: as above */
     t->stack_class = (uint16_t)rt->stack_class;
@@ -31,7 +38,10 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     weft__store_relaxed(&t->extra, NULL); /* relaxed: as above */
     t->id = ++w->next_id;
     weft__store_relaxed(&t->context, NULL); /* relaxed: as above */
-    weft__frame_copy(t->frame, frame, size);
+    size_t at = 0;
+    do
+        memcpy(t->inline_frame + at, (const char *)frame + at, 8);
+    while ((at += 8) != size);
     weft__store_release(&t->refs, 2);         /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
     weft__store_release(&t->word, WEFT__NEW); /* pairs: TASK-NEW */
     weft__count(&w->counters.created, 1);
@@ -52,33 +62,61 @@ static inline void weft__task_unref_here(struct weft__worker *w, struct weft_tas
     if (weft__likely(weft__load_acquire(&t->refs) == 2 && /* pairs: TASK-REFS; before the word */
                      weft__load_acquire(&t->word) == (WEFT__DONE | WEFT__OWED) && /* pairs: TASK-DONE */
                      w != NULL && w->rt == t->rt && weft__task_is_plain(t))) {
-        weft__store_relaxed(&w->freeing, 1); /* relaxed: membarrier in the walker, see TASK-WALK */
-        weft__compiler_barrier();
-        if (weft__likely(weft__load_acquire(&w->rt->walkers) == 0)) { /* pairs: TASK-WALK */
-            weft__store_relaxed(&t->refs, 0);                         /* relaxed: `freeing` keeps walkers away */
+        if (weft__likely(weft__alone_begin(w))) {
+            weft__store_relaxed(&t->refs, 0); /* relaxed: alone */
             t->frame = NULL;
             weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
+            weft__alone_end(w);
             weft__slab_give(&w->tasks, t);
-            weft__store_release(&w->freeing, 0); /* pairs: TASK-WALK */
             return;
         }
-        weft__store_release(&w->freeing, 0); /* pairs: TASK-WALK */
     }
     weft__task_unref(t);
 }
 
-/* A task of this worker's runtime ends; `owe`: its awaiter is about to go on, and has a reference. */
-static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc, bool owe)
+/* Claim a NEW task whose entry the worker has just taken out of its own queue. False: not the usual case, nothing is done. */
+static inline bool weft__task_claim_alone(struct weft__worker *w, struct weft_task *t)
+{
+    if (weft__unlikely(weft__load_relaxed(&t->fiber) != weft__task_home(w) || /* relaxed: its own mark */
+                       !weft__alone_begin(w)))
+        return false;
+    bool new = weft__load_relaxed(&t->word) == WEFT__NEW; /* relaxed: alone */
+    if (weft__likely(new))
+        weft__store_release(&t->word, WEFT__STARTED); /* pairs: TASK-NEW */
+    weft__alone_end(w);
+    return new;
+}
+
+/* The same where it is not alone, or not that usual. */
+void weft__task_finish_locked(struct weft__worker *w, struct weft_task *t, int rc);
+/* A task that runs on its awaiter's stack, or in its place, ends: PLAIN. Its awaiter is about to go on, and has a reference. */
+static inline void weft__task_finish_awaited(struct weft__worker *w, struct weft_task *t, int rc)
+{
+    if (weft__likely(rc >= 0 && weft__alone_begin(w))) {
+        bool plain = weft__load_relaxed(&t->word) == (WEFT__STARTED | WEFT__PLAIN); /* relaxed: alone */
+        if (weft__likely(plain)) {
+            t->rc = rc;
+            weft__store_release(&t->word, WEFT__DONE | WEFT__OWED); /* pairs: TASK-DONE */
+        }
+        weft__alone_end(w);
+        if (weft__likely(plain)) {
+            weft__count(&w->counters.finished, 1);
+            return;
+        }
+    }
+    weft__task_finish_locked(w, t, rc);
+}
+
+/* A task of this worker's runtime ends on a fiber of its own. */
+static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc)
 {
     uint64_t word = WEFT__STARTED;
     if (weft__likely(t->kind == WEFT__KIND_TASK && rc >= 0 &&
                      weft__load_relaxed(&t->word) == WEFT__STARTED)) { /* relaxed: nobody waits, as far as one sees */
         t->rc = rc;
         weft__count(&w->counters.finished, 1);
-        if (weft__likely(weft__cas_acq_rel(&t->word, &word,
-                                           owe ? WEFT__DONE | WEFT__OWED : WEFT__DONE))) { /* pairs: TASK-DONE */
-            if (!owe)
-                weft__task_unref(t);
+        if (weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__DONE))) { /* pairs: TASK-DONE */
+            weft__task_unref(t);
             return;
         }
         weft__count(&w->counters.finished, (uint64_t)-1);

@@ -260,7 +260,7 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
 
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)
 {
-    return weft__task_state(t) == WEFT__STARTED && weft__load_acquire(&t->fiber) == f; /* pairs: TASK-FIBER */
+    return weft__task_state(t) == WEFT__STARTED && weft__task_fiber(t) == f;
 }
 
 bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n)

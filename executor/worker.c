@@ -19,8 +19,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "executor/runtime.h"
 #include "executor/strand.h"
+#include "executor/task_hot.h"
 
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
 #define FIRE_LIMIT 256           /* timers fired in one go */
@@ -95,13 +95,15 @@ static WEFT__NOINLINE bool claim_unusual(uintptr_t item)
     return false;
 }
 
-static inline bool claim(uintptr_t item)
+static inline bool claim(struct weft__worker *w, uintptr_t item)
 {
     if (item & WEFT__ITEM_FIBER)
         return true;
     struct weft_task *t = (struct weft_task *)item;
     if (weft__unlikely(t->kind >= WEFT__KIND_CALLBACK))
         return claim_unusual(item);
+    if (weft__likely(weft__task_claim_alone(w, t)))
+        return true;
     bool counted = weft__task_counted(t); /* before somebody else has it */
     int claimed = weft__task_claim(t);
     return weft__likely(claimed > 0) || refused(t, counted, claimed);
@@ -109,7 +111,7 @@ static inline bool claim(uintptr_t item)
 
 bool weft__item_claim(uintptr_t item)
 {
-    return claim(item);
+    return claim(weft__worker_self(), item);
 }
 
 static bool fire_timers(struct weft__worker *w)
@@ -204,7 +206,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
                 continue;
             }
         }
-        if (weft__likely(claim(item)))
+        if (weft__likely(claim(w, item)))
             return item;
     }
 }
@@ -222,7 +224,7 @@ uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item)
 {
     if (weft__unlikely(weft__ready_asked(&w->ready)))
         weft__worker_share(w);
-    if (item != 0 && weft__likely(claim(item)))
+    if (item != 0 && weft__likely(claim(w, item)))
         return item;
     return weft__worker_pick(w);
 }

@@ -86,7 +86,7 @@ struct weft__worker {
     _Atomic(const weft_coro *) running;               /* what runs in this step, NULL in the idle loop */
     struct weft__counters counters;
     /* ---- written by the worker, read by the root at the end ---- */
-    _Atomic(uint32_t) freeing;   /* a task, without a locked instruction (pairs: TASK-WALK) */
+    _Atomic(uint32_t) alone;     /* with a task, which it changes without a locked instruction (pairs: TASK-ALONE) */
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
