@@ -114,16 +114,6 @@ static inline bool no_request(struct weft__fiber *f)
     return !(weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
 }
 
-/* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
-static inline __attribute__((always_inline)) void run_inline(struct weft__fiber *f, struct weft__worker *w,
-                                                             struct weft_task *t, bool whole)
-{
-    f->inlined++;
-    weft__count(&w->counters.inlined, 1);
-    int rc = weft__fiber_run_inline(f, w, t, whole);
-    weft__task_finish_awaited(f->worker, t, rc); /* read anew: the fiber may have moved */
-}
-
 /* Waiting is out of the question, or must not be done here. 1: go on. */
 static WEFT__NOINLINE int await_unusual(struct weft__fiber *f, struct weft_task *t)
 {
@@ -161,16 +151,35 @@ static WEFT__NOINLINE bool remove_entry(struct weft__ready *ready, const struct 
 }
 
 /* What a task that was run here leaves to the awaiter. */
-static inline int await_end(struct weft__fiber *f, struct weft_task *t)
+static WEFT__NOINLINE int await_end(struct weft__fiber *f, struct weft_task *t)
 {
-    int rc = weft__task_rc(t);
-    if (weft__unlikely(rc < 0))
-        rc = take_outcome(f, t);
-    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+    int rc = weft__task_rc(t) < 0 ? take_outcome(f, t) : weft__task_rc(t);
+    return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;
 }
 
-/* It has not started: run it right here, unless somebody else gets it first. `inside`: nobody else can, it has been claimed. The caller's
- * handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
+static WEFT__NOINLINE int await_end_slowly(struct weft__fiber *f, struct weft_task *t, int rc)
+{
+    if (weft__task_visible(t))
+        weft__count(&f->worker->counters.finished, (uint64_t)-1); /* it is counted as inlined */
+    weft__task_finish_awaited(t, rc);
+    return await_end(f, t);
+}
+
+/* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
+static inline __attribute__((always_inline)) int run_here(struct weft__fiber *f, struct weft__worker *w,
+                                                          struct weft_task *t, bool whole)
+{
+    f->inlined++;
+    int rc = weft__fiber_run_inline(f, w, t, whole);
+    w = f->worker; /* read anew: the fiber may have moved */
+    weft__count(&w->counters.inlined, 1);
+    if (weft__unlikely(!weft__task_finish_alone(w, t, rc)))
+        return await_end_slowly(f, t, rc);
+    return weft__likely(no_request(f)) ? rc : await_end(f, t);
+}
+
+/* It has not started: run it right here, unless somebody else gets it first. The caller's handle keeps t valid until this returns. The run uses
+ * up a reference: that of the queue's entry, if it can be had. */
 static WEFT__NOINLINE int await_here_slowly(struct weft__fiber *f, struct weft_task *t)
 {
     struct weft__ready *ready = &f->worker->ready;
@@ -184,37 +193,30 @@ static WEFT__NOINLINE int await_here_slowly(struct weft__fiber *f, struct weft_t
     }
     if (!entry)
         weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already */
-    if (weft__likely(claimed > 0)) {
-        run_inline(f, f->worker, t, true);
-    } else {
+    if (claimed < 0) {
         weft__task_met_unstarted(t);
-        if (weft__task_owns(t))
-            run_inline(f, f->worker, t, true);
-        else
+        if (!weft__task_owns(t)) {
             weft__task_finish(t, -ECANCELED);
+            return await_end(f, t);
+        }
     }
-    return await_end(f, t);
+    return run_here(f, f->worker, t, true);
 }
 
-/* The usual case of that: its entry is in the closed part of this worker's queue, mostly the newest, and no stranger is about. */
-static inline __attribute__((always_inline)) int await_here(struct weft__fiber *f, struct weft__worker *w,
-                                                            struct weft_task *t)
+/* Take an unstarted task out of the closed part of the calling worker's queue, where it is mostly the newest, and claim it. False: it is not
+ * there, not this worker's creation, or not alone; nothing is done. */
+static inline bool claim_here(struct weft__worker *w, struct weft_task *t)
 {
     struct weft__ready *ready = &w->ready;
-    bool claimed = false;
+    uintptr_t item = weft__item_of_task(t);
     weft__ready_enter(ready);
-    if (weft__likely(weft__load_relaxed(&t->fiber) == weft__task_home(w) && /* relaxed: its own mark */
-                     weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW && /* relaxed: alone */
-                     (weft__ready_take_newest(ready, weft__item_of_task(t)) ||
-                      weft__ready_take(ready, weft__item_of_task(t), place_of(ready, t))))) {
+    bool claimed = weft__load_relaxed(&t->fiber) == weft__task_home(w) && /* relaxed: its own mark */
+                   weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW && /* relaxed: alone */
+                   (weft__ready_take_newest(ready, item) || weft__ready_take(ready, item, place_of(ready, t)));
+    if (weft__likely(claimed))
         weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN); /* pairs: TASK-NEW */
-        claimed = true;
-    }
     weft__ready_leave(ready);
-    if (weft__unlikely(!claimed))
-        return await_here_slowly(f, t);
-    run_inline(f, w, t, false);
-    return await_end(f, t);
+    return claimed;
 }
 
 /* After many in a row: may it go on like this, or is it somebody else's turn? */
@@ -261,13 +263,10 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
 int weft_await(weft_task *t)
 {
     struct weft__fiber *f = weft__fiber_require("weft_await");
-    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW &&
-                     t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
-                     t->rt == f->rt && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
-                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) ==
-                         0 && /* relaxed: set at creation */
-                     weft_here_sp_() >= f->stack_limit))
-        return await_here(f, f->worker, t);
+    struct weft__worker *w = f->worker;
+    if (weft__likely(t != NULL && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
+                     weft_here_sp_() >= f->stack_limit && claim_here(w, t)))
+        return run_here(f, w, t, false);
     return await_slowly(f, t);
 }
 
@@ -397,18 +396,33 @@ static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const wef
     return t;
 }
 
+static WEFT__NOINLINE weft_task *push_slowly(struct weft__worker *w, weft_task *t)
+{
+    (void)weft__worker_push(w, weft__item_of_task(t)); /* the queue grows: the place that was noted is a hint */
+    return t;
+}
+
+static WEFT__NOINLINE weft_task *share(struct weft__worker *w, weft_task *t)
+{
+    weft__worker_share(w);
+    return t;
+}
+
 weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
 {
     struct weft__fiber *f = weft__fiber_require("weft_create_task");
     struct weft__worker *w = f->worker;
     struct weft_task *t = NULL;
-    if (weft__likely(options == NULL && f->unusual == 0 && f->rt->options.debug == 0 && w->hold == NULL))
+    if (weft__likely(options == NULL && f->unusual == 0 && w->hold == NULL)) /* debug: next_id in task.c */
         t = weft__task_create_plain(w, f->task, frame);
     if (weft__unlikely(t == NULL))
         return create_unusual(f, options, frame, __builtin_return_address(0));
-    int64_t place = weft__worker_push(w, weft__item_of_task(t));
-    weft__store_relaxed(&t->place, (uint16_t)place); /* relaxed: a hint, for the one who may await it here */
-    return t;
+    /* The place is a hint, for who awaits it here. Noted before anybody else can have it. */
+    int64_t place = weft__load_relaxed(&w->ready.tail); /* relaxed: own */
+    weft__store_relaxed(&t->place, (uint16_t)place);    /* relaxed: a hint */
+    if (weft__unlikely(!weft__ready_push_quick(&w->ready, weft__item_of_task(t))))
+        return push_slowly(w, t);
+    return weft__likely(!weft__ready_asked(&w->ready)) ? t : share(w, t);
 }
 
 int weft_yield(void)

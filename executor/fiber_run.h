@@ -38,7 +38,8 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
     uint16_t children = f->children; /* of the task below */
     f->children = 0;
 #endif
-    const weft_coro *coro = t->frame->coro, *outer = f->coro;
+    weft_frame *frame = t->frame;
+    const weft_coro *coro = frame->coro, *outer = f->coro;
     t->below = f->task;
     f->task = t;
     f->coro = coro;
@@ -46,9 +47,9 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
     weft__store_release(&t->fiber, f);      /* pairs: TASK-FIBER, the canceller's acquire load */
     int rc = -ECANCELED;
     if (whole && weft__unlikely(weft__load_relaxed(&t->flags) & WEFT__TASK_UNSTARTED)) /* relaxed: set by the claim */
-        coro->unstarted(t->frame);
+        coro->unstarted(frame);
     else
-        rc = weft__call_entry(coro, t->frame);
+        rc = weft__call_entry(coro, frame);
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE || /* relaxed: the task's own count */
                        (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE))))
         weft__fiber_check_end(f, t, coro);

@@ -55,6 +55,19 @@ static inline bool weft__ready_push(struct weft__ready *r, uintptr_t item, int64
     weft__ready_leave(r);
     return true;
 }
+/* The same, false also when there is no room: then nothing is done. */
+static inline bool weft__ready_push_quick(struct weft__ready *r, uintptr_t item)
+{
+    weft__ready_enter(r);
+    int64_t t = weft__load_relaxed(&r->tail), mask = r->mask; /* relaxed: inside */
+    bool room = t - weft__load_relaxed(&r->head) <= mask;     /* relaxed: inside */
+    if (weft__likely(room)) {
+        weft__store_relaxed(&r->slots[t & mask], item); /* relaxed: inside */
+        weft__store_relaxed(&r->tail, t + 1);           /* relaxed: inside */
+    }
+    weft__ready_leave(r);
+    return room;
+}
 /* Owner only. The oldest item, 0 when empty. */
 static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
 {

@@ -25,7 +25,9 @@ static uint64_t next_id(struct weft_runtime *rt, struct weft__worker *w)
     if (w == NULL)
         return weft__fetch_add_relaxed(&rt->ids, 1) + 1; /* relaxed: only uniqueness */
     if (w->next_id == w->last_id) {
-        w->next_id = weft__fetch_add_relaxed(&rt->ids, ID_BLOCK); /* relaxed: only uniqueness */
+        w->next_id = weft__fetch_add_relaxed(&rt->ids, rt->options.debug != 0 ? 1 : ID_BLOCK); /* relaxed: only uniqueness */
+        if (rt->options.debug != 0)
+            return w->last_id = ++w->next_id; /* one at a time: each creation comes here, to be noted */
         w->last_id = w->next_id + ID_BLOCK;
     }
     return ++w->next_id;
@@ -98,7 +100,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     t->rc = 0;
     t->frame = heap != NULL ? heap : (void *)t->inline_frame;
     weft__frame_copy(t->frame, frame, size);
-    weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK ? weft__task_home(w)
+    weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK && options == NULL ? weft__task_home(w)
                                                                         : NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
@@ -256,13 +258,13 @@ void weft__task_finish(struct weft_task *t, int rc)
         weft__task_unref(t);
 }
 
-void weft__task_finish_locked(struct weft__worker *w, struct weft_task *t, int rc)
+void weft__task_finish_awaited(struct weft_task *t, int rc)
 {
     uint64_t word = WEFT__STARTED | WEFT__PLAIN;
     if (rc >= 0 && t->kind == WEFT__KIND_TASK && weft__load_relaxed(&t->word) == word) { /* relaxed: the CAS decides */
         t->rc = rc;
         if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE | WEFT__OWED)) { /* pairs: TASK-DONE */
-            weft__count(&w->counters.finished, 1);
+            count_finished(t, own_worker(t->rt));
             return;
         }
     }

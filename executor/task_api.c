@@ -9,6 +9,14 @@
 #include "executor/guard.h"
 #include "executor/task_hot.h"
 
+/* What is left of weft_release when the short way is not open. */
+WEFT__NOINLINE void weft__task_unref_checked(struct weft_task *t)
+{
+    if (weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
+        weft__misuse("weft_release", "the handle has been released already");
+    weft__task_unref(t);
+}
+
 weft_task *weft_ref(weft_task *t)
 {
     if (t != NULL)
@@ -18,10 +26,8 @@ weft_task *weft_ref(weft_task *t)
 
 void weft_release(weft_task *t)
 {
-    if (t != NULL && weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
-        weft__misuse("weft_release", "the handle has been released already");
-    if (t != NULL)
-        weft__task_unref_here(weft__worker_self(), t);
+    if (weft__likely(t != NULL))
+        weft__task_unref_here(t);
 }
 
 bool weft_done(const weft_task *t)

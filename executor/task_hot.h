@@ -15,7 +15,7 @@ static inline bool weft__frame_is_small(size_t size)
     return words <= (WEFT__INLINE_FRAME - 8) / 8;
 }
 
-/* By a task without a context to hand on; no options, a small frame. NULL: not that, or a cache has to be filled: weft__task_create. */
+/* By a task `by` without a context to hand on; no options, a small frame. NULL: not that, or a cache has to be filled: weft__task_create. */
 static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, const struct weft_task *by,
                                                         const weft_frame *frame)
 {
@@ -31,8 +31,8 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     t->rc = 0;
     t->frame = (void *)t->inline_frame;
     weft__store_relaxed(&t->fiber, weft__task_home(w)); /* relaxed: TASK-NEW publishes, here and below */
-    weft__store_relaxed(&t->requests, 0); /* relaxed: as above */
-    weft__store_relaxed(&t->flags, 0);    /* relaxed: as above */
+    weft__store_relaxed(&t->requests, 0);               /* relaxed: as above */
+    weft__store_relaxed(&t->flags, 0);                  /* relaxed: as above */
     t->stack_class = (uint16_t)rt->stack_class;
     t->rt = rt;
     weft__store_relaxed(&t->extra, NULL); /* relaxed: as above */
@@ -42,36 +42,33 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     do
         memcpy(t->inline_frame + at, (const char *)frame + at, 8);
     while ((at += 8) != size);
+    weft__count(&w->counters.created, 1);
     weft__store_release(&t->refs, 2);         /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
     weft__store_release(&t->word, WEFT__NEW); /* pairs: TASK-NEW */
-    weft__count(&w->counters.created, 1);
     return t;
 }
 
-static inline bool weft__task_is_plain(const struct weft_task *t)
+void weft__task_unref_checked(struct weft_task *t);
+/* Give a reference back. When the only others left are this one and the runtime's of a task that ran on its awaiter's stack, nobody else can
+ * know the task but one who looks at all of them. Any thread. */
+static inline void weft__task_unref_here(struct weft_task *t)
 {
-    /* relaxed, all: the caller has the last reference */
-    return t->rc >= 0 && (weft__load_relaxed(&t->flags) & (WEFT__TASK_DESTROY | WEFT__TASK_HEAP_FRAME)) == 0 &&
-           weft__load_relaxed(&t->extra) == NULL && weft__load_relaxed(&t->context) == NULL;
-}
-
-/* Give a reference back; `w`: the calling thread's worker or NULL. When the only others left are this one and the runtime's of a task that ran
- * on its awaiter's stack, nobody else can know the task but one who looks at all of them. */
-static inline void weft__task_unref_here(struct weft__worker *w, struct weft_task *t)
-{
+    struct weft__worker *w = weft__worker_maybe();
     if (weft__likely(weft__load_acquire(&t->refs) == 2 && /* pairs: TASK-REFS; before the word */
                      weft__load_acquire(&t->word) == (WEFT__DONE | WEFT__OWED) && /* pairs: TASK-DONE */
-                     w != NULL && w->rt == t->rt && weft__task_is_plain(t))) {
-        if (weft__likely(weft__alone_begin(w))) {
-            weft__store_relaxed(&t->refs, 0); /* relaxed: alone */
-            t->frame = NULL;
-            weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
-            weft__alone_end(w);
-            weft__slab_give(&w->tasks, t);
-            return;
-        }
+                     w->rt == t->rt && t->rc >= 0 &&
+                     /* relaxed, all: this is the last reference but the one owed */
+                     (weft__load_relaxed(&t->flags) & WEFT__TASK_HEAP_FRAME) == 0 &&
+                     weft__load_relaxed(&t->extra) == NULL && weft__load_relaxed(&t->context) == NULL &&
+                     weft__alone_begin(w))) {
+        weft__store_relaxed(&t->refs, 0); /* relaxed: alone */
+        t->frame = NULL;
+        weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
+        weft__alone_end(w);
+        weft__slab_give(&w->tasks, t);
+        return;
     }
-    weft__task_unref(t);
+    weft__task_unref_checked(t);
 }
 
 /* Claim a NEW task whose entry the worker has just taken out of its own queue. False: not the usual case, nothing is done. */
@@ -87,25 +84,22 @@ static inline bool weft__task_claim_alone(struct weft__worker *w, struct weft_ta
     return new;
 }
 
-/* The same where it is not alone, or not that usual. */
-void weft__task_finish_locked(struct weft__worker *w, struct weft_task *t, int rc);
-/* A task that runs on its awaiter's stack, or in its place, ends: PLAIN. Its awaiter is about to go on, and has a reference. */
-static inline void weft__task_finish_awaited(struct weft__worker *w, struct weft_task *t, int rc)
+/* A task that runs on its awaiter's stack, or in its place, ends: PLAIN. Its awaiter is about to go on, and has a reference. True: done, with
+ * this success. */
+static inline bool weft__task_finish_alone(struct weft__worker *w, struct weft_task *t, int rc)
 {
-    if (weft__likely(rc >= 0 && weft__alone_begin(w))) {
-        bool plain = weft__load_relaxed(&t->word) == (WEFT__STARTED | WEFT__PLAIN); /* relaxed: alone */
-        if (weft__likely(plain)) {
-            t->rc = rc;
-            weft__store_release(&t->word, WEFT__DONE | WEFT__OWED); /* pairs: TASK-DONE */
-        }
-        weft__alone_end(w);
-        if (weft__likely(plain)) {
-            weft__count(&w->counters.finished, 1);
-            return;
-        }
+    if (weft__unlikely(rc < 0 || !weft__alone_begin(w)))
+        return false;
+    bool plain = weft__load_relaxed(&t->word) == (WEFT__STARTED | WEFT__PLAIN); /* relaxed: alone */
+    if (weft__likely(plain)) {
+        t->rc = rc;
+        weft__store_release(&t->word, WEFT__DONE | WEFT__OWED); /* pairs: TASK-DONE */
     }
-    weft__task_finish_locked(w, t, rc);
+    weft__alone_end(w);
+    return plain;
 }
+/* The same where that is false. */
+void weft__task_finish_awaited(struct weft_task *t, int rc);
 
 /* A task of this worker's runtime ends on a fiber of its own. */
 static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc)

@@ -27,8 +27,8 @@
 
 /* Where no worker is the stack of children is always full, so that the inline functions come to the library, which says what is wrong. */
 static void *nothing[1];
-struct weft_here_ weft__nowhere = {.limit = INT64_MIN, .slots = nothing};
-__thread struct weft_here_ *weft_here_at_ = &weft__nowhere;
+struct weft__nowhere weft__nowhere = {.here = {.limit = INT64_MIN, .slots = nothing}};
+__thread struct weft_here_ *weft_here_at_ = &weft__nowhere.here;
 
 #if !WEFT_INLINE_
 WEFT__NOINLINE struct weft_here_ *weft_here_(void)
@@ -40,7 +40,7 @@ WEFT__NOINLINE struct weft_here_ *weft_here_(void)
 
 void weft__worker_set_self(struct weft__worker *w)
 {
-    weft_here_at_ = w != NULL ? (struct weft_here_ *)(void *)w : &weft__nowhere;
+    weft_here_at_ = w != NULL ? (struct weft_here_ *)(void *)w : &weft__nowhere.here;
 }
 
 /* ---- the turn ---------------------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
+    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
         injected;
     _Atomic(uint64_t) batches, events;
 };
@@ -115,24 +115,32 @@ static inline uintptr_t weft__item_of_entry(struct weft__entry *entry)
 uintptr_t weft__item_of_link(struct weft__link *link);
 struct weft__link *weft__link_of_item(uintptr_t item);
 
+/* The worker whose thread this is, NULL in other threads. Its result must not be remembered over a switch. */
+extern struct weft__nowhere {
+    struct weft_here_ here;
+    struct weft_runtime *rt; /* NULL, in the place of a worker's */
+} weft__nowhere; /* what weft_here_ gives where no worker is */
 _Static_assert(offsetof(struct weft_here_, bottom) == offsetof(struct weft__worker, joins.bottom) &&
                    offsetof(struct weft_here_, floor) == offsetof(struct weft__worker, joins.floor) &&
                    offsetof(struct weft_here_, limit) == offsetof(struct weft__worker, joins.limit) &&
                    offsetof(struct weft_here_, mask) == offsetof(struct weft__worker, joins.mask) &&
                    offsetof(struct weft_here_, slots) == offsetof(struct weft__worker, joins.slots) &&
                    offsetof(struct weft_here_, pushes) == offsetof(struct weft__worker, joins.pushes) &&
-                   offsetof(struct weft_here_, fiber) == offsetof(struct weft__worker, current),
+                   offsetof(struct weft_here_, fiber) == offsetof(struct weft__worker, current) &&
+                   offsetof(struct weft__nowhere, rt) == offsetof(struct weft__worker, rt),
                "what inline functions of the public headers rely on");
-
-/* The worker whose thread this is, NULL in other threads. Its result must not be remembered over a switch. */
-extern struct weft_here_ weft__nowhere; /* what weft_here_ gives where no worker is */
 #if !WEFT_INLINE_
 struct weft_here_ *weft_here_(void);
 #endif
 static inline struct weft__worker *weft__worker_self(void)
 {
     struct weft_here_ *here = weft_here_();
-    return weft__likely(here != &weft__nowhere) ? (struct weft__worker *)(void *)here : NULL;
+    return weft__likely(here != &weft__nowhere.here) ? (struct weft__worker *)(void *)here : NULL;
+}
+/* For who wants to know only whether it is a worker of rt: else its rt is another one or NULL, and nothing else of it may be touched. */
+static inline struct weft__worker *weft__worker_maybe(void)
+{
+    return (struct weft__worker *)(void *)weft_here_();
 }
 /* Idle loop: run the item (0: only what was left to do) until the CPU comes back. */
 void weft__worker_enter(struct weft__worker *w, uintptr_t item);
