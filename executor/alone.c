@@ -49,7 +49,7 @@ static WEFT__COLD void first_stranger(struct weft_runtime *rt)
         struct weft__worker *w = &rt->workers[i];
         if (w == self)
             continue;
-        for (unsigned turns = 0; weft__load_seq_cst(&w->alone) != 0 ||        /* pairs: TASK-ALONE */
+        for (unsigned turns = 0; weft__load_seq_cst(&w->alone) != 0 ||         /* pairs: TASK-ALONE */
                                  weft__load_seq_cst(&w->ready.inside) != 0;) { /* pairs: READY-INSIDE */
             if (++turns < 128)
                 weft__cpu_relax();

@@ -138,16 +138,10 @@ static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_tas
     return rc;
 }
 
-/* The place of a task in the ready queue that it was created into, from its low bits. */
-static inline int64_t place_of(const struct weft__ready *r, const struct weft_task *t)
-{
-    int64_t h = weft__load_relaxed(&r->head);                           /* relaxed: the owner asks; a hint */
-    return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
-}
-
 static WEFT__NOINLINE bool remove_entry(struct weft__ready *ready, const struct weft_task *t, uintptr_t item)
 {
-    return weft__ready_remove(ready, item, place_of(ready, t)) || weft__deque_pop_newest_if(&ready->shared, item);
+    return weft__ready_remove(ready, item, weft__task_place(ready, t)) ||
+           weft__deque_pop_newest_if(&ready->shared, item);
 }
 
 /* What a task that was run here leaves to the awaiter. */
@@ -210,9 +204,9 @@ static inline bool claim_here(struct weft__worker *w, struct weft_task *t)
     struct weft__ready *ready = &w->ready;
     uintptr_t item = weft__item_of_task(t);
     weft__ready_enter(ready);
-    bool claimed = weft__load_relaxed(&t->fiber) == weft__task_home(w) && /* relaxed: its own mark */
+    bool claimed = weft__load_relaxed(&t->fiber) == weft__task_home(w) &&                /* relaxed: its own mark */
                    weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW && /* relaxed: alone */
-                   (weft__ready_take_newest(ready, item) || weft__ready_take(ready, item, place_of(ready, t)));
+                   (weft__ready_take_newest(ready, item) || weft__ready_take(ready, item, weft__task_place(ready, t)));
     if (weft__likely(claimed))
         weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN); /* pairs: TASK-NEW */
     weft__ready_leave(ready);

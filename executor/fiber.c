@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "executor/chain.h"
 #include "executor/fiber_run.h"
 #include "executor/guard.h"
 #include "executor/task_hot.h"
@@ -178,7 +179,8 @@ static inline bool yield_quickly(struct weft__fiber *f)
 {
     struct weft__worker *w = f->worker;
     struct weft__ready *r = &w->ready;
-    if (weft__unlikely(f->unusual != 0 || w->hold != NULL || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(f->unusual != 0 || w->slowly != 0 || w->hold != NULL ||
+                       ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
                        weft__ready_asked(r) || weft__ready_open(r)))
         return false;
@@ -269,8 +271,13 @@ void weft__fiber_main(void *fiber)
         if (weft__unlikely(f->unusual != 0))
             end_unusual(f, t, rc);
         struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
-        weft__task_finish_here(w, t, rc);
-        uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
+        uintptr_t item = 0;
+        if (weft__unlikely(t == w->chain_task))
+            item = weft__chain_step(w, t, rc);
+        else
+            weft__task_finish_here(w, t, rc);
+        if (weft__likely(item == 0))
+            item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {

@@ -125,6 +125,12 @@ static inline uintptr_t weft__ready_pop(struct weft__ready *r)
     }
     return weft__ready_pop_own(r);
 }
+/* Owner only, inside. Does this item lie at this place (any number will do to ask)? */
+static inline bool weft__ready_at(const struct weft__ready *r, uintptr_t item, int64_t place)
+{
+    return place >= weft__load_relaxed(&r->head) && place < weft__load_relaxed(&r->tail) && /* relaxed: inside */
+           weft__load_relaxed(&r->slots[place & r->mask]) == item;                          /* relaxed: inside */
+}
 /* Owner only, inside. Take this item out if it is the newest of the closed part. */
 static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item)
 {

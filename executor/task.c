@@ -18,14 +18,15 @@
 #include "executor/guard.h"
 #include "executor/task_hot.h"
 
-#define ID_BLOCK 16 /* numbers that a worker takes at a time */
+#define ID_BLOCK 64 /* numbers that a worker takes at a time */
 
 static uint64_t next_id(struct weft_runtime *rt, struct weft__worker *w)
 {
     if (w == NULL)
         return weft__fetch_add_relaxed(&rt->ids, 1) + 1; /* relaxed: only uniqueness */
     if (w->next_id == w->last_id) {
-        w->next_id = weft__fetch_add_relaxed(&rt->ids, rt->options.debug != 0 ? 1 : ID_BLOCK); /* relaxed: only uniqueness */
+        w->next_id =
+            weft__fetch_add_relaxed(&rt->ids, rt->options.debug != 0 ? 1 : ID_BLOCK); /* relaxed: only uniqueness */
         if (rt->options.debug != 0)
             return w->last_id = ++w->next_id; /* one at a time: each creation comes here, to be noted */
         w->last_id = w->next_id + ID_BLOCK;
@@ -100,8 +101,9 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     t->rc = 0;
     t->frame = heap != NULL ? heap : (void *)t->inline_frame;
     weft__frame_copy(t->frame, frame, size);
-    weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK && options == NULL ? weft__task_home(w)
-                                                                        : NULL); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK && options == NULL
+                                       ? weft__task_home(w)
+                                       : NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
     weft__store_relaxed(
@@ -148,6 +150,9 @@ struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame 
 
 void weft__task_schedule(struct weft_task *t)
 {
+    const struct weft__worker *w = own_worker(t->rt);
+    if (w != NULL)
+        weft__store_relaxed(&t->place, (uint16_t)weft__load_relaxed(&w->ready.tail)); /* relaxed: a hint */
     weft__make_ready(t->rt, weft__item_of_task(t));
 }
 
@@ -325,8 +330,7 @@ static void tell_in_turn(struct weft_task *f, uint64_t word)
     struct untold *u = own_untold();
     if (u->telling) {
         weft_ref(f);
-        weft__store_relaxed(&f->fiber,
-                            (struct weft__fiber *)(uintptr_t)(word & ~WEFT__BITS)); /* relaxed: own list */
+        weft__store_relaxed(&f->fiber, (struct weft__fiber *)(uintptr_t)(word & ~WEFT__BITS)); /* relaxed: own list */
         f->link.next = NULL;
         if (u->first != NULL)
             u->last->link.next = &f->link;

@@ -71,6 +71,13 @@ static inline void weft__task_unref_here(struct weft_task *t)
     weft__task_unref_checked(t);
 }
 
+/* The place of a task in the ready queue that it was created into, from its low bits: a hint. Owner. */
+static inline int64_t weft__task_place(const struct weft__ready *r, const struct weft_task *t)
+{
+    int64_t h = weft__load_relaxed(&r->head);                           /* relaxed: the owner asks; a hint */
+    return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
+}
+
 /* Claim a NEW task whose entry the worker has just taken out of its own queue. False: not the usual case, nothing is done. */
 static inline bool weft__task_claim_alone(struct weft__worker *w, struct weft_task *t)
 {

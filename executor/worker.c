@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "executor/chain.h"
 #include "executor/strand.h"
 #include "executor/task_hot.h"
 
@@ -192,6 +193,11 @@ static uintptr_t pick_any(struct weft__worker *w)
 
 uintptr_t weft__worker_pick(struct weft__worker *w)
 {
+    if (weft__unlikely(w->slowly & WEFT__SLOWLY_CHAIN)) {
+        uintptr_t item = weft__chain_pick(w);
+        if (item != 0)
+            return item;
+    }
     for (;;) {
         uintptr_t item;
         if (weft__unlikely(w->in_turn)) {
@@ -274,6 +280,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     w->rt = rt;
     w->index = index;
     w->in_turn = rt->in_turn;
+    w->slowly = rt->in_turn ? WEFT__SLOWLY_IN_TURN : 0;
     w->unusual = (uint16_t)((rt->in_turn ? WEFT__FIBER_IN_TURN : 0U) | (rt->inlining ? 0U : WEFT__FIBER_APART));
     w->random = (rt->options.seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)index << 32 | 1);
     if (w->random == 0)

@@ -15,10 +15,12 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
-        injected;
+    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES],
+        stolen, misses, raids, parks, injected;
     _Atomic(uint64_t) batches, events;
 };
+
+enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2 };
 
 #define WEFT__STACK_CACHE 64 /* warm fibers a worker keeps per class before it gives some back */
 
@@ -46,6 +48,8 @@ struct weft__seen { /* a worker that had closed work, as it was then */
     uint64_t forks;
 };
 
+struct weft__chain;
+
 struct weft__worker {
     struct weft__joins
         joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
@@ -65,12 +69,19 @@ struct weft__worker {
     struct weft__hold batch; /* of the running task's open batch; batch.c */
     uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
-    uint16_t unusual;        /* of every fiber of this runtime */
-    bool searching;          /* counted in idle.searching */
-    bool stole;              /* since it last looked around */
-    bool stole_child;        /* what it took last was a forked child */
-    bool seen_fresh;         /* search.c: the note is new, and nobody has come back for it */
-    unsigned vain;           /* searches that found nothing, in a row */
+    uint8_t slowly;          /* WEFT__SLOWLY_*: what to run next is not simply the oldest ready item */
+    struct weft__chain
+        *chain; /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place */
+    struct weft_task *chain_task; /* of these, the one that runs */
+    int64_t chain_place;
+    uint32_t chain_vain,
+        chain_skip;   /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
+    uint16_t unusual; /* of every fiber of this runtime */
+    bool searching;   /* counted in idle.searching */
+    bool stole;       /* since it last looked around */
+    bool stole_child; /* what it took last was a forked child */
+    bool seen_fresh;  /* search.c: the note is new, and nobody has come back for it */
+    unsigned vain;    /* searches that found nothing, in a row */
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
@@ -119,7 +130,7 @@ struct weft__link *weft__link_of_item(uintptr_t item);
 extern struct weft__nowhere {
     struct weft_here_ here;
     struct weft_runtime *rt; /* NULL, in the place of a worker's */
-} weft__nowhere; /* what weft_here_ gives where no worker is */
+} weft__nowhere;             /* what weft_here_ gives where no worker is */
 _Static_assert(offsetof(struct weft_here_, bottom) == offsetof(struct weft__worker, joins.bottom) &&
                    offsetof(struct weft_here_, floor) == offsetof(struct weft__worker, joins.floor) &&
                    offsetof(struct weft_here_, limit) == offsetof(struct weft__worker, joins.limit) &&
@@ -173,7 +184,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w);
 uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item);
 static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
 {
-    if (weft__unlikely(w->in_turn || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(w->slowly != 0 || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
         return weft__worker_pick(w);
     w->picks++;
