@@ -99,7 +99,7 @@ static inline struct weft_task *take_next(struct weft__worker *w, struct weft__c
             weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN);                       /* pairs: TASK-NEW */
         else if (!weft__cas_acq_rel(&t->word, &word, WEFT__STARTED | WEFT__PLAIN)) /* pairs: TASK-C, TASK-NEW */
             continue; /* cancelled, or waited for by others: it takes its turn */
-        (void)weft__ready_take(&w->ready, item, place);
+        weft__ready_take_older(&w->ready, place); /* the entry is behind it */
         c->begun++;
         return t;
     }
@@ -186,8 +186,11 @@ uintptr_t weft__chain_step(struct weft__worker *w, struct weft_task *t, int rc)
         } else {
             ended = weft__cas_acq_rel(&t->word, &word, WEFT__DONE | WEFT__OWED); /* pairs: TASK-DONE */
         }
-        if (weft__likely(ended && !look))
-            next = take_next(w, w->chain);
+        if (weft__likely(ended)) {
+            w->chain->ended++;
+            if (weft__likely(!look))
+                next = take_next(w, w->chain);
+        }
     }
     weft__ready_leave(r);
     if (weft__unlikely(!ended)) {

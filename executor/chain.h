@@ -12,7 +12,7 @@ struct weft__chain {
     uint32_t ticket;
     weft_task *const *tasks;
     size_t n, next;
-    unsigned begun;              /* so many were */
+    size_t begun, ended;         /* so many were, and have ended well */
     bool until_failure;          /* of a gather that one failure ends */
     bool direct;                 /* the worker went on with the fiber in the same breath */
     _Atomic(uint32_t) requested; /* WEFT__CHAIN_*: CHAIN-REQUESTED */

@@ -88,18 +88,19 @@ struct left {
     bool met;         /* one came when there was nothing left to wait for */
 };
 
-/* Let the worker run those that have not begun (chain.c). */
-static void run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure, struct left *left)
+
+/* Let the worker run those that have not begun (chain.c). True: all have ended well. */
+static bool run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure, struct left *left)
 {
     struct weft__worker *w = f->worker;
     if (w->chain_skip != 0) { /* they have suspended all the time: then it costs more than it saves */
         w->chain_skip--;
-        return;
+        return false;
     }
     struct weft__chain c;
     enum weft__wake how = weft__chain_run(f, &c, tasks, n, until_failure);
     if (how == 0)
-        return;
+        return false;
     w = f->worker;
     w->chain_vain = c.begun > 1 || c.next == n ? 0 : w->chain_vain < VAIN_MOST ? w->chain_vain + 1 : VAIN_MOST;
     w->chain_skip = (1U << w->chain_vain) - 1;
@@ -119,6 +120,7 @@ static void run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n,
             weft__cancel_run(&list);
         }
     }
+    return c.ended == n;
 }
 
 static struct left look_and_run(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure)
@@ -128,8 +130,10 @@ static struct left look_and_run(struct weft__fiber *f, weft_task *const tasks[],
         weft__scopes_arm(f); /* then it is one like others */
     left.all = look(f, tasks, n, &left.verdict);
     if (left.all == 0 && left.verdict == 0 && f->unusual == 0 && f->worker->hold == NULL) {
-        run_first(f, tasks, n, until_failure, &left);
-        left.all = look(f, tasks, n, &left.verdict);
+        if (run_first(f, tasks, n, until_failure, &left))
+            left.all = 1;
+        else
+            left.all = look(f, tasks, n, &left.verdict);
     }
     return left;
 }

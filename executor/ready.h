@@ -131,6 +131,19 @@ static inline bool weft__ready_at(const struct weft__ready *r, uintptr_t item, i
     return place >= weft__load_relaxed(&r->head) && place < weft__load_relaxed(&r->tail) && /* relaxed: inside */
            weft__load_relaxed(&r->slots[place & r->mask]) == item;                          /* relaxed: inside */
 }
+/* Owner only, inside. Take out what lies at this place; it is not the newest. */
+static inline void weft__ready_take_older(struct weft__ready *r, int64_t place)
+{
+    int64_t h = weft__load_relaxed(&r->head); /* relaxed: inside */
+    if (weft__unlikely(place != h)) {
+        weft__store_relaxed(&r->slots[place & r->mask], 0); /* relaxed: inside; a hole */
+        return;
+    }
+    do
+        h++;
+    while (weft__unlikely(weft__load_relaxed(&r->slots[h & r->mask]) == 0)); /* relaxed: inside; the newest is no hole */
+    weft__store_relaxed(&r->head, h);                                        /* relaxed: inside */
+}
 /* Owner only, inside. Take this item out if it is the newest of the closed part. */
 static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item)
 {

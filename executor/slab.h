@@ -16,6 +16,7 @@ struct weft__slab {
     struct weft__slab_chunk *chunks;
     struct weft__slab_object *shared; /* free objects no cache holds */
     _Atomic(uint64_t) mapped_bytes;
+    _Atomic(uint32_t) small_pages; /* huge ones have been found to be slow */
 };
 
 /* A worker's own free list: used by that thread only. Zero-initialised with the slab's address. Freed objects go to the
