@@ -23,7 +23,7 @@
  * a run): the references that it takes are those that freeing looks at.
  *
  * The barrier takes some 10 us. So a stranger leaves a count behind, and who comes next needs no barrier: workers go the locked way until
- * KEEP ticks of the reactor thread have passed. At worst a program pays one barrier in that time.
+ * `keep` ticks of the reactor thread have passed. At worst a program pays one barrier in that time.
  *   kept: 0 nobody has left one; else ticks to go. Raised from 0 by a stranger whose own count stands, after it has counted once more;
  *   brought to 0 by the tick, before it takes that count away. So who has counted himself and then sees `kept` knows that `strangers`
  *   has not been 0 since a barrier.
@@ -35,8 +35,6 @@
 #include <sched.h>
 
 #include "executor/membarrier.h"
-
-#define KEEP 8
 
 enum { VISITOR = 1, COUNTED = 2, ENDED = 4 };
 
@@ -57,9 +55,11 @@ static WEFT__COLD void first_stranger(struct weft_runtime *rt)
                 sched_yield();
         }
     }
+    if (rt->keep == 0)
+        return;
     weft__fetch_add_seq_cst(&rt->strangers, 1); /* pairs: TASK-ALONE */
     uint32_t none = 0;
-    if (!weft__cas_seq_cst(&rt->kept, &none, KEEP)) /* pairs: TASK-ALONE */
+    if (!weft__cas_seq_cst(&rt->kept, &none, rt->keep)) /* pairs: TASK-ALONE */
         weft__fetch_sub_seq_cst(&rt->strangers, 1); /* pairs: TASK-ALONE */
 }
 

@@ -26,7 +26,7 @@ static inline bool weft__alone_inside(const struct weft__worker *w)
 }
 
 /* Any thread: between these two no worker of rt is alone, but the caller's own. They may nest. Begin costs a barrier in all threads (some 10 us),
- * unless another stranger has been there in the last TICKS; what it returns is for the end. */
+ * unless another stranger has been there in the last ticks; what it returns is for the end. */
 unsigned weft__stranger_begin(struct weft_runtime *rt);
 void weft__stranger_end(struct weft_runtime *rt, unsigned visit);
 /* The reactor thread, at each tick: after some of them workers may be alone again. */

@@ -14,6 +14,7 @@ struct weft__blocking;
 
 /* Counted in `strangers` for good where the kernel has no membarrier. */
 #define WEFT__STRANGERS_ALWAYS 0x10000u
+#define WEFT__STRANGERS_KEEP 8
 
 enum {
     WEFT__MAIN_NONE = 0,
@@ -32,6 +33,7 @@ struct weft_runtime {
     unsigned worker_count;
     _Atomic(uint32_t) strangers; /* beside what workers only read; alone.c (pairs: TASK-ALONE) */
     _Atomic(uint32_t) kept;      /* one of them, for so many ticks more */
+    uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
     struct weft__worker *workers;
     struct weft__plan *plan;
     const struct weft__driver *driver; /* NULL: no I/O */
