@@ -60,7 +60,7 @@ static WEFT__COLD void first_stranger(struct weft_runtime *rt)
     weft__fetch_add_seq_cst(&rt->strangers, 1); /* pairs: TASK-ALONE */
     uint32_t none = 0;
     if (!weft__cas_seq_cst(&rt->kept, &none, rt->keep)) /* pairs: TASK-ALONE */
-        weft__fetch_sub_seq_cst(&rt->strangers, 1); /* pairs: TASK-ALONE */
+        weft__fetch_sub_seq_cst(&rt->strangers, 1);     /* pairs: TASK-ALONE */
 }
 
 unsigned weft__stranger_begin(struct weft_runtime *rt)

@@ -98,7 +98,7 @@ static inline struct weft_task *take_next(struct weft__worker *w, struct weft__c
         if (weft__likely(weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW)) /* relaxed: alone */
             weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN);                       /* pairs: TASK-NEW */
         else if (!weft__cas_acq_rel(&t->word, &word, WEFT__STARTED | WEFT__PLAIN)) /* pairs: TASK-C, TASK-NEW */
-            continue; /* cancelled, or waited for by others: it takes its turn */
+            continue;                             /* cancelled, or waited for by others: it takes its turn */
         weft__ready_take_older(&w->ready, place); /* the entry is behind it */
         c->begun++;
         return t;

@@ -88,7 +88,6 @@ struct left {
     bool met;         /* one came when there was nothing left to wait for */
 };
 
-
 /* Let the worker run those that have not begun (chain.c). True: all have ended well. */
 static bool run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure, struct left *left)
 {

@@ -141,8 +141,9 @@ static inline void weft__ready_take_older(struct weft__ready *r, int64_t place)
     }
     do
         h++;
-    while (weft__unlikely(weft__load_relaxed(&r->slots[h & r->mask]) == 0)); /* relaxed: inside; the newest is no hole */
-    weft__store_relaxed(&r->head, h);                                        /* relaxed: inside */
+    while (
+        weft__unlikely(weft__load_relaxed(&r->slots[h & r->mask]) == 0)); /* relaxed: inside; the newest is no hole */
+    weft__store_relaxed(&r->head, h);                                     /* relaxed: inside */
 }
 /* Owner only, inside. Take this item out if it is the newest of the closed part. */
 static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item)

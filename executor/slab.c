@@ -57,7 +57,7 @@
 #define SLAB_CHUNK ((size_t)256 * 1024)
 #define SLAB_HUGE ((size_t)2 * 1024 * 1024)
 #define SLAB_HUGE_FROM ((size_t)1024 * 1024) /* a slab that has so much goes on in huge pages */
-#define SLAB_HUGE_SLOW 2000000 /* nanoseconds of the thread's own time: then small pages do better */
+#define SLAB_HUGE_SLOW 2000000               /* nanoseconds of the thread's own time: then small pages do better */
 #define SLAB_HUGE_MOST ((size_t)64 * 1024 * 1024)
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
@@ -219,7 +219,8 @@ static WEFT__COLD void touch(struct weft__slab *s, struct fresh fresh)
 {
     int64_t before = own_time();
     char *last = fresh.page + SLAB_HUGE - 1; /* the byte that will be needed last: it is zero, and so it stays */
-    (void)weft__fetch_add_relaxed((_Atomic(char) *)(void *)last, 0); /* relaxed: it changes nothing; but the page is written to */
+    (void)weft__fetch_add_relaxed((_Atomic(char) *)(void *)last,
+                                  0); /* relaxed: it changes nothing; but the page is written to */
     if (own_time() - before <= SLAB_HUGE_SLOW)
         return;
     weft__store_relaxed(&s->small_pages, 1); /* relaxed: a hint */

@@ -366,8 +366,10 @@ static void test_ways_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strangers_lose_nothing), cmocka_unit_test(test_strangers_who_stay),
-        cmocka_unit_test(test_a_thread_from_outside),  cmocka_unit_test(test_the_count_goes_away),
+        cmocka_unit_test(test_strangers_lose_nothing),
+        cmocka_unit_test(test_strangers_who_stay),
+        cmocka_unit_test(test_a_thread_from_outside),
+        cmocka_unit_test(test_the_count_goes_away),
         cmocka_unit_test(test_ways_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,7 +89,9 @@ static int part(struct part *f)
         weft_task *t[3];
         for (int k = 0; k < 3; k++)
             t[k] = weft_create_task(part, .i = -1, .depth = f->depth - 1,
-                                    .what = f->depth > 1 ? GATHERS : k == 1 && f->i % 2 ? YIELDS : ENDS);
+                                    .what = f->depth > 1         ? GATHERS
+                                            : k == 1 && f->i % 2 ? YIELDS
+                                                                 : ENDS);
         int rc = weft_gather_n(t, 3);
         for (int k = 0; k < 3; k++)
             weft_release(t[k]);
@@ -189,7 +191,7 @@ static int alone(struct alone *f)
     case 4:
         for (int i = 0; i < 5; i++)
             t[i] = weft_create_task(part, .i = i,
-                                    .what = i != 1         ? ENDS
+                                    .what = i != 1          ? ENDS
                                             : f->which == 3 ? CANCELS_GATHERER
                                                             : CANCELS_AND_YIELDS);
         TASK_CHECK(weft_gather_n(t, 5) == -ECANCELED);
@@ -267,7 +269,8 @@ static void test_one_worker(void **state)
     (void)state;
     for (int which = 0; which <= 11; which++) {
         forget();
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), alone, .which = which), 0);
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), alone, .which = which),
+                         0);
         assert_tasks_ok();
     }
 }
@@ -334,7 +337,8 @@ static void test_several_workers(void **state)
             for (unsigned round = 0; round < threads_scale(20); round++) {
                 forget();
                 assert_int_equal(
-                    weft_run_with(WEFT_OPTIONS(.workers = workers, .slow_task = WEFT_FOREVER), beside, .which = which), 0);
+                    weft_run_with(WEFT_OPTIONS(.workers = workers, .slow_task = WEFT_FOREVER), beside, .which = which),
+                    0);
                 assert_tasks_ok();
             }
         }
