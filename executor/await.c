@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "executor/fiber_run.h"
 #include "executor/task_hot.h"
 
 #define INLINE_LIMIT 64       /* tasks run at once before the worker looks whether something else must have its turn */
@@ -113,15 +114,6 @@ static inline bool no_request(struct weft__fiber *f)
     return !(weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
 }
 
-/* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
-static inline void run_inline(struct weft__fiber *f, struct weft_task *t)
-{
-    f->inlined++;
-    weft__count(&f->worker->counters.inlined, 1);
-    int rc = weft__fiber_run(f, t);
-    weft__task_finish_here(f->worker, t, rc, true); /* read anew: the fiber may have moved */
-}
-
 /* Waiting is out of the question, or must not be done here. 1: go on. */
 static WEFT__NOINLINE int await_unusual(struct weft__fiber *f, struct weft_task *t)
 {
@@ -146,46 +138,79 @@ static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_tas
     return rc;
 }
 
-/* The place of a task in the ready queue that it was created into, from its low bits. */
-static inline int64_t place_of(const struct weft__ready *r, const struct weft_task *t)
-{
-    int64_t h = weft__load_relaxed(&r->head);                           /* relaxed: the owner asks; a hint */
-    return h + (uint16_t)(weft__load_relaxed(&t->place) - (uint64_t)h); /* relaxed: a hint */
-}
-
 static WEFT__NOINLINE bool remove_entry(struct weft__ready *ready, const struct weft_task *t, uintptr_t item)
 {
-    return weft__ready_remove(ready, item, place_of(ready, t)) || weft__deque_pop_newest_if(&ready->shared, item);
+    return weft__ready_remove(ready, item, weft__task_place(ready, t)) ||
+           weft__deque_pop_newest_if(&ready->shared, item);
 }
 
-/* It has not started: run it right here, unless somebody else gets it first. */
-static inline int await_here(struct weft__fiber *f, struct weft_task *t)
+/* What a task that was run here leaves to the awaiter. */
+static WEFT__NOINLINE int await_end(struct weft__fiber *f, struct weft_task *t)
 {
-    /* The caller's handle keeps t valid until this returns. The run uses up a reference: that of the queue's entry, if it can be had. */
+    int rc = weft__task_rc(t) < 0 ? take_outcome(f, t) : weft__task_rc(t);
+    return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;
+}
+
+static WEFT__NOINLINE int await_end_slowly(struct weft__fiber *f, struct weft_task *t, int rc)
+{
+    if (weft__task_visible(t))
+        weft__count(&f->worker->counters.finished, (uint64_t)-1); /* it is counted as inlined */
+    weft__task_finish_awaited(t, rc);
+    return await_end(f, t);
+}
+
+/* Run a task that this call has claimed on top of the caller's. The reference it ran with is given back. */
+static inline __attribute__((always_inline)) int run_here(struct weft__fiber *f, struct weft__worker *w,
+                                                          struct weft_task *t, bool whole)
+{
+    f->inlined++;
+    int rc = weft__fiber_run_inline(f, w, t, whole);
+    w = f->worker; /* read anew: the fiber may have moved */
+    weft__count(&w->counters.inlined, 1);
+    if (weft__unlikely(!weft__task_finish_alone(w, t, rc)))
+        return await_end_slowly(f, t, rc);
+    return weft__likely(no_request(f)) ? rc : await_end(f, t);
+}
+
+/* It has not started: run it right here, unless somebody else gets it first. The caller's handle keeps t valid until this returns. The run uses
+ * up a reference: that of the queue's entry, if it can be had. */
+static WEFT__NOINLINE int await_here_slowly(struct weft__fiber *f, struct weft_task *t)
+{
     struct weft__ready *ready = &f->worker->ready;
     uintptr_t item = weft__item_of_task(t);
     bool entry = weft__ready_remove_newest(ready, item) || remove_entry(ready, t, item);
-    int claimed = weft__task_claim(t);
+    int claimed = entry ? weft__task_claim(t) : weft__task_claim_strange(t);
     if (weft__unlikely(claimed == 0)) {
         if (entry)
             weft__task_unref(t);
         return await_elsewhere(f, t);
     }
-    if (weft__unlikely(!entry))
+    if (!entry)
         weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already */
-    if (weft__likely(claimed > 0)) {
-        run_inline(f, t);
-    } else {
+    if (claimed < 0) {
         weft__task_met_unstarted(t);
-        if (weft__task_owns(t))
-            run_inline(f, t);
-        else
+        if (!weft__task_owns(t)) {
             weft__task_finish(t, -ECANCELED);
+            return await_end(f, t);
+        }
     }
-    int rc = weft__task_rc(t);
-    if (weft__unlikely(rc < 0))
-        rc = take_outcome(f, t);
-    return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
+    return run_here(f, f->worker, t, true);
+}
+
+/* Take an unstarted task out of the closed part of the calling worker's queue, where it is mostly the newest, and claim it. False: it is not
+ * there, not this worker's creation, or not alone; nothing is done. */
+static inline bool claim_here(struct weft__worker *w, struct weft_task *t)
+{
+    struct weft__ready *ready = &w->ready;
+    uintptr_t item = weft__item_of_task(t);
+    weft__ready_enter(ready);
+    bool claimed = weft__load_relaxed(&t->fiber) == weft__task_home(w) &&                /* relaxed: its own mark */
+                   weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW && /* relaxed: alone */
+                   (weft__ready_take_newest(ready, item) || weft__ready_take(ready, item, weft__task_place(ready, t)));
+    if (weft__likely(claimed))
+        weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN); /* pairs: TASK-NEW */
+    weft__ready_leave(ready);
+    return claimed;
 }
 
 /* After many in a row: may it go on like this, or is it somebody else's turn? */
@@ -224,7 +249,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
         (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
         if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
             weft__batch_close(f); /* to await is to suspend */
-        return await_here(f, t);
+        return await_here_slowly(f, t);
     }
     return await_elsewhere(f, t);
 }
@@ -232,13 +257,10 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
 int weft_await(weft_task *t)
 {
     struct weft__fiber *f = weft__fiber_require("weft_await");
-    if (weft__likely(t != NULL && weft__load_acquire(&t->word) == WEFT__NEW &&
-                     t->kind == WEFT__KIND_TASK && /* pairs: TASK-NEW */
-                     t->rt == f->rt && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
-                     (weft__load_relaxed(&t->flags) & ~(uint32_t)WEFT__TASK_HEAP_FRAME) ==
-                         0 && /* relaxed: set at creation */
-                     weft_here_sp_() >= f->stack_limit))
-        return await_here(f, t);
+    struct weft__worker *w = f->worker;
+    if (weft__likely(t != NULL && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
+                     weft_here_sp_() >= f->stack_limit && claim_here(w, t)))
+        return run_here(f, w, t, false);
     return await_slowly(f, t);
 }
 
@@ -368,18 +390,33 @@ static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const wef
     return t;
 }
 
+static WEFT__NOINLINE weft_task *push_slowly(struct weft__worker *w, weft_task *t)
+{
+    (void)weft__worker_push(w, weft__item_of_task(t)); /* the queue grows: the place that was noted is a hint */
+    return t;
+}
+
+static WEFT__NOINLINE weft_task *share(struct weft__worker *w, weft_task *t)
+{
+    weft__worker_share(w);
+    return t;
+}
+
 weft_task *weft_create_task_(const weft_task_options *options, const weft_frame *frame)
 {
     struct weft__fiber *f = weft__fiber_require("weft_create_task");
     struct weft__worker *w = f->worker;
     struct weft_task *t = NULL;
-    if (weft__likely(options == NULL && f->unusual == 0 && f->rt->options.debug == 0 && w->hold == NULL))
-        t = weft__task_create_plain(w, frame);
+    if (weft__likely(options == NULL && f->unusual == 0 && w->hold == NULL)) /* debug: next_id in task.c */
+        t = weft__task_create_plain(w, f->task, frame);
     if (weft__unlikely(t == NULL))
         return create_unusual(f, options, frame, __builtin_return_address(0));
-    int64_t place = weft__worker_push(w, weft__item_of_task(t));
-    weft__store_relaxed(&t->place, (uint16_t)place); /* relaxed: a hint, for the one who may await it here */
-    return t;
+    /* The place is a hint, for who awaits it here. Noted before anybody else can have it. */
+    int64_t place = weft__load_relaxed(&w->ready.tail); /* relaxed: own */
+    weft__store_relaxed(&t->place, (uint16_t)place);    /* relaxed: a hint */
+    if (weft__unlikely(!weft__ready_push_quick(&w->ready, weft__item_of_task(t))))
+        return push_slowly(w, t);
+    return weft__likely(!weft__ready_asked(&w->ready)) ? t : share(w, t);
 }
 
 int weft_yield(void)

@@ -25,7 +25,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#include "executor/runtime.h"
+#include "executor/alone.h"
 
 #define MAX_REQUESTS (1u << 20)
 
@@ -76,7 +76,7 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
         return;
     /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
     struct weft__fiber *f;
-    for (unsigned turns = 0; (f = weft__load_acquire(&t->fiber)) == NULL; turns++) { /* pairs: TASK-FIBER */
+    for (unsigned turns = 0; (f = weft__task_fiber(t)) == NULL; turns++) {
         if (weft__task_state(t) != WEFT__STARTED)
             return;
         if (turns < 128)
@@ -133,17 +133,24 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
         return false;
     if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
         return false;
+    unsigned visit = 0;
     leave_message(t, list->message);
     /* Counted before it is marked: an uncancel at the same time sees the count, or its clearing comes before the mark. */
     weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
-    for (;;) {
-        if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE) {
-            weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
-            return false;
+    bool marked = false;
+    while (!marked && (word & WEFT__STATE) != WEFT__DONE && (word & WEFT__STATE) != WEFT__FREE) {
+        if (weft__likely(visit != 0 || !weft__task_strange(t, word))) {
+            marked = weft__cas_acq_rel(&t->word, &word, word | WEFT__C); /* pairs: TASK-C */
+        } else {
+            visit = weft__stranger_begin(t->rt);
+            word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
         }
-        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
-            return true;
     }
+    if (!marked)
+        weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
+    if (weft__unlikely(visit != 0))
+        weft__stranger_end(t->rt, visit);
+    return marked;
 }
 
 static bool mark(struct weft_task *t, struct weft__cancel_list *list)
@@ -157,7 +164,7 @@ static bool mark(struct weft_task *t, struct weft__cancel_list *list)
  * the chain and wake, so the mark need not be set only to be taken by the same hand. False: nothing has been done. */
 static bool cancel_suspended(struct weft_task *t)
 {
-    struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+    struct weft__fiber *f = weft__task_fiber(t);
     if (f == NULL || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
         weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
@@ -282,7 +289,11 @@ unsigned weft__uncancel(struct weft_task *t)
             /* A request came meanwhile, and its mark may be the one just dropped: set it again. */
             struct weft__cancel_list list;
             weft__cancel_list_init(&list);
+            bool counted = weft__task_counted(t); /* a CHILD is never ended alone */
+            unsigned visit = counted ? weft__stranger_begin(t->rt) : 0;
             weft__fetch_or_acq_rel(&t->word, WEFT__C); /* pairs: TASK-C */
+            if (counted)
+                weft__stranger_end(t->rt, visit);
             deliver(t, &list);
             weft__cancel_run(&list);
         }

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "executor/chain.h"
+#include "executor/fiber_run.h"
 #include "executor/guard.h"
 #include "executor/task_hot.h"
 
@@ -23,24 +25,9 @@
 
 _Static_assert(sizeof(struct weft__fiber) <= WEFT__STACK_OWNER, "it lies at the top of its stack");
 
-struct barrier {
-    const weft_coro *coro;
-    bool returned;
-};
-
-/* Runs when call_entry's frame is left; by an exception if the coroutine has not returned. */
-static void check_barrier(struct barrier *b)
+_Noreturn WEFT__COLD void weft__barrier_broken(const weft_coro *coro)
 {
-    if (weft__unlikely(!b->returned))
-        weft__misuse(b->coro->name, "a C++ exception left the coroutine; catch it inside and return an error");
-}
-
-static int call_entry(const weft_coro *coro, void *frame)
-{
-    __attribute__((cleanup(check_barrier))) struct barrier barrier = {coro, false};
-    int rc = coro->entry(frame);
-    barrier.returned = true;
-    return rc;
+    weft__misuse(coro->name, "a C++ exception left the coroutine; catch it inside and return an error");
 }
 
 static WEFT__COLD void left_open(struct weft_task *t, const weft_coro *coro)
@@ -65,32 +52,7 @@ void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const wef
 
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
 {
-#ifdef WEFT_DEBUG
-    uint16_t children = f->children; /* of the task below */
-    f->children = 0;
-#endif
-    const weft_coro *coro = t->frame->coro, *outer = f->coro;
-    t->below = f->task;
-    f->task = t;
-    f->coro = coro;
-    weft__store_relaxed(&f->worker->running, coro); /* relaxed: a hint for reports */
-    weft__store_release(&t->fiber, f);              /* pairs: TASK-FIBER, the canceller's acquire load */
-    int rc = -ECANCELED;
-    if (weft__unlikely(weft__load_relaxed(&t->flags) & WEFT__TASK_UNSTARTED)) /* relaxed: set by the claim */
-        coro->unstarted(t->frame);
-    else
-        rc = call_entry(coro, t->frame);
-    weft__fiber_check_end(f, t, coro);
-#ifdef WEFT_DEBUG
-    if (f->children != 0)
-        weft__misuse(coro->name, "the coroutine returned with a forked child not joined: each weft_fork needs its "
-                                 "weft_join, on every way out of the block");
-    f->children = children;
-#endif
-    f->task = t->below;
-    f->coro = outer;
-    weft__store_relaxed(&f->worker->running, outer); /* relaxed: a hint for reports */
-    return rc;
+    return weft__fiber_run_inline(f, f->worker, t, true);
 }
 
 static void put_after(struct weft__worker *w, void *fiber)
@@ -217,7 +179,8 @@ static inline bool yield_quickly(struct weft__fiber *f)
 {
     struct weft__worker *w = f->worker;
     struct weft__ready *r = &w->ready;
-    if (weft__unlikely(f->unusual != 0 || w->hold != NULL || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(f->unusual != 0 || w->slowly != 0 || w->hold != NULL ||
+                       ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
                        weft__ready_asked(r) || weft__ready_open(r)))
         return false;
@@ -303,13 +266,18 @@ void weft__fiber_main(void *fiber)
         struct weft_task *t = f->first;
         f->first = NULL;
         f->budget = 64;
-        int rc = weft__fiber_run(f, t);
+        int rc = weft__fiber_run_inline(f, f->worker, t, true);
         WEFT__ASSERT(f->task == NULL);
         if (weft__unlikely(f->unusual != 0))
             end_unusual(f, t, rc);
         struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
-        weft__task_finish_here(w, t, rc, false);
-        uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
+        uintptr_t item = 0;
+        if (weft__unlikely(t == w->chain_task))
+            item = weft__chain_step(w, t, rc);
+        else
+            weft__task_finish_here(w, t, rc);
+        if (weft__likely(item == 0))
+            item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <weft/gather.h>
 
+#include "executor/chain.h"
 #include "executor/runtime.h"
 #include "executor/watch.h"
 
@@ -31,6 +32,8 @@ static bool pass_on(struct weft__watch *w, struct weft__cancel_list *list)
     }
     return passed_on;
 }
+
+#define VAIN_MOST 6 /* chains in vain, in a row: then one in 64 gathers tries again */
 
 /* ---- awaited at once --------------------------------------------------------------------------------------------- */
 
@@ -78,18 +81,75 @@ static int look(struct weft__fiber *f, weft_task *const tasks[], size_t n, int *
     return all;
 }
 
+/* What is left to wait for. */
+struct left {
+    int all, verdict; /* as look */
+    bool requested;   /* a cancellation has been passed on to those that have not ended */
+    bool met;         /* one came when there was nothing left to wait for */
+};
+
+/* Let the worker run those that have not begun (chain.c). True: all have ended well. */
+static bool run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure, struct left *left)
+{
+    struct weft__worker *w = f->worker;
+    if (w->chain_skip != 0) { /* they have suspended all the time: then it costs more than it saves */
+        w->chain_skip--;
+        return false;
+    }
+    struct weft__chain c;
+    enum weft__wake how = weft__chain_run(f, &c, tasks, n, until_failure);
+    if (how == 0)
+        return false;
+    w = f->worker;
+    w->chain_vain = c.begun > 1 || c.next == n ? 0 : w->chain_vain < VAIN_MOST ? w->chain_vain + 1 : VAIN_MOST;
+    w->chain_skip = (1U << w->chain_vain) - 1;
+    uint32_t requested = weft__load_acquire(&c.requested); /* pairs: CHAIN-REQUESTED */
+    left->requested = (requested & WEFT__CHAIN_PASSED_ON) != 0;
+    left->met = (requested & WEFT__CHAIN_OVER) != 0;
+    if (left->met) {
+        weft__task_met(f->task, c.message);
+    } else if (how == WEFT__CANCELLED) { /* it came after the wake, and found nobody waiting: as above */
+        left->met = weft__chain_is_over(tasks, n, until_failure);
+        if (!left->met) {
+            left->requested = true;
+            struct weft__cancel_list list;
+            weft__cancel_list_init(&list);
+            list.message = weft_cancel_message();
+            weft__chain_pass_on(tasks, n, &list);
+            weft__cancel_run(&list);
+        }
+    }
+    return c.ended == n;
+}
+
+static struct left look_and_run(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure)
+{
+    struct left left = {.requested = false};
+    if (weft__unlikely(f->unusual & WEFT__FIBER_SCOPE))
+        weft__scopes_arm(f); /* then it is one like others */
+    left.all = look(f, tasks, n, &left.verdict);
+    if (left.all == 0 && left.verdict == 0 && f->unusual == 0 && f->worker->hold == NULL) {
+        if (run_first(f, tasks, n, until_failure, &left))
+            left.all = 1;
+        else
+            left.all = look(f, tasks, n, &left.verdict);
+    }
+    return left;
+}
+
 int weft_gather_n(weft_task *const tasks[], size_t n)
 {
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather");
-    int verdict;
-    int all = look(f, tasks, n, &verdict);
-    if (all < 0)
-        return all;
-    if (all > 0 || verdict < 0)
-        return verdict;
+    struct left left = look_and_run(f, tasks, n, true);
+    if (left.all < 0)
+        return left.all;
+    if (weft__unlikely(left.met))
+        return -ECANCELED;
+    if (left.all > 0 || left.verdict < 0)
+        return left.verdict == 0 && left.requested ? -ECANCELED : left.verdict;
     struct weft__watched result =
-        weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true);
+        weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true, left.requested);
     if (result.how == 0)
         return -ENOMEM;
     if (result.how == WEFT__CANCELLED || result.overridden)
@@ -145,13 +205,14 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
 {
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_gather_settled");
-    int verdict;
-    int all = look(f, tasks, n, &verdict);
-    if (all < 0)
-        return all;
-    if (all == 0) {
+    struct left left = look_and_run(f, tasks, n, false);
+    if (left.all < 0)
+        return left.all;
+    if (left.met || (left.all > 0 && left.requested))
+        return -ECANCELED;
+    if (left.all == 0) {
         struct weft__watched result =
-            weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true);
+            weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true, left.requested);
         if (result.how == 0)
             return -ENOMEM;
         if (result.how == WEFT__CANCELLED || result.requested || result.overridden)

@@ -47,8 +47,9 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
 {
     struct weft__counters *c = &w->counters;
     m->tasks_created += READ(c->created);
-    m->tasks_finished += READ(c->finished);
-    m->tasks_inlined += READ(c->inlined);
+    uint64_t inlined = READ(c->inlined);
+    m->tasks_finished += READ(c->finished) + inlined;
+    m->tasks_inlined += inlined;
     m->forks += READ(c->forks) + READ(w->joins.pushes);
     m->switches += READ(w->steps) - READ(c->idles);
     for (int i = 0; i < WEFT_DISTANCES; i++)
@@ -193,7 +194,7 @@ static void describe(struct weft_task *t, char *buf, size_t size)
 {
     const char *what = "ready";
     uint64_t state = weft__task_state(t);
-    struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+    struct weft__fiber *f = weft__task_fiber(t);
     bool waits = false;
     if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
         what = "in a helper thread";

@@ -58,6 +58,19 @@ static inline bool weft__ready_push(struct weft__ready *r, uintptr_t item, int64
     weft__ready_leave(r);
     return true;
 }
+/* The same, false also when there is no room: then nothing is done. */
+static inline bool weft__ready_push_quick(struct weft__ready *r, uintptr_t item)
+{
+    weft__ready_enter(r);
+    int64_t t = weft__load_relaxed(&r->tail), mask = r->mask; /* relaxed: inside */
+    bool room = t - weft__load_relaxed(&r->head) <= mask;     /* relaxed: inside */
+    if (weft__likely(room)) {
+        weft__store_relaxed(&r->slots[t & mask], item); /* relaxed: inside */
+        weft__store_relaxed(&r->tail, t + 1);           /* relaxed: inside */
+    }
+    weft__ready_leave(r);
+    return room;
+}
 /* Owner only. The oldest item, 0 when empty. */
 static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
 {
@@ -119,10 +132,29 @@ static inline uintptr_t weft__ready_pop(struct weft__ready *r)
     }
     return weft__ready_pop_own(r);
 }
-/* Owner only. Take this item out if it is the newest of the closed part. */
-static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t item)
+/* Owner only, inside. Does this item lie at this place (any number will do to ask)? */
+static inline bool weft__ready_at(const struct weft__ready *r, uintptr_t item, int64_t place)
 {
-    weft__ready_enter(r);
+    return place >= weft__load_relaxed(&r->head) && place < weft__load_relaxed(&r->tail) && /* relaxed: inside */
+           weft__load_relaxed(&r->slots[place & r->mask]) == item;                          /* relaxed: inside */
+}
+/* Owner only, inside. Take out what lies at this place; it is not the newest. */
+static inline void weft__ready_take_older(struct weft__ready *r, int64_t place)
+{
+    int64_t h = weft__load_relaxed(&r->head); /* relaxed: inside */
+    if (weft__unlikely(place != h)) {
+        weft__store_relaxed(&r->slots[place & r->mask], 0); /* relaxed: inside; a hole */
+        return;
+    }
+    do
+        h++;
+    while (
+        weft__unlikely(weft__load_relaxed(&r->slots[h & r->mask]) == 0)); /* relaxed: inside; the newest is no hole */
+    weft__store_relaxed(&r->head, h);                                     /* relaxed: inside */
+}
+/* Owner only, inside. Take this item out if it is the newest of the closed part. */
+static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item)
+{
     int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail) - 1; /* relaxed: inside */
     bool found = t >= h && weft__load_relaxed(&r->slots[t & r->mask]) == item;      /* relaxed: inside */
     if (weft__likely(found)) {
@@ -140,13 +172,11 @@ static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t it
         }
         weft__store_relaxed(&r->tail, t); /* relaxed: inside */
     }
-    weft__ready_leave(r);
     return found;
 }
-/* Owner only. Take this item out if it lies at this place (any number will do to ask). */
-static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int64_t place)
+/* Owner only, inside. Take this item out if it lies at this place (any number will do to ask). */
+static inline bool weft__ready_take(struct weft__ready *r, uintptr_t item, int64_t place)
 {
-    weft__ready_enter(r);
     int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
     bool found =
         place >= h && place < t && weft__load_relaxed(&r->slots[place & r->mask]) == item; /* relaxed: inside */
@@ -167,6 +197,20 @@ static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int
         weft__store_relaxed(&r->head, h); /* relaxed: inside */
         weft__store_relaxed(&r->tail, t); /* relaxed: inside */
     }
+    return found;
+}
+/* Owner only: both, not inside yet. */
+static inline bool weft__ready_remove_newest(struct weft__ready *r, uintptr_t item)
+{
+    weft__ready_enter(r);
+    bool found = weft__ready_take_newest(r, item);
+    weft__ready_leave(r);
+    return found;
+}
+static inline bool weft__ready_remove(struct weft__ready *r, uintptr_t item, int64_t place)
+{
+    weft__ready_enter(r);
+    bool found = weft__ready_take(r, item, place);
     weft__ready_leave(r);
     return found;
 }

@@ -65,7 +65,7 @@ static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
         weft__cancel_add(left[i], &list);
     weft__cancel_run(&list);
     if (rt->fifo && n > 0)
-        (void)weft__watch_wait(f, left, (size_t)n, WEFT__UNTIL_ALL, &gathering, WEFT_FOREVER, true, false);
+        (void)weft__watch_wait(f, left, (size_t)n, WEFT__UNTIL_ALL, &gathering, WEFT_FOREVER, true, false, false);
     for (long i = 0; i < n; i++)
         outlast(f, left[i]);
     for (long i = 0; i < n; i++) {

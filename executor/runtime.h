@@ -12,8 +12,9 @@
 
 struct weft__blocking;
 
-/* Counted in `walkers` for good where the kernel has no membarrier. */
-#define WEFT__WALKERS_ALWAYS 0x10000u
+/* Counted in `strangers` for good where the kernel has no membarrier. */
+#define WEFT__STRANGERS_ALWAYS 0x10000u
+#define WEFT__STRANGERS_KEEP 8
 
 enum {
     WEFT__MAIN_NONE = 0,
@@ -30,14 +31,15 @@ struct weft_runtime {
     struct weft__seeded *seeded; /* sched=seeded; else NULL */
     uint32_t stack_class;        /* of tasks that ask for nothing */
     unsigned worker_count;
+    _Atomic(uint32_t) strangers; /* beside what workers only read; alone.c (pairs: TASK-ALONE) */
+    _Atomic(uint32_t) kept;      /* one of them, for so many ticks more */
+    uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
     struct weft__worker *workers;
     struct weft__plan *plan;
     const struct weft__driver *driver; /* NULL: no I/O */
     void *io;
     struct weft__blocking *blocking;
     struct weft__slab tasks;
-    _Atomic(uint32_t)
-        walkers; /* who look at all tasks: workers free none without a locked instruction (pairs: TASK-WALK) */
     struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__stack_arena arena;
     struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
@@ -159,10 +161,7 @@ void weft__task_names_free(struct weft__task_extra *x);
 void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error);
 /* In a thread that is no worker of rt: give a descriptor back (runtime.c). */
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
-/* Around try_ref on descriptors that nobody holds for the caller: a look at all tasks while workers run. */
-void weft__task_walk_begin(struct weft_runtime *rt);
-void weft__task_walk_end(struct weft_runtime *rt);
-/* One reference more, unless there is none left. */
+/* One reference more, unless there is none left. On descriptors that nobody holds for the caller, while workers run: only as a stranger (alone.h). */
 bool weft__task_try_ref(struct weft_task *t);
 static inline void weft__task_unref(struct weft_task *t)
 {
@@ -179,6 +178,8 @@ static inline void weft__task_unref(struct weft_task *t)
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out);
 /* Claim a NEW task: 1 claimed, 0 refused (somebody else has it). Claimed with a cancel pending: -1, to be finished unrun. */
 int weft__task_claim_slow(struct weft_task *t);
+/* For who has not got its entry out of a queue: alone.c. */
+int weft__task_claim_strange(struct weft_task *t);
 static inline int weft__task_claim(struct weft_task *t)
 {
     uint64_t word = WEFT__NEW;

@@ -26,7 +26,7 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
         return -EDEADLK;
     if (t->rt != f->rt)
         return -EXDEV; /* as weft_await */
-    struct weft__watched result = weft__watch_wait(f, &t, 1, WEFT__UNTIL_ALL, kind, WEFT_FOREVER, true, false);
+    struct weft__watched result = weft__watch_wait(f, &t, 1, WEFT__UNTIL_ALL, kind, WEFT_FOREVER, true, false, false);
     return result.how == 0 ? -ENOMEM : result.how == WEFT__CANCELLED ? -ECANCELED : 0;
 }
 

@@ -8,7 +8,8 @@
  *
  * The first chunks are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each
  * three times as large as all so far or more, up to 64 MiB, so that a million objects cost some dozens of page faults, and few
- * mappings; at most one huge page is touched and not full.
+ * mappings; at most one huge page is touched and not full. Where the kernel is slow to find one (a guest whose host has yet to find the
+ * memory: milliseconds for each) the rest of the slab is of small pages: the first touch of each huge page is timed.
  *
  *   shared -> head of batch --batch--> head of batch -> NULL       while free, the first 16 bytes of an object are
  *               | next                   | next                      next          of its batch or cache
@@ -32,6 +33,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "executor/guard.h"
 
@@ -55,6 +57,7 @@
 #define SLAB_CHUNK ((size_t)256 * 1024)
 #define SLAB_HUGE ((size_t)2 * 1024 * 1024)
 #define SLAB_HUGE_FROM ((size_t)1024 * 1024) /* a slab that has so much goes on in huge pages */
+#define SLAB_HUGE_SLOW 2000000               /* nanoseconds of the thread's own time: then small pages do better */
 #define SLAB_HUGE_MOST ((size_t)64 * 1024 * 1024)
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
@@ -95,6 +98,7 @@ void weft__slab_init(struct weft__slab *s, size_t object_size)
     s->chunks = NULL;
     s->shared = NULL;
     weft__store_relaxed(&s->mapped_bytes, 0); /* relaxed: nobody else knows it yet */
+    weft__store_relaxed(&s->small_pages, 0);  /* relaxed: as above */
 }
 
 void weft__slab_destroy(struct weft__slab *s)
@@ -137,7 +141,7 @@ static void *map(size_t size)
 }
 
 /* Aligned to a huge page, and of huge pages if the kernel has any. */
-static void *map_huge(size_t size)
+static void *map_huge(size_t size, bool small_pages)
 {
     char *memory = map(size + SLAB_HUGE);
     if (memory == NULL)
@@ -146,7 +150,7 @@ static void *map_huge(size_t size)
     if (before != 0)
         munmap(memory, before);
     munmap(memory + before + size, SLAB_HUGE - before);
-    madvise(memory + before, size, MADV_HUGEPAGE); /* fails only where there are none */
+    madvise(memory + before, size, small_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* fails only where there are none */
     return memory + before;
 }
 
@@ -160,7 +164,7 @@ static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s)
         size = SLAB_HUGE;
         while (size < SLAB_HUGE_MOST && size < 3 * mapped)
             size *= 2;
-        chunk = map_huge(size);
+        chunk = map_huge(size, weft__load_relaxed(&s->small_pages) != 0); /* relaxed: a hint */
     }
     if (chunk == NULL) {
         size = SLAB_CHUNK;
@@ -177,8 +181,13 @@ static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s)
     return chunk;
 }
 
-/* Up to `wish` fresh objects in a row; *count is 0 when memory is short. */
-static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish, uint32_t *count)
+/* A huge page that nobody has touched, and what follows it in the chunk. */
+struct fresh {
+    char *page, *end; /* NULL: none */
+};
+
+/* Up to `wish` fresh objects in a row; *count is 0 when memory is short. *fresh: the huge page that they reach first. */
+static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish, uint32_t *count, struct fresh *fresh)
 {
     struct weft__slab_chunk *chunk = s->chunks;
     *count = 0;
@@ -187,8 +196,36 @@ static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish,
     uint32_t limit = slab_per_chunk(s, chunk);
     struct weft__slab_object *first = chunk_object(s, chunk, chunk->used);
     *count = wish < limit - chunk->used ? wish : limit - chunk->used;
+    bool unused = chunk->used == 0;
     chunk->used += *count;
+    if (chunk->size >= SLAB_HUGE && weft__load_relaxed(&s->small_pages) == 0) { /* relaxed: a hint */
+        uintptr_t last = (uintptr_t)chunk_object(s, chunk, chunk->used) - 1;
+        if (unused || (last ^ (uintptr_t)first) >= SLAB_HUGE) {
+            fresh->page = (char *)chunk + (last - (uintptr_t)chunk) / SLAB_HUGE * SLAB_HUGE;
+            fresh->end = (char *)chunk + chunk->size;
+        }
+    }
     return first;
+}
+
+static int64_t own_time(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0 ? t.tv_sec * INT64_C(1000000000) + t.tv_nsec : 0;
+}
+
+/* Without the guard: others that come upon the page meanwhile wait in their own fault. */
+static WEFT__COLD void touch(struct weft__slab *s, struct fresh fresh)
+{
+    int64_t before = own_time();
+    char *last = fresh.page + SLAB_HUGE - 1; /* the byte that will be needed last: it is zero, and so it stays */
+    (void)weft__fetch_add_relaxed((_Atomic(char) *)(void *)last,
+                                  0); /* relaxed: it changes nothing; but the page is written to */
+    if (own_time() - before <= SLAB_HUGE_SLOW)
+        return;
+    weft__store_relaxed(&s->small_pages, 1); /* relaxed: a hint */
+    if (fresh.page + SLAB_HUGE < fresh.end)
+        madvise(fresh.page + SLAB_HUGE, (size_t)(fresh.end - fresh.page) - SLAB_HUGE, MADV_NOHUGEPAGE);
 }
 
 /* ---- without a cache: one object, the guard each time ---- */
@@ -196,6 +233,7 @@ static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish,
 static void *slab_get_uncached(struct weft__slab *s)
 {
     uint32_t count;
+    struct fresh unused;
     weft__guard_lock(&s->guard);
     struct weft__slab_object *object = s->shared;
     if (object) {
@@ -203,7 +241,7 @@ static void *slab_get_uncached(struct weft__slab *s)
         if (object->next)
             shared_push(s, object->next, count - 1);
     } else {
-        object = slab_carve(s, 1, &count);
+        object = slab_carve(s, 1, &count, &unused);
     }
     weft__guard_unlock(&s->guard);
     if (object)
@@ -236,8 +274,11 @@ static WEFT__NOINLINE bool cache_refill(struct weft__slab_cache *cache)
         weft__guard_unlock(&s->guard);
         return true;
     }
-    struct weft__slab_object *first = slab_carve(s, SLAB_CARVE, &cache->count);
+    struct fresh fresh = {NULL, NULL};
+    struct weft__slab_object *first = slab_carve(s, SLAB_CARVE, &cache->count, &fresh);
     weft__guard_unlock(&s->guard);
+    if (weft__unlikely(fresh.page != NULL))
+        touch(s, fresh);
     struct weft__slab_object *object = first;
     for (uint32_t i = 1; i < cache->count; i++) {
         object->next = (struct weft__slab_object *)(void *)((char *)object + s->object_size);

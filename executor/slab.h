@@ -16,6 +16,7 @@ struct weft__slab {
     struct weft__slab_chunk *chunks;
     struct weft__slab_object *shared; /* free objects no cache holds */
     _Atomic(uint64_t) mapped_bytes;
+    _Atomic(uint32_t) small_pages; /* huge ones have been found to be slow */
 };
 
 /* A worker's own free list: used by that thread only. Zero-initialised with the slab's address. Freed objects go to the
@@ -31,7 +32,7 @@ void weft__slab_destroy(struct weft__slab *s); /* unmaps everything */
 /* `cache` may be NULL (threads without one; takes the guard). The memory is zero when fresh from the kernel, else as it
  * was when freed except its first 16 bytes. NULL when memory is short. 16-byte aligned. */
 void *weft__slab_get(struct weft__slab *s, struct weft__slab_cache *cache);
-/* The object that a get would return, or NULL when the cache is empty; and take it. */
+/* The object that a get would return, or NULL when the cache is empty; and take it (its first 16 bytes are not zeroed). */
 static inline void *weft__slab_try(const struct weft__slab_cache *cache)
 {
     return cache->free;
@@ -41,7 +42,6 @@ static inline void weft__slab_taken(struct weft__slab_cache *cache)
     void **object = (void **)(void *)cache->free;
     cache->free = object[0]; /* its link: slab.c */
     cache->count--;
-    object[0] = object[1] = NULL;
 }
 /* As put, with a cache. */
 void weft__slab_cache_spill(struct weft__slab_cache *cache);

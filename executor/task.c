@@ -16,17 +16,19 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
-#include "executor/membarrier.h"
-#include "executor/runtime.h"
+#include "executor/task_hot.h"
 
-#define ID_BLOCK 16 /* numbers that a worker takes at a time */
+#define ID_BLOCK 64 /* numbers that a worker takes at a time */
 
 static uint64_t next_id(struct weft_runtime *rt, struct weft__worker *w)
 {
     if (w == NULL)
         return weft__fetch_add_relaxed(&rt->ids, 1) + 1; /* relaxed: only uniqueness */
     if (w->next_id == w->last_id) {
-        w->next_id = weft__fetch_add_relaxed(&rt->ids, ID_BLOCK); /* relaxed: only uniqueness */
+        w->next_id =
+            weft__fetch_add_relaxed(&rt->ids, rt->options.debug != 0 ? 1 : ID_BLOCK); /* relaxed: only uniqueness */
+        if (rt->options.debug != 0)
+            return w->last_id = ++w->next_id; /* one at a time: each creation comes here, to be noted */
         w->last_id = w->next_id + ID_BLOCK;
     }
     return ++w->next_id;
@@ -99,7 +101,9 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     t->rc = 0;
     t->frame = heap != NULL ? heap : (void *)t->inline_frame;
     weft__frame_copy(t->frame, frame, size);
-    weft__store_relaxed(&t->fiber, NULL); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK && options == NULL
+                                       ? weft__task_home(w)
+                                       : NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
     weft__store_relaxed(
@@ -146,7 +150,20 @@ struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame 
 
 void weft__task_schedule(struct weft_task *t)
 {
+    const struct weft__worker *w = own_worker(t->rt);
+    if (w != NULL)
+        weft__store_relaxed(&t->place, (uint16_t)weft__load_relaxed(&w->ready.tail)); /* relaxed: a hint */
     weft__make_ready(t->rt, weft__item_of_task(t));
+}
+
+int weft__task_claim_strange(struct weft_task *t)
+{
+    if (!weft__task_strange(t, weft__load_acquire(&t->word))) /* pairs: TASK-NEW */
+        return weft__task_claim(t);
+    unsigned visit = weft__stranger_begin(t->rt);
+    int claimed = weft__task_claim(t);
+    weft__stranger_end(t->rt, visit);
+    return claimed;
 }
 
 int weft__task_claim_slow(struct weft_task *t)
@@ -178,7 +195,7 @@ static void wait_for_lock(unsigned *turns)
 /* Tell the waiters, newest first in the word, in the order added. */
 static void tell(struct weft_task *t, uint64_t word)
 {
-    struct weft__waiter *waiter = (struct weft__waiter *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS), *first = NULL;
+    struct weft__waiter *waiter = (struct weft__waiter *)(uintptr_t)(word & ~WEFT__BITS), *first = NULL;
     while (waiter != NULL) {
         struct weft__waiter *next = waiter->next;
         waiter->next = first;
@@ -246,6 +263,19 @@ void weft__task_finish(struct weft_task *t, int rc)
         weft__task_unref(t);
 }
 
+void weft__task_finish_awaited(struct weft_task *t, int rc)
+{
+    uint64_t word = WEFT__STARTED | WEFT__PLAIN;
+    if (rc >= 0 && t->kind == WEFT__KIND_TASK && weft__load_relaxed(&t->word) == word) { /* relaxed: the CAS decides */
+        t->rc = rc;
+        if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE | WEFT__OWED)) { /* pairs: TASK-DONE */
+            count_finished(t, own_worker(t->rt));
+            return;
+        }
+    }
+    weft__task_finish(t, rc);
+}
+
 /* Of several that may end t, LOCK decides who. `refuse`: bits with which it is not to be ended. */
 static bool lock_pending(struct weft_task *t, uint64_t refuse, uint64_t *word)
 {
@@ -295,13 +325,12 @@ static WEFT__NOINLINE struct untold *own_untold(void)
 
 static void tell_in_turn(struct weft_task *f, uint64_t word)
 {
-    if ((word & ~(uint64_t)WEFT__BITS) == 0)
+    if ((word & ~WEFT__BITS) == 0)
         return;
     struct untold *u = own_untold();
     if (u->telling) {
         weft_ref(f);
-        weft__store_relaxed(&f->fiber,
-                            (struct weft__fiber *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS)); /* relaxed: own list */
+        weft__store_relaxed(&f->fiber, (struct weft__fiber *)(uintptr_t)(word & ~WEFT__BITS)); /* relaxed: own list */
         f->link.next = NULL;
         if (u->first != NULL)
             u->last->link.next = &f->link;
@@ -344,20 +373,28 @@ bool weft__future_finish(struct weft_task *f, int rc, const weft_frame *value, b
 
 bool weft__task_add_waiter(struct weft_task *t, struct weft__waiter *waiter)
 {
-    unsigned turns = 0;
+    unsigned turns = 0, visit = 0;
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
     for (;;) {
         if ((word & WEFT__STATE) == WEFT__DONE)
-            return false;
+            break;
         if (word & WEFT__LOCK) {
             wait_for_lock(&turns);
             word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
             continue;
         }
-        waiter->next = (struct weft__waiter *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS);
+        if (weft__unlikely(visit == 0) && weft__task_strange(t, word)) {
+            visit = weft__stranger_begin(t->rt);
+            word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+            continue;
+        }
+        waiter->next = (struct weft__waiter *)(uintptr_t)(word & ~WEFT__BITS);
         if (weft__cas_acq_rel(&t->word, &word, (word & WEFT__BITS) | (uintptr_t)waiter)) /* pairs: TASK-DONE */
-            return true;
+            break;
     }
+    if (weft__unlikely(visit != 0))
+        weft__stranger_end(t->rt, visit); /* the caller holds t, also if the waiter has been told already */
+    return (word & WEFT__STATE) != WEFT__DONE;
 }
 
 bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter)
@@ -367,13 +404,15 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter)
     for (;;) {
         if ((word & WEFT__STATE) == WEFT__DONE)
             return false;
+        if ((word & ~(uint64_t)(WEFT__STATE | WEFT__C | WEFT__PLAIN)) == 0)
+            return false; /* no waiter at all: told, or taken out; and no stranger need be called for that */
         if (!(word & WEFT__LOCK) && weft__cas_acq_rel(&t->word, &word, word | WEFT__LOCK)) /* pairs: TASK-DONE */
             break;
         wait_for_lock(&turns);
         word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
     }
     /* LOCK is held: the list does not change; only C may come. */
-    struct weft__waiter *head = (struct weft__waiter *)(uintptr_t)(word & ~(uint64_t)WEFT__BITS), *new_head = head;
+    struct weft__waiter *head = (struct weft__waiter *)(uintptr_t)(word & ~WEFT__BITS), *new_head = head;
     bool found = false;
     if (head == waiter) {
         new_head = waiter->next;
@@ -394,26 +433,6 @@ bool weft__task_remove_waiter(struct weft_task *t, struct weft__waiter *waiter)
 }
 
 /* ---- references -------------------------------------------------------------------------------------------------- */
-
-/* TASK-WALK: a worker that frees without a locked instruction sets `freeing`, then looks at walkers; a walker counts itself, has every thread
- * execute a barrier, and waits until no worker is freeing. Either the worker sees the walker, or the walker the worker. */
-void weft__task_walk_begin(struct weft_runtime *rt)
-{
-    weft__fetch_add_seq_cst(&rt->walkers, 1);                              /* pairs: TASK-WALK */
-    bool always = weft__load_seq_cst(&rt->walkers) > WEFT__WALKERS_ALWAYS; /* pairs: TASK-WALK */
-    if (always || !weft__membarrier())
-        return; /* no worker frees that way */
-    for (unsigned i = 0; i < rt->worker_count; i++) {
-        unsigned turns = 0;
-        while (weft__load_seq_cst(&rt->workers[i].freeing) != 0) /* pairs: TASK-WALK */
-            wait_for_lock(&turns);
-    }
-}
-
-void weft__task_walk_end(struct weft_runtime *rt)
-{
-    weft__fetch_sub_seq_cst(&rt->walkers, 1); /* pairs: TASK-WALK */
-}
 
 bool weft__task_try_ref(struct weft_task *t)
 {
@@ -446,7 +465,7 @@ void weft__task_free(struct weft_task *t)
                        !(weft__load_acquire(&t->flags) &
                          (WEFT__TASK_RETRIEVED | WEFT__TASK_HIDDEN)))) /* pairs: TASK-REFS, TASK-DONE */
         weft__exception(rt, WEFT_NEVER_RETRIEVED, t, t->rc);
-    if (weft__unlikely((word & ~(uint64_t)(WEFT__BITS | WEFT__OWED)) !=
+    if (weft__unlikely((word & ~(WEFT__BITS | WEFT__OWED)) !=
                        0)) /* a FUTURE that nobody set: callbacks wait for it in vain */
         tell(t, word);
     struct weft__task_extra *x = weft__load_acquire(&t->extra); /* pairs: TASK-EXTRA */

@@ -9,7 +9,8 @@
  * C: a cancel request waits to be delivered. A task claimed with C never enters its function. LOCK: somebody edits the list
  * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter. OWED: the task ran on its
  * awaiter's stack, and the runtime's reference has not been given back: who gives his own back next does it for both, and if these are
- * the only two, without a locked instruction (task_hot.h).
+ * the only two, without a locked instruction (task_hot.h). PLAIN: it runs on its awaiter's stack, and ends without a locked instruction
+ * unless something else is in the word; NEW is claimed so by its home (alone.c tells who must announce himself to change such a word).
  *
  * The kinds that share this struct:
  *   TASK      a coroutine on a fiber; counted: one reference for each handle, one of the runtime until it has ended
@@ -49,9 +50,10 @@ enum {
     WEFT__STATE = 3,
     WEFT__C = 4,
     WEFT__LOCK = 8,
-    WEFT__BITS = 15,
     WEFT__OWED = 16, /* DONE only, where no waiter is any more */
 };
+#define WEFT__PLAIN (UINT64_C(1) << 63) /* STARTED only; no address has it */
+#define WEFT__BITS (UINT64_C(15) | WEFT__PLAIN)
 
 /* Told when a task ends. Fired once, in the thread that ends the task, in the order added. The node's memory is the
  * waiter's: fire must not touch it after the moment from which its owner may reuse it. */
@@ -111,7 +113,8 @@ struct weft_task {
     int32_t rc;             /* the outcome; written before DONE (pairs: TASK-DONE) */
     _Atomic(uint64_t) word; /* state and newest waiter */
     weft_frame *frame;
-    _Atomic(struct weft__fiber *) fiber; /* set just after the claim (pairs: TASK-FIBER) */
+    _Atomic(struct weft__fiber *)
+        fiber; /* set just after the claim (pairs: TASK-FIBER); before that NULL, or the mark of its home (alone.h) */
     union {
         struct weft_task *below;                /* who awaits it on the same stack; private to the fiber */
         const struct weft__future_kind *future; /* FUTURE: NULL for a plain one */
@@ -134,6 +137,12 @@ struct weft_task {
     alignas(8) char inline_frame[WEFT__INLINE_FRAME];
 };
 
+/* The fiber it is on; NULL: none yet. */
+static inline struct weft__fiber *weft__task_fiber(const struct weft_task *t)
+{
+    struct weft__fiber *f = weft__load_acquire(&((struct weft_task *)t)->fiber); /* pairs: TASK-FIBER */
+    return (uintptr_t)f & 1 ? NULL : f;
+}
 static inline uint64_t weft__task_state(const struct weft_task *t)
 {
     return weft__load_acquire(&t->word) & WEFT__STATE; /* pairs: TASK-DONE */

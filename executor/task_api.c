@@ -5,8 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "executor/alone.h"
 #include "executor/guard.h"
 #include "executor/task_hot.h"
+
+/* What is left of weft_release when the short way is not open. */
+WEFT__NOINLINE void weft__task_unref_checked(struct weft_task *t)
+{
+    if (weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
+        weft__misuse("weft_release", "the handle has been released already");
+    weft__task_unref(t);
+}
 
 weft_task *weft_ref(weft_task *t)
 {
@@ -17,10 +26,8 @@ weft_task *weft_ref(weft_task *t)
 
 void weft_release(weft_task *t)
 {
-    if (t != NULL && weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
-        weft__misuse("weft_release", "the handle has been released already");
-    if (t != NULL)
-        weft__task_unref_here(weft__worker_self(), t);
+    if (weft__likely(t != NULL))
+        weft__task_unref_here(t);
 }
 
 bool weft_done(const weft_task *t)
@@ -210,9 +217,9 @@ static int by_id(const void *a, const void *b)
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
 {
     struct collect c = {NULL, 0, 0, false};
-    weft__task_walk_begin(rt);
+    unsigned visit = weft__stranger_begin(rt);
     weft__slab_each(&rt->tasks, collect_task, &c);
-    weft__task_walk_end(rt);
+    weft__stranger_end(rt, visit);
     size_t kept = 0;
     for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
         uint64_t state = weft__task_state(c.tasks[i]);

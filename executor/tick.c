@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "executor/runtime.h"
+#include "executor/alone.h"
 
 #define TICK WEFT_MS(10)
 #define QUICK_TICK WEFT_MS(1)
@@ -131,6 +131,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
         late = true;
     *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
     weft_ns now = weft__stamp_tick(rt);
+    weft__stranger_tick(rt);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */

@@ -61,7 +61,7 @@ int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, we
             return rc;
     } else {
         weft_ns deadline = weft__deadline_after(f->rt, timeout);
-        struct weft__watched result = weft__watch_wait(f, tasks, n, rule, &wait_wait, deadline, false, false);
+        struct weft__watched result = weft__watch_wait(f, tasks, n, rule, &wait_wait, deadline, false, false, false);
         if (result.how == 0)
             return -ENOMEM;
         if (result.how == WEFT__CANCELLED)

@@ -241,13 +241,14 @@ void weft__watch_leave(struct weft__watch *w)
 
 struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const tasks[], size_t n,
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
-                                      bool at_once, bool retrieve)
+                                      bool at_once, bool retrieve, bool requested)
 {
     struct weft__watch *w = weft__watch_create(f->rt, tasks, n, rule, false);
     if (w == NULL)
         return (struct weft__watched){0};
     w->fiber = f;
     w->retrieve = retrieve;
+    weft__store_relaxed(&w->requested, (uint32_t)requested); /* relaxed: not shared yet */
     w->ticket = weft__wait_begin(f, kind, w);
     weft__watch_begin(w, at_once);
     struct weft__watched result = {.how = weft__wait_commit(f, deadline)};
@@ -260,7 +261,7 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
 
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)
 {
-    return weft__task_state(t) == WEFT__STARTED && weft__load_acquire(&t->fiber) == f; /* pairs: TASK-FIBER */
+    return weft__task_state(t) == WEFT__STARTED && weft__task_fiber(t) == f;
 }
 
 bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n)

@@ -78,10 +78,10 @@ struct weft__watched {
     bool requested, overridden;
 };
 /* Let the calling fiber wait for the tasks (NULL ones count as ended with -ENOMEM) until the rule is met or the deadline passes.
- * `retrieve`: their errors count as looked at. */
+ * `retrieve`: their errors count as looked at. `requested`: a cancellation has been passed on to them already. */
 struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const tasks[], size_t n,
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
-                                      bool at_once, bool retrieve);
+                                      bool at_once, bool retrieve, bool requested);
 
 static inline bool weft__watch_is_done(const struct weft_task *t)
 {

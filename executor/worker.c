@@ -19,16 +19,17 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "executor/runtime.h"
+#include "executor/chain.h"
 #include "executor/strand.h"
+#include "executor/task_hot.h"
 
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
 #define FIRE_LIMIT 256           /* timers fired in one go */
 
 /* Where no worker is the stack of children is always full, so that the inline functions come to the library, which says what is wrong. */
 static void *nothing[1];
-struct weft_here_ weft__nowhere = {.limit = INT64_MIN, .slots = nothing};
-__thread struct weft_here_ *weft_here_at_ = &weft__nowhere;
+struct weft__nowhere weft__nowhere = {.here = {.limit = INT64_MIN, .slots = nothing}};
+__thread struct weft_here_ *weft_here_at_ = &weft__nowhere.here;
 
 #if !WEFT_INLINE_
 WEFT__NOINLINE struct weft_here_ *weft_here_(void)
@@ -40,7 +41,7 @@ WEFT__NOINLINE struct weft_here_ *weft_here_(void)
 
 void weft__worker_set_self(struct weft__worker *w)
 {
-    weft_here_at_ = w != NULL ? (struct weft_here_ *)(void *)w : &weft__nowhere;
+    weft_here_at_ = w != NULL ? (struct weft_here_ *)(void *)w : &weft__nowhere.here;
 }
 
 /* ---- the turn ---------------------------------------------------------------------------------------------------- */
@@ -95,13 +96,15 @@ static WEFT__NOINLINE bool claim_unusual(uintptr_t item)
     return false;
 }
 
-static inline bool claim(uintptr_t item)
+static inline bool claim(struct weft__worker *w, uintptr_t item)
 {
     if (item & WEFT__ITEM_FIBER)
         return true;
     struct weft_task *t = (struct weft_task *)item;
     if (weft__unlikely(t->kind >= WEFT__KIND_CALLBACK))
         return claim_unusual(item);
+    if (weft__likely(weft__task_claim_alone(w, t)))
+        return true;
     bool counted = weft__task_counted(t); /* before somebody else has it */
     int claimed = weft__task_claim(t);
     return weft__likely(claimed > 0) || refused(t, counted, claimed);
@@ -109,7 +112,7 @@ static inline bool claim(uintptr_t item)
 
 bool weft__item_claim(uintptr_t item)
 {
-    return claim(item);
+    return claim(weft__worker_self(), item);
 }
 
 static bool fire_timers(struct weft__worker *w)
@@ -190,6 +193,11 @@ static uintptr_t pick_any(struct weft__worker *w)
 
 uintptr_t weft__worker_pick(struct weft__worker *w)
 {
+    if (weft__unlikely(w->slowly & WEFT__SLOWLY_CHAIN)) {
+        uintptr_t item = weft__chain_pick(w);
+        if (item != 0)
+            return item;
+    }
     for (;;) {
         uintptr_t item;
         if (weft__unlikely(w->in_turn)) {
@@ -204,7 +212,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
                 continue;
             }
         }
-        if (weft__likely(claim(item)))
+        if (weft__likely(claim(w, item)))
             return item;
     }
 }
@@ -222,7 +230,7 @@ uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item)
 {
     if (weft__unlikely(weft__ready_asked(&w->ready)))
         weft__worker_share(w);
-    if (item != 0 && weft__likely(claim(item)))
+    if (item != 0 && weft__likely(claim(w, item)))
         return item;
     return weft__worker_pick(w);
 }
@@ -272,6 +280,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     w->rt = rt;
     w->index = index;
     w->in_turn = rt->in_turn;
+    w->slowly = rt->in_turn ? WEFT__SLOWLY_IN_TURN : 0;
     w->unusual = (uint16_t)((rt->in_turn ? WEFT__FIBER_IN_TURN : 0U) | (rt->inlining ? 0U : WEFT__FIBER_APART));
     w->random = (rt->options.seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)index << 32 | 1);
     if (w->random == 0)

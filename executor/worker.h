@@ -15,10 +15,12 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
-        injected;
+    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES],
+        stolen, misses, raids, parks, injected;
     _Atomic(uint64_t) batches, events;
 };
+
+enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2 };
 
 #define WEFT__STACK_CACHE 64 /* warm fibers a worker keeps per class before it gives some back */
 
@@ -46,6 +48,8 @@ struct weft__seen { /* a worker that had closed work, as it was then */
     uint64_t forks;
 };
 
+struct weft__chain;
+
 struct weft__worker {
     struct weft__joins
         joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
@@ -65,12 +69,19 @@ struct weft__worker {
     struct weft__hold batch; /* of the running task's open batch; batch.c */
     uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
-    uint16_t unusual;        /* of every fiber of this runtime */
-    bool searching;          /* counted in idle.searching */
-    bool stole;              /* since it last looked around */
-    bool stole_child;        /* what it took last was a forked child */
-    bool seen_fresh;         /* search.c: the note is new, and nobody has come back for it */
-    unsigned vain;           /* searches that found nothing, in a row */
+    uint8_t slowly;          /* WEFT__SLOWLY_*: what to run next is not simply the oldest ready item */
+    struct weft__chain
+        *chain; /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place */
+    struct weft_task *chain_task; /* of these, the one that runs */
+    int64_t chain_place;
+    uint32_t chain_vain,
+        chain_skip;   /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
+    uint16_t unusual; /* of every fiber of this runtime */
+    bool searching;   /* counted in idle.searching */
+    bool stole;       /* since it last looked around */
+    bool stole_child; /* what it took last was a forked child */
+    bool seen_fresh;  /* search.c: the note is new, and nobody has come back for it */
+    unsigned vain;    /* searches that found nothing, in a row */
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
@@ -86,7 +97,7 @@ struct weft__worker {
     _Atomic(const weft_coro *) running;               /* what runs in this step, NULL in the idle loop */
     struct weft__counters counters;
     /* ---- written by the worker, read by the root at the end ---- */
-    _Atomic(uint32_t) freeing;   /* a task, without a locked instruction (pairs: TASK-WALK) */
+    _Atomic(uint32_t) alone;     /* with a task, which it changes without a locked instruction (pairs: TASK-ALONE) */
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
@@ -115,24 +126,32 @@ static inline uintptr_t weft__item_of_entry(struct weft__entry *entry)
 uintptr_t weft__item_of_link(struct weft__link *link);
 struct weft__link *weft__link_of_item(uintptr_t item);
 
+/* The worker whose thread this is, NULL in other threads. Its result must not be remembered over a switch. */
+extern struct weft__nowhere {
+    struct weft_here_ here;
+    struct weft_runtime *rt; /* NULL, in the place of a worker's */
+} weft__nowhere;             /* what weft_here_ gives where no worker is */
 _Static_assert(offsetof(struct weft_here_, bottom) == offsetof(struct weft__worker, joins.bottom) &&
                    offsetof(struct weft_here_, floor) == offsetof(struct weft__worker, joins.floor) &&
                    offsetof(struct weft_here_, limit) == offsetof(struct weft__worker, joins.limit) &&
                    offsetof(struct weft_here_, mask) == offsetof(struct weft__worker, joins.mask) &&
                    offsetof(struct weft_here_, slots) == offsetof(struct weft__worker, joins.slots) &&
                    offsetof(struct weft_here_, pushes) == offsetof(struct weft__worker, joins.pushes) &&
-                   offsetof(struct weft_here_, fiber) == offsetof(struct weft__worker, current),
+                   offsetof(struct weft_here_, fiber) == offsetof(struct weft__worker, current) &&
+                   offsetof(struct weft__nowhere, rt) == offsetof(struct weft__worker, rt),
                "what inline functions of the public headers rely on");
-
-/* The worker whose thread this is, NULL in other threads. Its result must not be remembered over a switch. */
-extern struct weft_here_ weft__nowhere; /* what weft_here_ gives where no worker is */
 #if !WEFT_INLINE_
 struct weft_here_ *weft_here_(void);
 #endif
 static inline struct weft__worker *weft__worker_self(void)
 {
     struct weft_here_ *here = weft_here_();
-    return weft__likely(here != &weft__nowhere) ? (struct weft__worker *)(void *)here : NULL;
+    return weft__likely(here != &weft__nowhere.here) ? (struct weft__worker *)(void *)here : NULL;
+}
+/* For who wants to know only whether it is a worker of rt: else its rt is another one or NULL, and nothing else of it may be touched. */
+static inline struct weft__worker *weft__worker_maybe(void)
+{
+    return (struct weft__worker *)(void *)weft_here_();
 }
 /* Idle loop: run the item (0: only what was left to do) until the CPU comes back. */
 void weft__worker_enter(struct weft__worker *w, uintptr_t item);
@@ -165,7 +184,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w);
 uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item);
 static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
 {
-    if (weft__unlikely(w->in_turn || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(w->slowly != 0 || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
         return weft__worker_pick(w);
     w->picks++;

@@ -423,16 +423,17 @@ static weft_task *ran_in;
 
 static int says_where(struct act *f)
 {
-    weft_metrics m = {.size = sizeof m};
-    f->id = weft_metrics_read(weft_runtime_current(), -1, &m) == 0 ? (int)m.tasks_inlined : -1;
+    (void)f;
     ran_in = weft_current_task();
-    return 1 + (f->id > 0);
+    return 0;
 }
 
 static int await_and_other(struct act *f)
 {
-    (void)f;
-    return weft_await_release(START(says_where, .id = 0));
+    int rc = weft_await_release(START(says_where, .id = 0));
+    weft_metrics m = {.size = sizeof m};
+    f->id = weft_metrics_read(weft_runtime_current(), -1, &m) == 0 ? (int)m.tasks_inlined : -1;
+    return rc < 0 ? rc : 1 + (f->id > 0);
 }
 
 static int first_finisher;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/alone.h -- see alone.c: a worker changes what is mostly its own without a locked instruction, and strangers wait for it. */
+#ifndef WEFT_EXECUTOR_ALONE_H
+#define WEFT_EXECUTOR_ALONE_H
+
+#include "executor/runtime.h"
+
+/* Owner. True: until alone_end no stranger is at work. In between nothing may be called that waits or suspends. */
+static inline bool weft__alone_begin(struct weft__worker *w)
+{
+    weft__store_relaxed(&w->alone, 1); /* relaxed: membarrier in the stranger, see TASK-ALONE */
+    weft__compiler_barrier();
+    if (weft__likely(weft__load_acquire(&w->rt->strangers) == 0)) /* pairs: TASK-ALONE */
+        return true;
+    weft__store_release(&w->alone, 0); /* pairs: TASK-ALONE */
+    return false;
+}
+static inline void weft__alone_end(struct weft__worker *w)
+{
+    weft__store_release(&w->alone, 0); /* pairs: TASK-ALONE */
+}
+/* The same for an owner who is inside its ready queue, which strangers also wait for (weft__ready_enter came first). */
+static inline bool weft__alone_inside(const struct weft__worker *w)
+{
+    return weft__load_acquire(&w->rt->strangers) == 0; /* pairs: TASK-ALONE */
+}
+
+/* Any thread: between these two no worker of rt is alone, but the caller's own. They may nest. Begin costs a barrier in all threads (some 10 us),
+ * unless another stranger has been there in the last ticks; what it returns is for the end. */
+unsigned weft__stranger_begin(struct weft_runtime *rt);
+void weft__stranger_end(struct weft_runtime *rt, unsigned visit);
+/* The reactor thread, at each tick: after some of them workers may be alone again. */
+void weft__stranger_tick(struct weft_runtime *rt);
+
+/* A worker's mark in the descriptor of a NEW task that it may claim alone: in the place of the fiber. */
+static inline struct weft__fiber *weft__task_home(const struct weft__worker *w)
+{
+    return (struct weft__fiber *)((uintptr_t)w | 1);
+}
+/* Who found this word and wants to change it by a locked instruction: must he be a stranger for that? */
+bool weft__task_strange(const struct weft_task *t, uint64_t word);
+
+#endif
