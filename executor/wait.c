@@ -49,7 +49,7 @@ bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
         uint64_t woken = with_state(word, WEFT__FIBER_WOKEN) | (uint64_t)reason << 8;
         if (weft__cas_acq_rel(&f->word, &word, woken)) { /* pairs: FIBER-WORD */
             if (state == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED))
-                weft__make_ready(f->rt, weft__item_of_fiber(f));
+                weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return true;
         }
     }
@@ -132,7 +132,7 @@ void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
             continue;
         if (!again) {
             if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN)
-                weft__make_ready(f->rt, weft__item_of_fiber(f));
+                weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return;
         }
         if (deliver_mark(f, list, true))
@@ -175,7 +175,7 @@ static void commit_park(struct weft__worker *w, void *fiber)
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
         if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN) {
-            weft__make_ready(f->rt, weft__item_of_fiber(f));
+            weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return;
         }
         uint64_t next = with_state(word, WEFT__FIBER_PARKED) & ~(uint64_t)WEFT__FIBER_REQUEST;

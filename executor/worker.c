@@ -181,8 +181,10 @@ static uintptr_t pick_any(struct weft__worker *w)
         look_around(w);
         item = weft__joins_pop_oldest(&w->joins);
     }
-    if (weft__likely(item == 0))
+    if (weft__likely(item == 0)) {
         item = weft__ready_pop(&w->ready);
+        weft__look_ahead(&w->ready);
+    }
     if (weft__unlikely(weft__ready_asked(&w->ready)))
         weft__worker_share(w);
     return item != 0 ? item : weft__joins_pop(&w->joins, 0);

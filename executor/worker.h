@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "executor/ahead.h"
 #include "executor/deque.h"
 #include "executor/fiber.h"
 #include "executor/joins.h"
@@ -170,6 +171,7 @@ static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
         return weft__worker_pick(w);
     w->picks++;
     uintptr_t item = weft__ready_pop(&w->ready);
+    weft__look_ahead(&w->ready);
     if (weft__likely((item & WEFT__ITEM_FIBER) && !weft__ready_asked(&w->ready)))
         return item;
     return weft__worker_pick_on(w, item);
