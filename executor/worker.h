@@ -21,12 +21,22 @@ struct weft__counters {
     _Atomic(uint64_t) batches, events;
 };
 
-#define WEFT__STACK_CACHE 64 /* warm fibers a worker keeps per class before it gives some back */
-
+/* Fibers that have no task, the warmest last (fiber_cache.c). */
+#define WEFT__STACK_CACHE 64 /* that a worker keeps of each class before it gives some to the pool */
 struct weft__fiber_cache {
-    struct weft__fiber *first;
-    _Atomic(uint32_t) count; /* one writer, or under the guard */
+    _Atomic(uint32_t) count; /* one writer */
+    uint32_t cold;           /* so many, from the first on, came from the pool and have not been run since */
     uint32_t low;            /* least count since the last trim: the part nobody needed */
+    struct weft__fiber *fibers[WEFT__STACK_CACHE];
+};
+/* The runtime's, for what workers have too many of; under fiber_guard. */
+struct weft__fiber_pool {
+    _Atomic(uint32_t) count;
+    uint32_t low;
+    uint32_t trimmed;  /* so many, from the first on, have given their memory back */
+    uint32_t made;     /* fibers of this class that there are */
+    uint32_t capacity; /* at least `made`: so to give one back needs no memory */
+    struct weft__fiber **fibers;
 };
 
 /* Between these two, in one thread, nothing that becomes ready can be run: it is kept, and becomes ready at the end. They may nest: the outermost
@@ -77,7 +87,6 @@ struct weft__worker {
     struct weft__seen seen[WEFT__SEEN];
     weft_ns last_trim;
     struct weft__slab_cache tasks, blocks, large_blocks;
-    struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
     struct weft_place place;
@@ -97,6 +106,8 @@ struct weft__worker {
     struct weft__inbox inbox;
     struct weft__parker parker;
     struct weft__timers timers;
+    /* ---- the worker's own thread only; last because it is long ---- */
+    struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
 };
 
 /* Ready items are tagged words: a fiber to resume, or a task (also a child) to start. */
