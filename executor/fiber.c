@@ -217,7 +217,8 @@ static inline bool yield_quickly(struct weft__fiber *f)
 {
     struct weft__worker *w = f->worker;
     struct weft__ready *r = &w->ready;
-    if (weft__unlikely(f->unusual != 0 || w->hold != NULL || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(f->unusual != 0 || w->careful || w->hold != NULL ||
+                       ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
                        weft__ready_asked(r) || weft__ready_open(r)))
         return false;

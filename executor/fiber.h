@@ -144,6 +144,8 @@ static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
 }
 
 void weft__fiber_timer_init(struct weft__fiber *f);
+/* This timer fires soon: if it wakes a fiber, that will need its stack. For weft__timers_fire_next. */
+void weft__fiber_timer_ahead(struct weft__timer *later);
 /* The fiber is about to suspend: time limits opened since it last did become known to others (timeout.c). */
 void weft__scopes_arm(struct weft__fiber *f);
 /* Has the task, which returned, left a time limit open? (timeout.c) */

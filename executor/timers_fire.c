@@ -131,6 +131,15 @@ bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n)
     return chosen != NULL;
 }
 
+/* The first lines of what fires soon: most timers lie in a fiber's second line, and it is the first that decides. */
+static inline __attribute__((always_inline)) void ask_for(const struct weft__timer_run *r, uint32_t places)
+{
+    const char *later = (const char *)weft__timer_run_at(r, r->head + places)->timer;
+    __builtin_prefetch(weft__timer_run_at(r, r->head + 4 * places));
+    __builtin_prefetch(later, 1);
+    __builtin_prefetch(later - 64, 1);
+}
+
 /* Fire what stands first in a run, while it is due and comes before what others have. */
 static inline unsigned fire_run(struct weft__timers *ts, uint32_t number, weft_ns now, weft_ns bound, unsigned limit)
 {
@@ -138,9 +147,7 @@ static inline unsigned fire_run(struct weft__timers *ts, uint32_t number, weft_n
     unsigned fired = 0;
     do {
         struct weft__timer *t = weft__timer_run_at(r, r->head)->timer;
-        const char *later = (const char *)weft__timer_run_at(r, r->head + AHEAD)->timer;
-        __builtin_prefetch(later, 1);
-        __builtin_prefetch(later - 64, 1); /* most are in a fiber's second line, and it is the first that decides */
+        ask_for(r, AHEAD);
         ts->count--;
         weft__timer_run_remove(ts, number, r->head);
         fire(t);
@@ -182,4 +189,32 @@ unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit,
     }
     weft__guard_unlock(&ts->guard);
     return fired;
+}
+
+bool weft__timers_fire_next(struct weft__timers *ts, weft_ns now, void (*ahead)(struct weft__timer *later))
+{
+    bool due = false;
+    weft_ns bound;
+    weft__guard_lock(&ts->guard);
+    if (ts->count > 0) {
+        uint32_t source = next_source(ts, &bound);
+        struct weft__timer_run *r = source < WEFT__TIMER_RUNS ? &ts->runs[source] : NULL;
+        const struct weft__timer_entry *first = r != NULL ? weft__timer_run_at(r, r->head) : &ts->heap[0];
+        struct weft__timer *t = first->timer;
+        due = first->deadline <= now;
+        if (due) {
+            if (r != NULL && r->live > AHEAD) {
+                ask_for(r, AHEAD);
+                struct weft__timer *later = weft__timer_run_at(r, r->head + AHEAD / 2)->timer;
+                if (later != NULL)
+                    ahead(later);
+            }
+            weft__timer_remove_at(ts, place_of(t));
+            fire(t);
+            weft__count(&ts->fired, 1); /* one writer: under the guard */
+        }
+    }
+    weft__timers_publish_anew(ts);
+    weft__guard_unlock(&ts->guard);
+    return due;
 }

@@ -297,6 +297,12 @@ static void timer_wakes(struct weft__timer *timer)
     weft__wake(f, f->ticket, WEFT__TIMED_OUT);
 }
 
+void weft__fiber_timer_ahead(struct weft__timer *later)
+{
+    if (weft__likely(later->fire == timer_wakes))
+        weft__ahead_rest(weft__item_of_fiber(weft__container_of(later, struct weft__fiber, timer)));
+}
+
 void weft__fiber_timer_init(struct weft__fiber *f)
 {
     weft__timer_init(&f->timer, timer_wakes);

@@ -76,6 +76,8 @@ struct weft__worker {
     struct weft__hold batch; /* of the running task's open batch; batch.c */
     uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
+    bool careful;            /* to pick is more than to take from the queue: in turn, or due timers come before it */
+    weft_ns due_before;      /* these: up to here */
     uint16_t unusual;        /* of every fiber of this runtime */
     bool searching;          /* counted in idle.searching */
     bool stole;              /* since it last looked around */
@@ -177,7 +179,7 @@ uintptr_t weft__worker_pick(struct weft__worker *w);
 uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item);
 static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
 {
-    if (weft__unlikely(w->in_turn || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+    if (weft__unlikely(w->careful || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
         return weft__worker_pick(w);
     w->picks++;
