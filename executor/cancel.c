@@ -197,7 +197,7 @@ static bool cancel_suspended(struct weft_task *t)
         if (weft__cas_acq_rel(&f->word, &word, next))            /* pairs: FIBER-WORD */
             break;
     }
-    weft__make_ready(f->rt, weft__item_of_fiber(f)); /* whoever unlocks does it */
+    weft__make_ready(f->worker->rt, weft__item_of_fiber(f)); /* whoever unlocks does it */
     return true;
 }
 

@@ -80,8 +80,9 @@ struct weft__fiber {
         void *wait_object;       /* what it waits for */
         struct weft_task *first; /* no task of its own yet: the one to start when switched to */
     };
+    const weft_coro *coro;    /* what runs on top, for reports */
+    struct weft__timer timer; /* up to here: what a sleep and its end touch, in two lines */
     struct weft_runtime *rt;
-    const weft_coro *coro;         /* what runs on top, for reports */
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
     struct weft_strand *strand;    /* of its outermost task (STRAND) */
     struct weft__scope *scopes;    /* open time limits of its tasks, the newest first (SCOPE): timeout.c */
@@ -89,7 +90,6 @@ struct weft__fiber {
         struct weft__await await;
         struct weft__wait_node node;
     };
-    struct weft__timer timer;
     struct weft__stack stack;
 };
 
@@ -100,6 +100,10 @@ _Static_assert(offsetof(struct weft_running_, word) == offsetof(struct weft__fib
                    offsetof(struct weft_running_, unusual) == offsetof(struct weft__fiber, unusual) &&
                    WEFT_RUNNING_REQUEST_ == (uint64_t)WEFT__FIBER_REQUEST,
                "what inline functions of the public headers rely on");
+
+#if !WEFT__FIBER_TOOLS
+_Static_assert(offsetof(struct weft__fiber, rt) <= 128, "the first two lines are all that a sleep needs");
+#endif
 
 static inline void weft__fiber_set(struct weft__fiber *f, uint32_t bits)
 {
@@ -140,6 +144,8 @@ static inline size_t weft__fiber_stack_left(const struct weft__fiber *f)
 }
 
 void weft__fiber_timer_init(struct weft__fiber *f);
+/* This timer fires soon: if it wakes a fiber, that will need its stack. For weft__timers_fire_next. */
+void weft__fiber_timer_ahead(struct weft__timer *later);
 /* The fiber is about to suspend: time limits opened since it last did become known to others (timeout.c). */
 void weft__scopes_arm(struct weft__fiber *f);
 /* Has the task, which returned, left a time limit open? (timeout.c) */

@@ -1,17 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/fiber_cache.c -- where fibers come from: made once for a slot of the stack arena, then kept warm. A worker keeps a few of each
- * stack class, what is more goes to caches that all workers share; what nobody needed for a second gives its pages back.
+ * stack class, what is more goes to pools that all workers share; what nobody needed for a second gives its pages back.
  *
- * Threads: the worker's own; the shared caches under fiber_guard; destroy_all when nothing runs any more. */
+ * Both are arrays of pointers, so fibers come and go without being touched: each lies in a page of its own, and those of the pool have
+ * left the caches. For the same reason a worker that has got some from the pool asks for the memory of the next ones
+ * whenever it takes one. A pool has room for every fiber of its class from the moment that the fiber is made.
+ *
+ * Threads: the worker's own; the pools under fiber_guard; destroy_all when nothing runs any more. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/ahead.h"
 #include "executor/guard.h"
 #include "executor/runtime.h"
 
-static struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_class)
+#define HALF (WEFT__STACK_CACHE / 2)
+#define TRIM_MOST 256 /* of a pool, in one go */
+
+/* Room in the pool for one fiber more than there are. False: memory. */
+static bool reserve(struct weft_runtime *rt, uint32_t stack_class)
+{
+    struct weft__fiber_pool *pool = &rt->pools[stack_class];
+    bool done = true;
+    weft__guard_lock(&rt->fiber_guard);
+    if (weft__unlikely(pool->made == pool->capacity)) {
+        uint32_t capacity = pool->capacity != 0 ? 2 * pool->capacity : 256;
+        struct weft__fiber **fibers = realloc(pool->fibers, capacity * sizeof *fibers);
+        done = fibers != NULL;
+        if (done) {
+            pool->fibers = fibers;
+            pool->capacity = capacity;
+        }
+    }
+    pool->made += done;
+    weft__guard_unlock(&rt->fiber_guard);
+    return done;
+}
+
+static WEFT__NOINLINE struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_class)
 {
     struct weft_runtime *rt = w->rt;
     struct weft__stack stack;
-    if (weft__stack_get(&rt->arena, stack_class, w->place.node, &stack) < 0)
+    if (!reserve(rt, stack_class))
         return NULL;
+    if (weft__stack_get(&rt->arena, stack_class, w->place.node, &stack) < 0) {
+        weft__guard_lock(&rt->fiber_guard);
+        rt->pools[stack_class].made--;
+        weft__guard_unlock(&rt->fiber_guard);
+        return NULL;
+    }
     struct weft__fiber *f = weft__stack_owner(&stack); /* all zero */
     f->kind = WEFT__KIND_FIBER;
     f->rt = rt;
@@ -27,72 +64,132 @@ static struct weft__fiber *make_fiber(struct weft__worker *w, uint32_t stack_cla
     return f;
 }
 
-static inline uint32_t count_of(const struct weft__fiber_cache *c)
+static inline uint32_t count_of(_Atomic(uint32_t) *count)
 {
-    return weft__load_relaxed(&c->count); /* relaxed: own, or under the guard, or a hint */
+    return weft__load_relaxed(count); /* relaxed: own, or under the guard, or a hint */
 }
 
-static inline struct weft__fiber *next_cached(struct weft__fiber *f)
+static inline void set_count(_Atomic(uint32_t) *at, uint32_t count)
 {
-    return f->link.next != NULL ? weft__container_of(f->link.next, struct weft__fiber, link) : NULL;
+    weft__store_relaxed(at, count); /* relaxed: one writer, or under the guard */
 }
 
-static inline void set_next_cached(struct weft__fiber *f, struct weft__fiber *next)
+/* The worker has none: take some that were used last. */
+static WEFT__NOINLINE void refill(struct weft_runtime *rt, struct weft__fiber_cache *cache,
+                                  struct weft__fiber_pool *pool)
 {
-    f->link.next = next != NULL ? &next->link : NULL;
+    weft__guard_lock(&rt->fiber_guard);
+    uint32_t count = count_of(&pool->count), n = count < HALF ? count : HALF;
+    count -= n;
+    if (n != 0)
+        memcpy(cache->fibers, pool->fibers + count, n * sizeof *cache->fibers);
+    set_count(&pool->count, count);
+    if (pool->trimmed > count)
+        pool->trimmed = count;
+    if (pool->low > count)
+        pool->low = count;
+    weft__guard_unlock(&rt->fiber_guard);
+    set_count(&cache->count, n);
+    cache->cold = n;
+    for (uint32_t i = n; i != 0 && i + 6 > n; i--)
+        weft__ahead_first(cache->fibers[i - 1]);
 }
 
-/* Move up to `n` fibers from the shared cache to the worker's, or back. */
-static void move(struct weft__fiber_cache *from, struct weft__fiber_cache *to, uint32_t n)
+/* The fiber at this place was the last of the cold ones. */
+static inline void next_cold(struct weft__fiber_cache *cache, uint32_t place)
 {
-    while (n-- != 0 && from->first != NULL) {
-        struct weft__fiber *f = from->first;
-        from->first = next_cached(f);
-        weft__count(&from->count, (uint32_t)-1);
-        set_next_cached(f, to->first);
-        to->first = f;
-        weft__count(&to->count, 1);
-    }
+    cache->cold = place;
+    if (weft__likely(place >= 6))
+        weft__ahead_first(cache->fibers[place - 6]);
+    if (weft__likely(place >= 2))
+        weft__ahead_fresh(cache->fibers[place - 2]);
 }
 
 struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class)
 {
     struct weft__fiber_cache *cache = &w->stacks[stack_class];
-    if (weft__unlikely(cache->first == NULL)) {
-        struct weft__fiber_cache *shared = &w->rt->shared_stacks[stack_class];
-        if (count_of(shared) != 0) {
-            weft__guard_lock(&w->rt->fiber_guard);
-            move(shared, cache, WEFT__STACK_CACHE / 2);
-            weft__guard_unlock(&w->rt->fiber_guard);
-        }
-        if (cache->first == NULL)
+    uint32_t count = count_of(&cache->count);
+    if (weft__unlikely(count == 0)) {
+        struct weft__fiber_pool *pool = &w->rt->pools[stack_class];
+        if (count_of(&pool->count) != 0)
+            refill(w->rt, cache, pool);
+        count = count_of(&cache->count);
+        if (count == 0)
             return make_fiber(w, stack_class);
     }
-    struct weft__fiber *f = cache->first;
-    cache->first = next_cached(f);
-    weft__count(&cache->count, (uint32_t)-1);
-    if (count_of(cache) < cache->low)
-        cache->low = count_of(cache);
+    struct weft__fiber *f = cache->fibers[--count];
+    set_count(&cache->count, count);
+    if (weft__unlikely(count < cache->cold))
+        next_cold(cache, count);
+    if (count < cache->low)
+        cache->low = count;
     return f;
+}
+
+/* The worker has too many: the older half goes. */
+static WEFT__NOINLINE void spill(struct weft_runtime *rt, struct weft__fiber_cache *cache,
+                                 struct weft__fiber_pool *pool)
+{
+    weft__guard_lock(&rt->fiber_guard);
+    uint32_t count = count_of(&pool->count);
+    memcpy(pool->fibers + count, cache->fibers, HALF * sizeof *cache->fibers);
+    set_count(&pool->count, count + HALF);
+    weft__guard_unlock(&rt->fiber_guard);
+    count = count_of(&cache->count) - HALF;
+    memmove(cache->fibers, cache->fibers + HALF, count * sizeof *cache->fibers);
+    set_count(&cache->count, count);
+    cache->cold = cache->cold > HALF ? cache->cold - HALF : 0;
+    if (cache->low > count)
+        cache->low = count;
 }
 
 void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f)
 {
-    struct weft__fiber_cache *cache = &w->stacks[f->stack.size_class];
-    set_next_cached(f, cache->first);
-    cache->first = f;
-    weft__count(&cache->count, 1);
-    if (weft__unlikely(count_of(cache) > WEFT__STACK_CACHE)) {
-        weft__guard_lock(&w->rt->fiber_guard);
-        move(cache, &w->rt->shared_stacks[f->stack.size_class], WEFT__STACK_CACHE / 2);
-        weft__guard_unlock(&w->rt->fiber_guard);
-        if (cache->low > count_of(cache))
-            cache->low = count_of(cache);
-    }
+    uint32_t stack_class = f->stack.size_class;
+    struct weft__fiber_cache *cache = &w->stacks[stack_class];
+    if (weft__unlikely(count_of(&cache->count) == WEFT__STACK_CACHE))
+        spill(w->rt, cache, &w->rt->pools[stack_class]);
+    uint32_t count = count_of(&cache->count);
+    cache->fibers[count] = f;
+    set_count(&cache->count, count + 1);
 }
 
-/* Once a second at most: fibers that nobody needed since the last look keep their stack's top page and give the rest back;
- * of the shared ones, that no worker wanted, half give everything back but their slot. */
+/* Of the part of a pool that nobody needed, half of those that have not yet give their memory back: the oldest, which stay the oldest. They are taken out
+ * for that, so that nobody runs on them meanwhile. */
+static void trim_pool(struct weft_runtime *rt, struct weft__fiber_pool *pool)
+{
+    struct weft__fiber *old[TRIM_MOST];
+    weft__guard_lock(&rt->fiber_guard);
+    uint32_t count = count_of(&pool->count), unused = pool->low < count ? pool->low : count, n = 0;
+    if (unused > pool->trimmed && unused > WEFT__STACK_CACHE)
+        n = (unused - pool->trimmed + 1) / 2;
+    if (n > TRIM_MOST)
+        n = TRIM_MOST;
+    if (n != 0) { /* the newest fill the gap */
+        struct weft__fiber **gap = pool->fibers + pool->trimmed;
+        memcpy(old, gap, n * sizeof *old);
+        uint32_t behind = count - pool->trimmed - n, fill = behind < n ? behind : n;
+        memmove(gap, pool->fibers + count - fill, fill * sizeof *old);
+        set_count(&pool->count, count - n);
+    }
+    pool->low = count;
+    weft__guard_unlock(&rt->fiber_guard);
+    if (n == 0)
+        return;
+    for (uint32_t i = 0; i < n; i++)
+        weft__stack_trim(&old[i]->stack);
+    weft__guard_lock(&rt->fiber_guard);
+    count = count_of(&pool->count);
+    struct weft__fiber **place = pool->fibers + pool->trimmed;
+    uint32_t behind = count - pool->trimmed, moved = behind < n ? behind : n;
+    memmove(pool->fibers + count + n - moved, place, moved * sizeof *old);
+    memcpy(place, old, n * sizeof *old);
+    pool->trimmed += n;
+    set_count(&pool->count, count + n);
+    weft__guard_unlock(&rt->fiber_guard);
+}
+
+/* Once a second at most: fibers that nobody needed since the last look keep their stack's top page and give the rest back. */
 void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
 {
     if (now - w->last_trim < WEFT_SEC(1))
@@ -101,50 +198,27 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
     for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
         struct weft__fiber_cache *cache = &w->stacks[c];
         uint32_t unused = cache->low;
-        cache->low = count_of(cache);
-        struct weft__fiber *f = cache->first;
-        for (uint32_t skip = count_of(cache) - unused; skip != 0 && f != NULL; skip--)
-            f = next_cached(f);
-        for (; f != NULL; f = next_cached(f))
-            weft__stack_trim(&f->stack);
-    }
-    for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
-        struct weft__fiber_cache *shared = &w->rt->shared_stacks[c];
-        struct weft__fiber_cache old = {.first = NULL};
-        weft__guard_lock(&w->rt->fiber_guard);
-        uint32_t unused = count_of(shared) < shared->low ? count_of(shared) : shared->low;
-        if (unused > WEFT__STACK_CACHE)
-            move(shared, &old, unused / 2 < 512 ? unused / 2 : 512);
-        shared->low = count_of(shared);
-        weft__guard_unlock(&w->rt->fiber_guard);
-        /* The fibers stay (their memory is type-stable); their pages go. They come back at the end of the list. */
-        for (struct weft__fiber *f = old.first; f != NULL; f = next_cached(f))
-            weft__stack_trim(&f->stack);
-        if (old.first != NULL) {
-            weft__guard_lock(&w->rt->fiber_guard);
-            struct weft__fiber *last = shared->first;
-            while (last != NULL && next_cached(last) != NULL)
-                last = next_cached(last);
-            if (last != NULL)
-                set_next_cached(last, old.first);
-            else
-                shared->first = old.first;
-            weft__count(&shared->count, count_of(&old));
-            weft__guard_unlock(&w->rt->fiber_guard);
-        }
+        cache->low = count_of(&cache->count);
+        for (uint32_t i = 0; i < unused; i++)
+            weft__stack_trim(&cache->fibers[i]->stack);
+        trim_pool(w->rt, &w->rt->pools[c]);
     }
 }
 
+/* The arena's end, which comes next, takes their slots as a whole. */
 static void destroy(void *runtime, void *fiber)
 {
-    struct weft_runtime *rt = runtime;
     struct weft__fiber *f = fiber;
-    struct weft__stack stack = f->stack; /* f goes with it */
+    (void)runtime;
     weft__context_destroy(&f->context);
-    weft__stack_put(&rt->arena, &stack);
+    weft__tools_stack_unregister(f->stack.valgrind_id);
 }
 
 void weft__fiber_destroy_all(struct weft_runtime *rt)
 {
     weft__stack_each(&rt->arena, destroy, rt);
+    for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
+        free(rt->pools[c].fibers);
+        rt->pools[c] = (struct weft__fiber_pool){.fibers = NULL};
+    }
 }

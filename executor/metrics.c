@@ -87,7 +87,7 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         uint64_t cached = 0;
         weft__guard_lock(&rt->fiber_guard);
         for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
-            cached += READ(rt->shared_stacks[c].count);
+            cached += READ(rt->pools[c].count);
         weft__guard_unlock(&rt->fiber_guard);
         for (unsigned i = 0; i < rt->worker_count; i++) {
             for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)

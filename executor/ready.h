@@ -121,6 +121,17 @@ static inline uintptr_t weft__ready_oldest(struct weft__ready *r)
 }
 /* Is it worth while to share single items? So much more or less than before. */
 void weft__ready_lone(struct weft__ready *r, int32_t more);
+/* Owner only: a look at the item that many places behind the oldest; 0: there is none, or it is not known. */
+static inline uintptr_t weft__ready_later(const struct weft__ready *r, int64_t n)
+{
+    int64_t top = weft__load_relaxed(&r->shared.top),
+            open = weft__load_relaxed(&r->shared.bottom) - top; /* relaxed: a hint */
+    if (weft__unlikely(open > n))
+        return weft__load_relaxed(&r->shared.slots[(top + n) & r->shared.mask]); /* relaxed: a hint */
+    int64_t place = weft__load_relaxed(&r->head) + n - (open > 0 ? open : 0);    /* relaxed: a hint */
+    return place < weft__load_relaxed(&r->tail) ? weft__load_relaxed(&r->slots[place & r->mask])
+                                                : 0; /* relaxed: a hint */
+}
 static inline uintptr_t weft__ready_pop(struct weft__ready *r)
 {
     if (weft__unlikely(weft__ready_open(r))) {

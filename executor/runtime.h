@@ -42,7 +42,7 @@ struct weft_runtime {
     struct weft__slab tasks;
     struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__stack_arena arena;
-    struct weft__fiber_cache shared_stacks[WEFT__STACK_CLASSES]; /* under fiber_guard */
+    struct weft__fiber_pool pools[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;
     pthread_t reactor_thread;
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */

@@ -50,6 +50,9 @@ bool weft__timer_cancel(struct weft__timer *t);
 /* Any thread. Fire what is due at `now`, at most `limit`, in order; returns how many. `try_only`: give up when the guard
  * is taken. */
 unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit, bool try_only);
+/* Fire the first one that is due. False: there is none. `ahead`: called for one that comes some places later, if that is known; it is
+ * pending, and the guard is held: to ask for its memory, no more. */
+bool weft__timers_fire_next(struct weft__timers *ts, weft_ns now, void (*ahead)(struct weft__timer *later));
 /* How many timers have been set so far. */
 uint64_t weft__timers_sequence(struct weft__timers *ts);
 /* Fire the first one that is due and was set before that count. False: there is none. */

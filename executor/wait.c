@@ -49,7 +49,7 @@ bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
         uint64_t woken = with_state(word, WEFT__FIBER_WOKEN) | (uint64_t)reason << 8;
         if (weft__cas_acq_rel(&f->word, &word, woken)) { /* pairs: FIBER-WORD */
             if (state == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED))
-                weft__make_ready(f->rt, weft__item_of_fiber(f));
+                weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return true;
         }
     }
@@ -132,7 +132,7 @@ void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
             continue;
         if (!again) {
             if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN)
-                weft__make_ready(f->rt, weft__item_of_fiber(f));
+                weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return;
         }
         if (deliver_mark(f, list, true))
@@ -175,7 +175,7 @@ static void commit_park(struct weft__worker *w, void *fiber)
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
         if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN) {
-            weft__make_ready(f->rt, weft__item_of_fiber(f));
+            weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return;
         }
         uint64_t next = with_state(word, WEFT__FIBER_PARKED) & ~(uint64_t)WEFT__FIBER_REQUEST;
@@ -295,6 +295,12 @@ static void timer_wakes(struct weft__timer *timer)
     struct weft__fiber *f = weft__container_of(timer, struct weft__fiber, timer);
     /* The ticket is read while the timer is pending: the fiber cancels the timer before it waits again. */
     weft__wake(f, f->ticket, WEFT__TIMED_OUT);
+}
+
+void weft__fiber_timer_ahead(struct weft__timer *later)
+{
+    if (weft__likely(later->fire == timer_wakes))
+        weft__ahead_rest(weft__item_of_fiber(weft__container_of(later, struct weft__fiber, timer)));
 }
 
 void weft__fiber_timer_init(struct weft__fiber *f)

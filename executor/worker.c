@@ -6,6 +6,11 @@
  * at due timers, I/O and the injector, and takes the oldest child before a ready item, so that nothing is passed over for
  * ever. With nothing local the worker's idle loop steals, looks around (steal.c), then parks (idle.c).
  *
+ * Whom a due timer wakes goes to the end of the queue as anybody else, unless that is very long. Then what is in it has mostly not
+ * begun: to begin it all first would make every sleeper late by all of it, and each would hold a stack meanwhile. So timers fire one at
+ * a time then, and whom each wakes runs at once: before tasks that have not begun in all picks but the 64th, before fibers in half of the
+ * picks. What has not fired yet stays where the reactor's tick finds it when this worker is stuck.
+ *
  * Pushes and picks share the worker's work when somebody has asked for it (hunger in ready.c, limit in joins.c): one comparison
  * of two words of the owner's. Only who was asked looks whether somebody sleeps.
  *
@@ -25,6 +30,7 @@
 
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
 #define FIRE_LIMIT 256           /* timers fired in one go */
+#define LONG_QUEUE 2048          /* due timers come before a queue longer than this */
 
 /* Where no worker is the stack of children is always full, so that the inline functions come to the library, which says what is wrong. */
 static void *nothing[1];
@@ -131,7 +137,15 @@ static WEFT__COLD void look_around(struct weft__worker *w)
     struct weft_runtime *rt = w->rt;
     weft__store_relaxed(&w->hurry, 0); /* relaxed: a hint */
     weft__worker_take_inboxes(w);
-    fire_timers(w);
+    if (weft__likely(weft__ready_size(&w->ready) <= LONG_QUEUE)) {
+        fire_timers(w);
+    } else if (weft__timers_earliest(&w->timers) != WEFT_FOREVER) {
+        w->due_before = weft__runtime_now(rt);
+        if (weft__timers_earliest(&w->timers) <= w->due_before)
+            w->slowly |= WEFT__SLOWLY_DUE; /* pick_due fires them */
+        else
+            w->slowly &= (uint8_t)~WEFT__SLOWLY_DUE;
+    }
     if (rt->driver != NULL &&
         weft__monotonic() - weft__load_relaxed(&rt->idle.last_collect) > COLLECT_AGE) /* relaxed: a hint */
         weft__try_collect(rt, (int32_t)w->index);
@@ -176,6 +190,30 @@ static uintptr_t pick_in_order(struct weft__worker *w)
     }
 }
 
+/* The queue is long: fire the first timer that was due at the last look around. What it makes ready; 0: nothing, or it is the turn of the
+ * queue, or no timer is left. */
+static WEFT__NOINLINE uintptr_t pick_due(struct weft__worker *w)
+{
+    struct weft__hold hold;
+    if ((weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER) &&
+        (w->picks & (WEFT__LOOK_AROUND / 2))) /* many in a row: they run out of what was asked for ahead */
+        return 0;
+    if (weft__timers_earliest(&w->timers) > w->due_before) {
+        w->slowly &= (uint8_t)~WEFT__SLOWLY_DUE;
+        return 0;
+    }
+    weft__hold_begin(&hold);
+    weft__timers_fire_next(&w->timers, w->due_before, weft__fiber_timer_ahead);
+    struct weft__link *first = hold.first;
+    if (weft__likely(first != NULL)) {
+        hold.first = first->next;
+        if (first->next == NULL)
+            hold.last = NULL;
+    }
+    weft__hold_end(&hold); /* if it was not only one, the others wait in the queue */
+    return first != NULL ? weft__item_of_link(first) : 0;
+}
+
 static uintptr_t pick_any(struct weft__worker *w)
 {
     uintptr_t item = 0;
@@ -183,9 +221,13 @@ static uintptr_t pick_any(struct weft__worker *w)
                        weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
         look_around(w);
         item = weft__joins_pop_oldest(&w->joins);
+    } else if (weft__unlikely(w->slowly & WEFT__SLOWLY_DUE)) {
+        item = pick_due(w);
     }
-    if (weft__likely(item == 0))
+    if (weft__likely(item == 0)) {
         item = weft__ready_pop(&w->ready);
+        weft__look_ahead(&w->ready);
+    }
     if (weft__unlikely(weft__ready_asked(&w->ready)))
         weft__worker_share(w);
     return item != 0 ? item : weft__joins_pop(&w->joins, 0);
@@ -222,7 +264,7 @@ bool weft__worker_look_around(struct weft__worker *w)
     look_around(w);
     if (weft__ready_asked(&w->ready))
         weft__worker_share(w);
-    return !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
+    return !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "executor/ahead.h"
 #include "executor/deque.h"
 #include "executor/fiber.h"
 #include "executor/joins.h"
@@ -20,14 +21,24 @@ struct weft__counters {
     _Atomic(uint64_t) batches, events;
 };
 
-enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2 };
+enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2, WEFT__SLOWLY_DUE = 4 };
 
-#define WEFT__STACK_CACHE 64 /* warm fibers a worker keeps per class before it gives some back */
-
+/* Fibers that have no task, the warmest last (fiber_cache.c). */
+#define WEFT__STACK_CACHE 64 /* that a worker keeps of each class before it gives some to the pool */
 struct weft__fiber_cache {
-    struct weft__fiber *first;
-    _Atomic(uint32_t) count; /* one writer, or under the guard */
+    _Atomic(uint32_t) count; /* one writer */
+    uint32_t cold;           /* so many, from the first on, came from the pool and have not been run since */
     uint32_t low;            /* least count since the last trim: the part nobody needed */
+    struct weft__fiber *fibers[WEFT__STACK_CACHE];
+};
+/* The runtime's, for what workers have too many of; under fiber_guard. */
+struct weft__fiber_pool {
+    _Atomic(uint32_t) count;
+    uint32_t low;
+    uint32_t trimmed;  /* so many, from the first on, have given their memory back */
+    uint32_t made;     /* fibers of this class that there are */
+    uint32_t capacity; /* at least `made`: so to give one back needs no memory */
+    struct weft__fiber **fibers;
 };
 
 /* Between these two, in one thread, nothing that becomes ready can be run: it is kept, and becomes ready at the end. They may nest: the outermost
@@ -70,6 +81,7 @@ struct weft__worker {
     uint64_t batches;        /* opened so far */
     bool in_turn;            /* the runtime's: close at hand */
     uint8_t slowly;          /* WEFT__SLOWLY_*: what to run next is not simply the oldest ready item */
+    weft_ns due_before;      /* SLOWLY_DUE: timers up to here come before the queue */
     struct weft__chain
         *chain; /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place */
     struct weft_task *chain_task; /* of these, the one that runs */
@@ -87,7 +99,6 @@ struct weft__worker {
     struct weft__seen seen[WEFT__SEEN];
     weft_ns last_trim;
     struct weft__slab_cache tasks, blocks, large_blocks;
-    struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
     struct weft_place place;
@@ -107,6 +118,8 @@ struct weft__worker {
     struct weft__inbox inbox;
     struct weft__parker parker;
     struct weft__timers timers;
+    /* ---- the worker's own thread only; last because it is long ---- */
+    struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
 };
 
 /* Ready items are tagged words: a fiber to resume, or a task (also a child) to start. */
@@ -189,6 +202,7 @@ static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
         return weft__worker_pick(w);
     w->picks++;
     uintptr_t item = weft__ready_pop(&w->ready);
+    weft__look_ahead(&w->ready);
     if (weft__likely((item & WEFT__ITEM_FIBER) && !weft__ready_asked(&w->ready)))
         return item;
     return weft__worker_pick_on(w, item);

@@ -48,6 +48,51 @@ static void test_empty(void **state)
     weft__timers_destroy(&ts);
 }
 
+static unsigned ahead_seen;
+
+static void note_ahead(struct weft__timer *later)
+{
+    /* Pending: not one that has fired, nor a gap. */
+    ahead_seen += weft__load_relaxed(&later->index) < WEFT__TIMER_IDLE - 1;
+    assert_true(weft__load_relaxed(&later->index) < WEFT__TIMER_IDLE - 1);
+}
+
+/* One at a time: the same order out of two runs and the heap, with gaps, and not before its time. */
+static void test_fire_next(void **state)
+{
+    (void)state;
+    struct weft__timers ts;
+    struct alarm alarms[90];
+    weft__timers_init(&ts);
+    fired_count = ahead_seen = 0;
+    assert_false(weft__timers_fire_next(&ts, 1000, note_ahead));
+    for (unsigned kind = 0; kind < 3; kind++) { /* two durations, and some that come in the wrong order */
+        for (unsigned i = kind; i < 90; i += 3) {
+            alarm_init(&alarms[i], i);
+            assert_int_equal(weft__timers_set(&ts, &alarms[i].timer, kind == 2 ? 900 - 10 * i : 100 * kind + i), 0);
+        }
+    }
+    for (unsigned i = 0; i < 90; i += 5)
+        assert_true(weft__timer_cancel(&alarms[i].timer));
+    assert_false(weft__timers_fire_next(&ts, 0, note_ahead));
+    weft_ns last = 0;
+    for (unsigned left = 72; left != 0; left--) {
+        weft_ns due = weft__timers_earliest(&ts);
+        assert_true(due >= last && due != WEFT_FOREVER);
+        assert_false(weft__timers_fire_next(&ts, due - 1, note_ahead));
+        assert_true(weft__timers_fire_next(&ts, due, note_ahead));
+        assert_int_equal(fired_count, 73 - left);
+        unsigned id = fired_log[fired_count - 1];
+        assert_true(id % 5 != 0);
+        assert_int_equal(due, id % 3 == 2 ? 900 - 10 * id : 100 * (id % 3) + id);
+        last = due;
+    }
+    assert_int_equal(weft__timers_earliest(&ts), WEFT_FOREVER);
+    assert_false(weft__timers_fire_next(&ts, 1000, note_ahead));
+    assert_true(ahead_seen != 0);
+    weft__timers_destroy(&ts);
+}
+
 static void test_ties_fire_in_the_order_of_setting(void **state)
 {
     (void)state;
@@ -344,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_fire_next),
         cmocka_unit_test(test_ties_fire_in_the_order_of_setting),
         cmocka_unit_test(test_limit_and_try_only),
         cmocka_unit_test(test_extreme_deadlines),

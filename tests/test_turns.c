@@ -94,8 +94,128 @@ static void test_yielding_tasks_leave_turns(void **state)
     }
 }
 
+/* A sleeper whose time has come while very many tasks wait to begin: it goes on before they all have. */
+enum { MANY = 20000 };
+static long begun, begun_at_wake;
+
+struct begins {
+    WEFT_FRAME;
+};
+static int begins(struct begins *f)
+{
+    (void)f;
+    begun++;
+    for (weft_ns end = weft_now() + WEFT_US(2); weft_now() < end;)
+        ;
+    return 0;
+}
+WEFT_CORO(begins);
+
+struct sleeps {
+    WEFT_FRAME;
+};
+static int sleeps(struct sleeps *f)
+{
+    (void)f;
+    int rc = weft_sleep(WEFT_MS(1));
+    begun_at_wake = begun;
+    return rc;
+}
+WEFT_CORO(sleeps);
+
+/* `inlined`: the many are awaited as soon as they are there, which runs them on the awaiter's stack. */
+struct overtaking {
+    WEFT_FRAME;
+    bool inlined;
+};
+static int overtaking(struct overtaking *f)
+{
+    static weft_task *t[MANY];
+    begun = 0;
+    begun_at_wake = -1;
+    weft_task *sleeper = weft_create_task(sleeps);
+    int rc = weft_yield(); /* it sleeps */
+    for (int i = 0; i < MANY; i++)
+        t[i] = weft_create_task(begins);
+    if (!f->inlined)
+        rc |= weft_await_release(sleeper);
+    for (int i = 0; i < MANY; i++)
+        rc |= weft_await_release(t[i]);
+    if (f->inlined)
+        rc |= weft_await_release(sleeper);
+    return rc;
+}
+WEFT_CORO(overtaking);
+
+static void test_sleepers_come_before_many_that_have_not_begun(void **state)
+{
+    (void)state;
+    for (int inlined = 0; inlined < 2; inlined++) {
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1), overtaking, .inlined = inlined != 0), 0);
+        assert_int_equal(begun, MANY);
+        assert_true(begun_at_wake >= 0 && begun_at_wake < MANY / 2);
+    }
+}
+
+/* Timers that are due all the time, in a long queue of others that yield and of some that have not begun: all of them get on. */
+struct crowd {
+    WEFT_FRAME;
+    _Atomic(long) *begun, *yielded;
+    int kind; /* 0: sleeps as short as can be, 1: yields, 2: begins */
+};
+enum { CROWD = 3000 };
+static bool satisfied(const struct crowd *f)
+{
+    return atomic_load(f->begun) == CROWD && atomic_load(f->yielded) >= 4 * CROWD;
+}
+static int crowd(struct crowd *f)
+{
+    if (f->kind == 2)
+        atomic_fetch_add(f->begun, 1);
+    while (f->kind != 2 && !satisfied(f)) {
+        int rc = f->kind == 0 ? weft_sleep(1) : weft_yield();
+        if (rc < 0)
+            return rc;
+        if (f->kind == 1)
+            atomic_fetch_add(f->yielded, 1);
+    }
+    return 0;
+}
+WEFT_CORO(crowd);
+
+struct crowds {
+    WEFT_FRAME;
+};
+static int crowds(struct crowds *f)
+{
+    (void)f;
+    static weft_task *t[3 * CROWD];
+    _Atomic(long) begun_ = 0, yielded = 0;
+    int rc = 0;
+    for (int i = 0; i < 2 * CROWD; i++)
+        t[i] = weft_create_task(crowd, .begun = &begun_, .yielded = &yielded, .kind = i & 1);
+    rc |= weft_yield(); /* they are all under way */
+    for (int i = 0; i < CROWD; i++)
+        t[2 * CROWD + i] = weft_create_task(crowd, .begun = &begun_, .yielded = &yielded, .kind = 2);
+    for (int i = 0; i < 3 * CROWD; i++)
+        rc |= weft_await_release(t[i]);
+    return rc;
+}
+WEFT_CORO(crowds);
+
+static void test_nobody_starves_by_timers(void **state)
+{
+    (void)state;
+    for (unsigned workers = 1; workers <= 2; workers++)
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = workers), crowds), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_yielding_tasks_leave_turns)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_yielding_tasks_leave_turns),
+        cmocka_unit_test(test_sleepers_come_before_many_that_have_not_begun),
+        cmocka_unit_test(test_nobody_starves_by_timers),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
