@@ -137,6 +137,8 @@ static WEFT__COLD void look_around(struct weft__worker *w)
     struct weft_runtime *rt = w->rt;
     weft__store_relaxed(&w->hurry, 0); /* relaxed: a hint */
     weft__worker_take_inboxes(w);
+    if (weft__unlikely(weft__delay_wanted(&w->delay)))
+        weft__delay_push(w);
     if (weft__likely(weft__ready_size(&w->ready) <= LONG_QUEUE)) {
         fire_timers(w);
     } else if (weft__timers_earliest(&w->timers) != WEFT_FOREVER) {
@@ -182,6 +184,8 @@ static uintptr_t pick_in_order(struct weft__worker *w)
             return 0;
         weft__worker_take_inboxes(w);
         weft__try_collect(rt, (int32_t)w->index);
+        if (weft__unlikely(weft__delay_wanted(&w->delay)))
+            weft__delay_push(w);
         w->round_left = weft__ready_size(&w->ready);
         if (weft__timers_earliest(&w->timers) <= weft__runtime_now(rt))
             w->round_timers = weft__timers_sequence(&w->timers);
@@ -296,6 +300,8 @@ void *weft__worker_main(void *worker)
     while (weft__load_acquire(&rt->stopping) == 0) { /* pairs: STOPPING */
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
+            if (weft__unlikely(weft__delay_told(&w->delay)))
+                weft__delay_none(w);
             if (!rt->in_turn && fire_timers(w))
                 continue;
             item = weft__worker_steal(w);
@@ -334,6 +340,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);
+    weft__delay_init(&w->delay);
     if (weft__ready_init(&w->ready, 256) < 0)
         return -ENOMEM;
     if (weft__joins_init(&w->joins, 256) < 0) {
