@@ -177,6 +177,8 @@ static inline void weft__task_unref(struct weft_task *t)
 }
 /* All tasks not ended, referenced, in order of creation; *out is malloc'd. Returns the number or -ENOMEM. */
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out);
+/* The same without memory: at most so many of them, any. 0 only when there are none. */
+long weft__some_tasks(struct weft_runtime *rt, struct weft_task **room, size_t most);
 /* Claim a NEW task: 1 claimed, 0 refused (somebody else has it). Claimed with a cancel pending: -1, to be finished unrun. */
 int weft__task_claim_slow(struct weft_task *t);
 static inline int weft__task_claim(struct weft_task *t)
