@@ -84,7 +84,7 @@ static struct {
     struct rule what;
     bool persistent;
     _Atomic(int) call, error; /* the one that was hit; -1: none yet */
-} aim;
+} aim = {.call = -1};
 static _Atomic(uint64_t) numbers[WEFT__CALLS], made[WEFT__CALLS], aimed_calls, made_all;
 static _Atomic(int) inside; /* threads in fault_now */
 
@@ -277,6 +277,7 @@ uint64_t weft__faults_aimed(const char **name, int *error)
     stop();
     aiming = false;
     *name = weft__faults_hit(error);
+    atomic_store(&aim.call, -1);
     return atomic_load(&aimed_calls);
 }
 

@@ -8,8 +8,8 @@
  *
  * PCT. Each task has a priority, drawn from the seed and its number; the ready one with the highest is next, and preempts the running one when that is
  * lower. At `depth` choices, drawn among the `length` that such a run has, the running task falls below all others. What is no task (timers, forked
- * children) has a new priority at each choice. A task that is chosen 64 times in a row though others are ready waits for something that only they
- * can do (it yields, or tries again and again): it falls too, else the run would have no end.
+ * children) has a new priority at each choice. A task that is chosen 64 times in a row though others are ready, or calls weft 500 times while they wait,
+ * is waiting for something that only they can do (it yields, or tries again and again): it falls too, else the run would have no end.
  *
  * Threads: the seeded runtime's one worker; use, parse and the rest by the test's, while no run is under way. */
 #define _GNU_SOURCE
@@ -25,6 +25,7 @@
 
 #define FALLEN 512
 #define IN_A_ROW 64
+#define CALLS_IN_A_ROW 500
 
 uint64_t __real_weft__seeded_choose(struct weft__seeded *s, enum weft__choice what, uint64_t n);
 uint64_t __wrap_weft__seeded_choose(struct weft__seeded *s, enum weft__choice what, uint64_t n);
@@ -39,6 +40,8 @@ static struct {
     uint64_t lowest; /* the next one to fall comes below this */
     uint64_t last;
     unsigned in_a_row;
+    uint64_t runs;
+    unsigned calls; /* by the task that runs, since another did */
 } state;
 
 void weft__schedule_use(struct weft__schedule *s)
@@ -49,6 +52,8 @@ void weft__schedule_use(struct weft__schedule *s)
     state.lowest = 1u << 20;
     state.last = 0;
     state.in_a_row = 0;
+    state.runs = 0;
+    state.calls = 0;
     if (s != NULL) {
         s->choices = 0;
         weft__list_clear(&s->out);
@@ -229,8 +234,12 @@ static uint64_t preempt_by_priority(struct weft__seeded *s)
     weft__seeded_gather(weft__worker_self());
     uint64_t priority, running = weft__seeded_running();
     size_t count = weft__seeded_count(s);
-    if (moment())
+    state.calls = running == state.runs ? state.calls + 1 : 0;
+    state.runs = running;
+    if (moment() || (state.calls > CALLS_IN_A_ROW && count != 0)) {
         fall(running);
+        state.calls = 0;
+    }
     if (count == 0)
         return 1;
     (void)highest(s, count, &priority);

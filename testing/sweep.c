@@ -151,8 +151,6 @@ static const char *one_cancel(struct sweep *s, uint64_t k, weft_test_run *run)
     atomic_store(&aim.suspensions, 0);
     atomic_store(&aim.landed, false);
     atomic_store(&aim.counting, false);
-    for (size_t i = 0; i < LEFT_OUT; i++)
-        atomic_store(&aim.left_out[i], NULL);
     s->test.main_begins = main_begins;
     snprintf(s->test.what, sizeof s->test.what, "%u workers, wait %" PRIu64 ", %s, %s cancelled", s->test.workers, k,
              aim.landing == LAND_ARMED ? "before the switch" : "asleep",
@@ -191,6 +189,8 @@ static const char *one_fault(struct sweep *s, uint64_t k, weft_test_run *run)
 static int one(struct sweep *s, uint64_t k)
 {
     weft_test_run run = {.size = sizeof run, .number = k, .undisturbed = s->undisturbed};
+    for (size_t i = 0; i < LEFT_OUT; i++)
+        atomic_store(&aim.left_out[i], NULL);
     const char *complaint = s->cancels ? one_cancel(s, k, &run) : one_fault(s, k, &run);
     if (k == 0)
         s->undisturbed = run.undisturbed = run.rc;
