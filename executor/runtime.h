@@ -56,7 +56,7 @@ struct weft_runtime {
     _Atomic(uint32_t) tick_begun, tick_known;
     _Atomic(int64_t) tick_at[WEFT__TICKS];
     uint32_t virtual_guard;
-    _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
+    _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, ready_stalls, tick_batches, tick_events;
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
     /* ---- the main task, with the option handle_sigint (interrupt.c) ---- */
     uint32_t main_guard;         /* of the next two */

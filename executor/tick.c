@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "executor/canary.h"
 #include "executor/runtime.h"
 
 #define TICK WEFT_MS(10)
@@ -122,7 +123,8 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
 }
 
 /* Returns whether something was late. */
-static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *named, uint64_t *collects)
+static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *named, struct weft__canary *canary,
+                 uint64_t *collects)
 {
     weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
     bool late = false;
@@ -133,8 +135,9 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     weft_ns now = weft__stamp_tick(rt);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
+    weft__canary_look(canary, rt, weft__monotonic());
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
-        weft__fetch_add_relaxed(&rt->late_wakes, 1);                              /* relaxed: statistic */
+        weft__fetch_add_relaxed(&rt->late_wakes, 1);                                 /* relaxed: statistic */
         weft__notify(rt, NULL);
         late = true;
     }
@@ -160,6 +163,7 @@ void *weft__reactor_main(void *runtime)
     weft_ns now = weft__monotonic();
     for (unsigned i = 0; watch != NULL && i < rt->worker_count; i++)
         watch[i].since = now;
+    struct weft__canary *canary = weft__canary_create(rt);
     struct named named = {.count = 0};
     uint64_t collects = 0, ran = 0;
     unsigned quick = 0;
@@ -180,12 +184,13 @@ void *weft__reactor_main(void *runtime)
         ran = running;
         weft__parker_wait(&idle->reactor, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
         if (watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            if (tick(rt, watch, &named, &collects))
+            if (tick(rt, watch, &named, canary, &collects))
                 quick = QUICK_TICKS;
             else if (quick != 0)
                 quick--;
         }
     }
     free(watch);
+    weft__canary_destroy(canary);
     return NULL;
 }

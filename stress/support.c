@@ -126,6 +126,7 @@ static void at_end(void *user, weft_runtime *rt)
           m.tasks_finished);
     CHECK(m.stacks_live == 0, "%" PRIu64 " stacks still in use", m.stacks_live);
     CHECK(m.helper_threads == 0, "%" PRIu64 " helper threads", m.helper_threads);
+    CHECK(m.ready_stalls == 0, "%" PRIu64 " times ready work was left lying beside a sleeping worker", m.ready_stalls);
     atomic_fetch_add(&stress_account->late_wakes, m.late_wakes);
     runtime_ends(rt);
 }

@@ -32,6 +32,8 @@ typedef struct weft_metrics {
     uint64_t late_wakes;    /* ready tasks the reactor's tick found waiting beside a parked worker */
     uint64_t stacks_live, stacks_cached, stacks_mapped; /* stacks in use; kept warm; mapped in all */
     uint64_t helper_threads;                            /* of weft_to_thread, now */
+    uint64_t ready_stalls; /* times ready work was left lying for 20 ms or more beside a sleeping worker, with nobody on the way to it: a fault of
+                              weft's (not of a machine that gives its threads no CPU); 0 unless there is one */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
