@@ -54,7 +54,7 @@ void weft__canary_destroy(struct weft__canary *c)
 
 static struct state state_of(const struct weft__worker *w)
 {
-    struct state s; /* no padding: compared as bytes */
+    struct state s;                                       /* no padding: compared as bytes */
     s.steps = weft__load_relaxed(&w->steps);              /* relaxed: hints, all of these */
     s.created = weft__load_relaxed(&w->counters.created); /* relaxed: as above */
     s.forks = weft__load_relaxed(&w->joins.pushes);       /* relaxed: as above */
@@ -72,7 +72,7 @@ static bool somebody_sleeps_and_nobody_comes(struct weft_runtime *rt)
     bool sleeps = false;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         bool parked = weft__load_relaxed(&rt->idle.bits[i >> 6]) >> (i & 63) & 1; /* relaxed: a hint */
-        if (!parked && weft__load_relaxed(&rt->workers[i].running) == NULL)        /* relaxed: a hint */
+        if (!parked && weft__load_relaxed(&rt->workers[i].running) == NULL)       /* relaxed: a hint */
             return false;
         sleeps |= parked;
     }

@@ -181,10 +181,12 @@ uintptr_t weft__seeded_pick(struct weft__worker *w)
         }
         if (timers && drawn == s->count) {
             mix(s, (uint64_t)weft__runtime_now(rt));
-            weft__timers_fire_nth(&w->timers, weft__runtime_now(rt), (unsigned)weft__seeded_draw(s, WEFT__CHOOSE_TIMER, DUE_TIMERS));
+            weft__timers_fire_nth(&w->timers, weft__runtime_now(rt),
+                                  (unsigned)weft__seeded_draw(s, WEFT__CHOOSE_TIMER, DUE_TIMERS));
             continue;
         }
-        return weft__seeded_draw(s, WEFT__CHOOSE_CHILD, 2) != 0 ? weft__joins_pop_oldest(&w->joins) : weft__joins_pop(&w->joins, 0);
+        return weft__seeded_draw(s, WEFT__CHOOSE_CHILD, 2) != 0 ? weft__joins_pop_oldest(&w->joins)
+                                                                : weft__joins_pop(&w->joins, 0);
     }
 }
 

@@ -21,7 +21,7 @@ bool weft__seeded_any(const struct weft__seeded *s);
 uintptr_t weft__seeded_take(struct weft__seeded *s);
 /* What is drawn. In brackets: what makes a calm run, in which nothing comes at a bad moment (testing/ counts what differs from that). */
 enum weft__choice {
-    WEFT__CHOOSE_NEXT,    /* which item is next; then, if there are any, the due timers, then the forked children [the oldest item] */
+    WEFT__CHOOSE_NEXT, /* which item is next; then, if there are any, the due timers, then the forked children [the oldest item] */
     WEFT__CHOOSE_TIMER,   /* which of the timers that are due [0] */
     WEFT__CHOOSE_CHILD,   /* 0: the newest forked child, 1: the oldest [0] */
     WEFT__CHOOSE_FORK,    /* 1: a thief takes the child at once, 0: its parent may join it [0] */

@@ -137,7 +137,9 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
     weft__canary_look(canary, rt, weft__monotonic());
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
-        weft__fetch_add_relaxed(&rt->late_wakes, 1);                                 /* relaxed: statistic */
+        /* Not when somebody was woken already and waits for a CPU: then this wake brings nobody. */
+        if (weft__load_relaxed(&rt->idle.searching) <= 0) /* relaxed: a hint */
+            weft__fetch_add_relaxed(&rt->late_wakes, 1);  /* relaxed: statistic */
         weft__notify(rt, NULL);
         late = true;
     }

@@ -50,7 +50,8 @@ static struct {
         return __real_##name arguments;                                                                                \
     }
 
-SIMPLE(void *, MAP_FAILED, WEFT__MMAP, mmap, (void *address, size_t length, int protection, int flags, int fd, off_t at),
+SIMPLE(void *, MAP_FAILED, WEFT__MMAP, mmap,
+       (void *address, size_t length, int protection, int flags, int fd, off_t at),
        (address, length, protection, flags, fd, at))
 SIMPLE(int, -1, WEFT__MADVISE, madvise, (void *address, size_t length, int advice), (address, length, advice))
 SIMPLE(int, -1, WEFT__MPROTECT, mprotect, (void *address, size_t length, int protection), (address, length, protection))
@@ -84,7 +85,8 @@ static void tell_anew(int fd)
     if (fd < 0 || fd >= REMEMBERED)
         return;
     int epoll = atomic_load(&registered[fd].epoll) - 1;
-    struct epoll_event e = {.events = atomic_load(&registered[fd].events), .data.u64 = atomic_load(&registered[fd].data)};
+    struct epoll_event e = {.events = atomic_load(&registered[fd].events),
+                            .data.u64 = atomic_load(&registered[fd].data)};
     if (epoll >= 0)
         (void)__real_epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e); /* closed or gone meanwhile: then nobody waits */
 }
@@ -189,7 +191,8 @@ MOVES(WEFT__SEND, send, const void *, COMMA int flags, COMMA flags)
 REPLACED(ssize_t, recvfrom, int fd, void *data, size_t n, int flags, struct sockaddr *from, socklen_t *size)
 {
     ssize_t allowed = before(WEFT__RECV, fd, n);
-    return allowed < 0 ? -1 : after(fd, n, (size_t)allowed, __real_recvfrom(fd, data, (size_t)allowed, flags, from, size));
+    return allowed < 0 ? -1
+                       : after(fd, n, (size_t)allowed, __real_recvfrom(fd, data, (size_t)allowed, flags, from, size));
 }
 
 REPLACED(ssize_t, sendto, int fd, const void *data, size_t n, int flags, const struct sockaddr *to, socklen_t size)
@@ -230,7 +233,8 @@ REPLACED(ssize_t, writev, int fd, const struct iovec *parts, int count)
     if ((size_t)allowed == n)
         return __real_writev(fd, parts, count);
     struct iovec some[PARTS];
-    return after(fd, n, (size_t)allowed, __real_writev(fd, some, (int)cut(some, parts, (size_t)count, (size_t)allowed)));
+    return after(fd, n, (size_t)allowed,
+                 __real_writev(fd, some, (int)cut(some, parts, (size_t)count, (size_t)allowed)));
 }
 
 REPLACED(ssize_t, sendmsg, int fd, const struct msghdr *message, int flags)
@@ -268,8 +272,8 @@ REPLACED(ssize_t, recvmsg, int fd, struct msghdr *message, int flags)
 
 /* ---- others -------------------------------------------------------------------------------------------------------- */
 
-REPLACED(int, getaddrinfo, const char *restrict host, const char *restrict service, const struct addrinfo *restrict hints,
-         struct addrinfo **restrict out)
+REPLACED(int, getaddrinfo, const char *restrict host, const char *restrict service,
+         const struct addrinfo *restrict hints, struct addrinfo **restrict out)
 {
     int error = weft__fault(WEFT__GETADDRINFO, -1);
     if (error != 0)

@@ -56,8 +56,8 @@ static void settle(struct search *s, uint64_t seed, unsigned index, uint64_t len
     s->schedule.length = length != 0 ? length : 64;
     const char *how = strategy == WEFT_EXPLORE_PCT ? "pct" : "random";
     snprintf(s->test.what, sizeof s->test.what, "seed %" PRIu64 " (%s)", seed, how);
-    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SCHEDULE=%s:%s/%" PRIu64 "/%u/%" PRIu64, s->test.name, how, seed,
-             s->schedule.depth, s->schedule.length);
+    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SCHEDULE=%s:%s/%" PRIu64 "/%u/%" PRIu64, s->test.name, how,
+             seed, s->schedule.depth, s->schedule.length);
 }
 
 /* "random/7/1/400", "pct/7/2/400", or a list. */
@@ -122,7 +122,8 @@ static void tell(struct search *s, unsigned runs, uint64_t seed, unsigned choice
     char *text = weft__list_text(&s->schedule.in);
     weft__test_say(&s->test, "%s fails with %s, run %u: %s", s->test.name, s->test.what, runs, found);
     weft__test_say(&s->test, "%zu of %u choices matter; to run this schedule alone: WEFT_SCHEDULE=%s:%s",
-                   s->schedule.in.count, choices, s->test.name, strlen(text) < LONGEST ? text : strchr(s->test.replay, ':') + 1);
+                   s->schedule.in.count, choices, s->test.name,
+                   strlen(text) < LONGEST ? text : strchr(s->test.replay, ':') + 1);
     weft_explored *out = s->options->found;
     if (out != NULL)
         *out = (weft_explored){.size = sizeof *out,
@@ -185,7 +186,8 @@ int weft_explore_(const weft_explore_options *options, const weft_frame *frame, 
     } else if ((rc = take_schedule(s, given)) == 0 && fails(s, 1)) {
         weft__test_say(&s->test, "%s fails with %s: %s", s->test.name, s->test.what, s->complaint);
         if (o->found != NULL)
-            *o->found = (weft_explored){.size = sizeof *o->found, .runs = 1, .rc = s->rc, .choices = (unsigned)s->schedule.choices};
+            *o->found = (weft_explored){
+                .size = sizeof *o->found, .runs = 1, .rc = s->rc, .choices = (unsigned)s->schedule.choices};
         rc = 1;
     }
     weft__tests_end();

@@ -58,18 +58,28 @@ static const struct {
     const char *name;
     int error;
 } names[] = {
-    {"ENOMEM", ENOMEM},         {"EMFILE", EMFILE},           {"ENFILE", ENFILE},
-    {"ENOBUFS", ENOBUFS},       {"ENOSPC", ENOSPC},           {"EINTR", EINTR},
-    {"EAGAIN", EAGAIN},         {"ECONNRESET", ECONNRESET},   {"EPIPE", EPIPE},
-    {"ETIMEDOUT", ETIMEDOUT},   {"ECONNABORTED", ECONNABORTED}, {"ECONNREFUSED", ECONNREFUSED},
-    {"ENETUNREACH", ENETUNREACH}, {"EADDRINUSE", EADDRINUSE}, {"EIO", EIO},
+    {"ENOMEM", ENOMEM},
+    {"EMFILE", EMFILE},
+    {"ENFILE", ENFILE},
+    {"ENOBUFS", ENOBUFS},
+    {"ENOSPC", ENOSPC},
+    {"EINTR", EINTR},
+    {"EAGAIN", EAGAIN},
+    {"ECONNRESET", ECONNRESET},
+    {"EPIPE", EPIPE},
+    {"ETIMEDOUT", ETIMEDOUT},
+    {"ECONNABORTED", ECONNABORTED},
+    {"ECONNREFUSED", ECONNREFUSED},
+    {"ENETUNREACH", ENETUNREACH},
+    {"EADDRINUSE", EADDRINUSE},
+    {"EIO", EIO},
     {"short", WEFT__SHORT},
 };
 #define NAMES (sizeof names / sizeof names[0])
 
 struct rule {
-    uint32_t calls; /* bits */
-    uint32_t faults; /* bits: of names; 0: any */
+    uint32_t calls;    /* bits */
+    uint32_t faults;   /* bits: of names; 0: any */
     uint64_t from, to; /* the numbers of calls; to 0: by share */
     uint64_t share;    /* of 2^32 */
 };

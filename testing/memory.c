@@ -75,8 +75,8 @@ static void grow(void)
     size_t capacity = table.live * 4 < 4096 ? 4096 : table.capacity;
     while (capacity < table.live * 4)
         capacity *= 2;
-    uintptr_t *places = __real_mmap(NULL, capacity * sizeof *places, PROT_READ | PROT_WRITE,
-                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uintptr_t *places =
+        __real_mmap(NULL, capacity * sizeof *places, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (places == MAP_FAILED)
         abort();
     for (size_t i = 0; i < table.capacity; i++) {

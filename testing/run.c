@@ -176,8 +176,9 @@ static void on_signal(int signo)
     int error;
     if (test != NULL) {
         const char *hit = weft__faults_hit(&error);
-        dprintf(STDERR_FILENO, "weft-testing: %s: %s%s%s%s\n", test->name, signo == SIGALRM ? "hangs: " : "broke down: ",
-                test->what, hit != NULL ? ", in " : "", hit != NULL ? hit : "");
+        dprintf(STDERR_FILENO, "weft-testing: %s: %s%s%s%s\n", test->name,
+                signo == SIGALRM ? "hangs: " : "broke down: ", test->what, hit != NULL ? ", in " : "",
+                hit != NULL ? hit : "");
         dprintf(STDERR_FILENO, "weft-testing: to run this one alone: %s\n", test->replay);
         if (signo == SIGALRM && run.rt != NULL)
             (void)weft_dump_tasks(run.rt, STDERR_FILENO);
@@ -233,7 +234,8 @@ const char *weft__test_run(struct weft__test *t, weft_test_run *out)
     bool look = !t->keeps_memory;
     t->keeps_memory = keeps;
     if (look && left != 0 && atomic_load(&run.complaint) == NULL) {
-        snprintf(run.text, sizeof run.text, "memory was left allocated: %zu blocks, one of them of %zu bytes", left, size);
+        snprintf(run.text, sizeof run.text, "memory was left allocated: %zu blocks, one of them of %zu bytes", left,
+                 size);
         complain(run.text);
     }
     if (look && __lsan_do_recoverable_leak_check != NULL && __lsan_do_recoverable_leak_check() != 0)

@@ -271,9 +271,9 @@ uint64_t __wrap_weft__seeded_choose(struct weft__seeded *s, enum weft__choice wh
 {
     if (now == NULL)
         return __real_weft__seeded_choose(s, what, n);
-    uint64_t value = now->chooser == WEFT__CHOOSE_EVENLY  ? __real_weft__seeded_choose(s, what, n)
-                     : now->chooser == WEFT__CHOOSE_PCT ? by_priority(s, what, n)
-                                                          : listed(s, what, n);
+    uint64_t value = now->chooser == WEFT__CHOOSE_EVENLY ? __real_weft__seeded_choose(s, what, n)
+                     : now->chooser == WEFT__CHOOSE_PCT  ? by_priority(s, what, n)
+                                                         : listed(s, what, n);
     uint64_t told = what == WEFT__CHOOSE_NEXT ? rank_of(s, value) : value;
     /* Any other than 0 is the same for a preemption. */
     if (what == WEFT__CHOOSE_PREEMPT ? told == 0 : told != calm(what))

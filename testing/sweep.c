@@ -171,8 +171,8 @@ static const char *one_fault(struct sweep *s, uint64_t k, weft_test_run *run)
     snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails", s->test.workers, k);
     if (k == 0)
         snprintf(s->test.what, sizeof s->test.what, "%u workers, undisturbed", s->test.workers);
-    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SWEEP=%s:fault:%u:0:0:%" PRIu64, s->test.name, s->test.workers,
-             k);
+    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SWEEP=%s:fault:%u:0:0:%" PRIu64, s->test.name,
+             s->test.workers, k);
     s->test.faulty = k != 0;
     (void)weft__faults_aim(k, o->calls, o->faults, o->persistent != 0);
     const char *complaint = weft__test_run(&s->test, run), *name;
@@ -180,8 +180,8 @@ static const char *one_fault(struct sweep *s, uint64_t k, weft_test_run *run)
     atomic_store(&aim.suspensions, weft__faults_aimed(&name, &error));
     run->landed = name != NULL;
     if (name != NULL)
-        snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails: %s, %s", s->test.workers, k, name,
-                 error == WEFT__SHORT ? "fewer bytes" : strerrorname_np(error));
+        snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails: %s, %s", s->test.workers, k,
+                 name, error == WEFT__SHORT ? "fewer bytes" : strerrorname_np(error));
     return complaint;
 }
 
@@ -220,8 +220,8 @@ static int with_workers(struct sweep *s)
     if (rc < 0)
         return rc;
     if (all < least) {
-        weft__test_say(&s->test, "%s: only %" PRIu64 " %s seen: is everything linked with libweft_testing?", s->test.name,
-                       all, s->cancels ? "waits" : "calls that could fail");
+        weft__test_say(&s->test, "%s: only %" PRIu64 " %s seen: is everything linked with libweft_testing?",
+                       s->test.name, all, s->cancels ? "waits" : "calls that could fail");
         return -EPROTO;
     }
     unsigned victims = s->options->victims != 0 ? s->options->victims : WEFT_VICTIM_SELF | WEFT_VICTIM_MAIN;
@@ -235,7 +235,8 @@ static int with_workers(struct sweep *s)
             if (swept < 0)
                 return (int)swept;
             if (s->cancels && s->test.workers == 1 && !s->options->real_clock && (uint64_t)swept != all) {
-                weft__test_say(&s->test, "%s: %ld landings, %" PRIu64 " waits, with one worker: does it depend on time?",
+                weft__test_say(&s->test,
+                               "%s: %ld landings, %" PRIu64 " waits, with one worker: does it depend on time?",
                                s->test.name, swept, all);
                 return -EPROTO;
             }

@@ -75,7 +75,8 @@ struct weft__test {
     /* what to change in the options of its run */
     unsigned workers;
     uint64_t seed;
-    bool seeded, real_clock, keeps_memory, faulty; /* faulty: the runtime may fail to start, reports are no complaints */
+    bool seeded, real_clock, keeps_memory,
+        faulty; /* faulty: the runtime may fail to start, reports are no complaints */
     void (*before)(void *user);
     const char *(*after)(void *user, const weft_test_run *run);
     void *user;

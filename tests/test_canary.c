@@ -58,7 +58,8 @@ static uint64_t run_stuck(bool broken)
 {
     first_failure = NULL;
     stalls = 0;
-    int rc = weft_run_with(WEFT_OPTIONS(.workers = 3, .pin = WEFT_PIN_NONE, .report = nothing), stuck, .broken = broken);
+    int rc =
+        weft_run_with(WEFT_OPTIONS(.workers = 3, .pin = WEFT_PIN_NONE, .report = nothing), stuck, .broken = broken);
     assert_int_equal(rc, 0);
     if (first_failure != NULL)
         fail_msg("%s", first_failure);

@@ -57,7 +57,8 @@ static void test_the_end_needs_no_memory(void **state)
     for (size_t i = 0; i < SETTINGS; i++) {
         cancelled = 0;
         int rc = weft_run_with(
-            WEFT_OPTIONS(.workers = settings[i].workers, .order = settings[i].order, .clock = WEFT_CLOCK_VIRTUAL), leaves);
+            WEFT_OPTIONS(.workers = settings[i].workers, .order = settings[i].order, .clock = WEFT_CLOCK_VIRTUAL),
+            leaves);
         short_of_memory = false;
         assert_int_equal(rc, 0);
         assert_int_equal(cancelled, SLEEPERS);

@@ -66,11 +66,12 @@ typedef struct weft_sweep {
     unsigned victims; /* of cancels: WEFT_VICTIM_*; 0: both, one after the other */
     unsigned most;    /* disturbed runs of one kind; more is an error, since it was not all; 0: 3000 */
     unsigned least;   /* waits or calls that must be found at least; 0: 1 */
-    unsigned persistent; /* faults: 1: the call that failed goes on failing, as when memory or descriptors have run out */
-    unsigned real_clock; /* 1: not the virtual clock */
+    unsigned
+        persistent; /* faults: 1: the call that failed goes on failing, as when memory or descriptors have run out */
+    unsigned real_clock;   /* 1: not the virtual clock */
     unsigned keeps_memory; /* 1: do not look for memory left allocated (the program has caches) */
-    const char *calls; /* faults: which calls, as in a plan: "malloc,recv"; NULL: all that are known */
-    const char *faults; /* faults: what happens, as in a plan: "ECONNRESET"; NULL: what is usual for each call */
+    const char *calls;     /* faults: which calls, as in a plan: "malloc,recv"; NULL: all that are known */
+    const char *faults;    /* faults: what happens, as in a plan: "ECONNRESET"; NULL: what is usual for each call */
     void (*before)(void *user); /* before each run: bring the test's own state back to its beginning */
     /* After each run, when all is over: NULL, or a sentence that says what is wrong. Without it a disturbed run is right when it ended as the
      * undisturbed one, with -ECANCELED (sweep_cancel), or with any negative errno (sweep_faults). With it, only this decides. */
@@ -91,7 +92,8 @@ typedef struct weft_sweep {
  * Returns the number of disturbed runs, or after the first one that is wrong -EPROTO: reported, with the line that repeats that run alone:
  * the environment variable WEFT_SWEEP. -EINVAL: options. */
 #define weft_sweep_cancel(options, ...) weft__SWEEP_CANCEL(options, __VA_ARGS__, )
-#define weft__SWEEP_CANCEL(options, fn, ...) weft_sweep_cancel_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
+#define weft__SWEEP_CANCEL(options, fn, ...)                                                                           \
+    weft_sweep_cancel_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
 long weft_sweep_cancel_(const weft_sweep *options, const weft_frame *frame, size_t frame_size);
 
 /* The same, but the k-th call that could fail fails: allocations of the program and of weft (from the start of the runtime to its end), sockets, reads,
@@ -99,7 +101,8 @@ long weft_sweep_cancel_(const weft_sweep *options, const weft_frame *frame, size
  * kind go on failing to the end of the run. (Timers live in memory from realloc: when that is gone for good weft_sleep looks again and again whether
  * it is time, and on the virtual clock it never is.) */
 #define weft_sweep_faults(options, ...) weft__SWEEP_FAULTS(options, __VA_ARGS__, )
-#define weft__SWEEP_FAULTS(options, fn, ...) weft_sweep_faults_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
+#define weft__SWEEP_FAULTS(options, fn, ...)                                                                           \
+    weft_sweep_faults_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
 long weft_sweep_faults_(const weft_sweep *options, const weft_frame *frame, size_t frame_size);
 
 /* Both for a program that calls weft_run, weft_run_with or weft_run_frame itself, once: `program` is called for each run, its options are kept but
@@ -112,26 +115,26 @@ long weft_sweep_faults_program(const weft_sweep *options, const char *name, void
 enum weft_strategy {
     WEFT_EXPLORE_BOTH = 0, /* seeds in turn */
     WEFT_EXPLORE_RANDOM,   /* each choice an even draw: good where many tasks do alike */
-    WEFT_EXPLORE_PCT,      /* each task has a random priority, the highest one runs, and at `depth` random moments the running one falls to the
+    WEFT_EXPLORE_PCT, /* each task has a random priority, the highest one runs, and at `depth` random moments the running one falls to the
                               end (Burckhardt and others, "A randomized scheduler with probabilistic guarantees of finding bugs"): a bug that
                               needs d such moments among n tasks and k steps is found by one seed with probability at least 1 / (n * k^d) */
 };
 
 typedef struct weft_explored {
     size_t size;
-    unsigned runs; /* until then, shrinking not counted */
-    uint64_t seed; /* that failed */
-    int rc;        /* and how it ended */
+    unsigned runs;            /* until then, shrinking not counted */
+    uint64_t seed;            /* that failed */
+    int rc;                   /* and how it ended */
     unsigned choices, matter; /* choices of the run that failed; those that are left in the schedule */
     char *schedule; /* for the option schedule, or WEFT_SCHEDULE; to be freed by the caller; NULL: nothing failed */
 } weft_explored;
 
 typedef struct weft_explore_options {
-    size_t size;       /* set by WEFT_EXPLORE */
-    unsigned runs;     /* 0: 1000 */
-    unsigned strategy; /* enum weft_strategy */
-    unsigned depth;    /* PCT: moments; 0: 1, 2, 3 in turn */
-    uint64_t seed;     /* the first; 0: 1 */
+    size_t size;          /* set by WEFT_EXPLORE */
+    unsigned runs;        /* 0: 1000 */
+    unsigned strategy;    /* enum weft_strategy */
+    unsigned depth;       /* PCT: moments; 0: 1, 2, 3 in turn */
+    uint64_t seed;        /* the first; 0: 1 */
     const char *schedule; /* run this one, once */
     unsigned as_found;    /* 1: do not make it shorter */
     void (*before)(void *user);
@@ -142,7 +145,8 @@ typedef struct weft_explore_options {
     weft_explored *found; /* filled in if given */
 } weft_explore_options;
 #ifdef __cplusplus
-#define WEFT_EXPLORE(...) (weft__box<weft_explore_options>{{.size = sizeof(weft_explore_options), __VA_ARGS__}}.address())
+#define WEFT_EXPLORE(...)                                                                                              \
+    (weft__box<weft_explore_options>{{.size = sizeof(weft_explore_options), __VA_ARGS__}}.address())
 #else
 #define WEFT_EXPLORE(...) (&(weft_explore_options){.size = sizeof(weft_explore_options), __VA_ARGS__})
 #endif

@@ -32,16 +32,18 @@ static void everywhere(const char *name, void (*program)(void))
     int kept = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(nowhere, STDOUT_FILENO);
     close(nowhere);
-    long cancels = weft_sweep_cancel_program(NULL, name, program), faults = weft_sweep_faults_program(NULL, name, program);
+    long cancels = weft_sweep_cancel_program(NULL, name, program),
+         faults = weft_sweep_faults_program(NULL, name, program);
     /* Not realloc, which timers need: on the virtual clock nobody could sleep any more, and time would stand. */
-    static const char calls[] = "malloc,calloc,aligned_alloc,mmap,mprotect,epoll_create1,epoll_ctl,eventfd,pthread_create";
-    long starved =
-        weft_sweep_faults_program(WEFT_SWEEP(.workers = 2, .persistent = 1, .calls = calls), name, program);
+    static const char calls[] =
+        "malloc,calloc,aligned_alloc,mmap,mprotect,epoll_create1,epoll_ctl,eventfd,pthread_create";
+    long starved = weft_sweep_faults_program(WEFT_SWEEP(.workers = 2, .persistent = 1, .calls = calls), name, program);
     fflush(stdout);
     dup2(kept, STDOUT_FILENO);
     close(kept);
     assert_true(cancels > 0 && faults > 0 && starved > 0);
-    fprintf(stderr, "%s: %ld cancelled runs, %ld failing calls, %ld that go on failing\n", name, cancels, faults, starved);
+    fprintf(stderr, "%s: %ld cancelled runs, %ld failing calls, %ld that go on failing\n", name, cancels, faults,
+            starved);
 }
 
 INTRO(hello)

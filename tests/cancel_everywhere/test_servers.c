@@ -182,7 +182,8 @@ int __wrap_server_main(int argc, char **argv, const struct server_kind *kind)
     if (!weft_sweep_disturbed()) {
         memcpy(play.whole, play.got, play.got_n);
         play.whole_n = play.got_n;
-    } else if (play.exact && !play.faults && (play.got_n > play.whole_n || memcmp(play.got, play.whole, play.got_n) != 0)) {
+    } else if (play.exact && !play.faults &&
+               (play.got_n > play.whole_n || memcmp(play.got, play.whole, play.got_n) != 0)) {
         weft_expect(!"the client got something that an undisturbed one does not get");
     }
     return rc < 0;

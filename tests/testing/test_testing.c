@@ -174,8 +174,7 @@ static void test_faults_find_nothing_in_a_sound_program(void **state)
 static void test_faults_find_a_forgotten_descriptor(void **state)
 {
     (void)state;
-    long rc = weft_sweep_faults(WEFT_SWEEP(.workers = 1, .report = keep, .calls = "epoll_ctl"), talk,
-                                .forgets = true);
+    long rc = weft_sweep_faults(WEFT_SWEEP(.workers = 1, .report = keep, .calls = "epoll_ctl"), talk, .forgets = true);
     assert_int_equal(rc, -EPROTO);
     assert_non_null(strstr(said, "a descriptor was left open"));
     assert_non_null(strstr(said, "epoll_ctl, ENOMEM"));
@@ -184,7 +183,8 @@ static void test_faults_find_a_forgotten_descriptor(void **state)
 static void test_one_kind_of_fault(void **state)
 {
     (void)state;
-    long runs = weft_sweep_faults(WEFT_SWEEP(.workers = 1, .report = keep, .calls = "recv", .faults = "ECONNRESET"), talk);
+    long runs =
+        weft_sweep_faults(WEFT_SWEEP(.workers = 1, .report = keep, .calls = "recv", .faults = "ECONNRESET"), talk);
     assert_string_equal(said, "");
     assert_int_equal(runs, 1);
     assert_int_equal(weft_sweep_faults(WEFT_SWEEP(.calls = "nonsense"), talk), -EINVAL);
@@ -233,7 +233,8 @@ static void test_the_third_call(void **state)
 static void test_plans_that_are_none(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"recv",       "recv=@1",     "recv=EPIPE", "recv=EFOO@1", "foo=EPIPE@1", "recv=EPIPE@0",
+    static const char *const wrong[] = {"recv",        "recv=@1",        "recv=EPIPE",
+                                        "recv=EFOO@1", "foo=EPIPE@1",    "recv=EPIPE@0",
                                         "recv=short@", "recv=short@5-3", "recv=short@101%"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         if (weft_faults_begin(wrong[i], 1) != -EINVAL)
@@ -393,7 +394,8 @@ static int spin(struct spin *f)
 {
     (void)f;
     int flag = 0;
-    weft_task *a = weft_create_task(spinner, .flag = &flag), *b = weft_create_task(spinner, .flag = &flag, .sets = true);
+    weft_task *a = weft_create_task(spinner, .flag = &flag),
+              *b = weft_create_task(spinner, .flag = &flag, .sets = true);
     int rc = weft_gather(a, b);
     weft_release(a);
     weft_release(b);
