@@ -137,7 +137,8 @@ struct small {
 static int small(struct small *f)
 {
     (void)f;
-    weft_task *t = weft_create_task(job, .seed = 5, .ended = &(_Atomic(uint32_t)){0});
+    _Atomic(uint32_t) ended = 0;
+    weft_task *t = weft_create_task(job, .seed = 5, .ended = &ended);
     return weft_await_release(t);
 }
 WEFT_CORO(small);

@@ -7,7 +7,7 @@
  *     weft_faults_begin(plan, seed)                from now on chosen calls fail, by a plan
  *
  * All of it is in a library of its own, libweft_testing, which stands on the static library and is linked only into tests: by
- * CMake weft::weft_testing, else `pkg-config --libs --static weft-testing`. It replaces calls to malloc, recv, epoll_ctl and others that are
+ * CMake weft::weft_testing, else `pkg-config --cflags --libs weft-testing`. It replaces calls to malloc, recv, epoll_ctl and others that are
  * made from the program's own objects and from weft's (the linker's --wrap); what libc and shared libraries call among themselves is left alone.
  * Nothing of it is in libweft. Not part of <weft.h>. docs/testing.md has whole programs.
  *
