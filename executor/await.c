@@ -246,7 +246,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
     }
     if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && turn_is_left(f) &&
         stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
-        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, 2) != 0)) {
+        (rt->seeded == NULL || weft__seeded_draw(rt->seeded, WEFT__CHOOSE_INLINE, 2) != 0)) {
         if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
             weft__batch_close(f); /* to await is to suspend */
         return await_here_slowly(f, t);
@@ -297,7 +297,7 @@ void weft_fork_(weft_child *child, weft_frame *frame)
 #ifdef WEFT_DEBUG
     f->children++;
 #endif
-    if (weft__unlikely((w->in_turn && (w->rt->fifo || weft__seeded_draw(w->rt->seeded, 2) != 0)) ||
+    if (weft__unlikely((w->in_turn && (w->rt->fifo || weft__seeded_draw(w->rt->seeded, WEFT__CHOOSE_FORK, 2) != 0)) ||
                        !weft__joins_push_slow(&w->joins, weft__item_of_task(t)))) {
         weft__count(&w->counters.forks, 1);
         weft__make_ready(w->rt, weft__item_of_task(t)); /* asyncio's order; or no memory to grow */

@@ -93,6 +93,7 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.reactor_ticks = READ(rt->ticks);
         m.slow_tasks = READ(rt->slow_tasks);
         m.late_wakes = READ(rt->late_wakes);
+        m.ready_stalls = READ(rt->ready_stalls);
         m.helper_threads = weft__blocking_threads(rt->blocking);
         m.stacks_mapped = READ(rt->arena.mapped);
         uint64_t cached = 0;
@@ -198,6 +199,7 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     LINE("queue delay us", m.queue_delay / 1000);
     LINE("slow tasks", m.slow_tasks);
     LINE("late wakes", m.late_wakes);
+    LINE("ready stalls", m.ready_stalls);
     fprintf(out, "stacks           %llu in use, %llu kept warm\n", (unsigned long long)m.stacks_live,
             (unsigned long long)m.stacks_cached);
 #undef LINE

@@ -54,11 +54,19 @@ static int run_main(struct root *r, struct weft__fiber *f)
 
 static const struct weft__wait_kind gathering = {.name = "the end of the run", .cancel = NULL};
 
-/* Cancel and outlast every task there is; returns how many there were, or -ENOMEM. */
+#define SOME 32
+
+/* Cancel and outlast every task there is; returns how many there were. When memory is short, only some of them, so that the end of a run
+ * needs none: its caller comes again until there are none. */
 static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
 {
-    struct weft_task **left;
+    struct weft_task **left, *some[SOME];
     long n = weft__all_tasks(rt, &left);
+    bool all = n >= 0;
+    if (!all) {
+        left = some;
+        n = weft__some_tasks(rt, some, SOME);
+    }
     struct weft__cancel_list list; /* none goes on before the last has been told */
     weft__cancel_list_init(&list);
     for (long i = 0; i < n; i++)
@@ -76,7 +84,8 @@ static long clean_up(struct weft_runtime *rt, struct weft__fiber *f)
         }
         weft__task_unref(left[i]);
     }
-    free(left);
+    if (all)
+        free(left);
     return n;
 }
 
@@ -118,8 +127,6 @@ static int root(struct root *r)
         if (n == 0) {
             shut = true;
             refuse_submissions(rt);
-        } else if (n < 0) {
-            (void)weft_sleep(WEFT_MS(10)); /* no room for the list: let the tasks go on until there is */
         }
         if (n == 0 || passes == PASSES) {
             for (int turn = 0; turn < LAST_TURNS && !rt->fifo; turn++)

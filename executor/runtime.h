@@ -58,7 +58,7 @@ struct weft_runtime {
     _Atomic(uint32_t) tick_begun, tick_known;
     _Atomic(int64_t) tick_at[WEFT__TICKS];
     uint32_t virtual_guard;
-    _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
+    _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, ready_stalls, tick_batches, tick_events;
     _Atomic(int64_t) delays;                             /* the sum of the workers' queue delays (delay.c) */
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
     /* ---- the main task, with the option handle_sigint (interrupt.c) ---- */
@@ -177,6 +177,8 @@ static inline void weft__task_unref(struct weft_task *t)
 }
 /* All tasks not ended, referenced, in order of creation; *out is malloc'd. Returns the number or -ENOMEM. */
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out);
+/* The same without memory: at most so many of them, any. 0 only when there are none. */
+long weft__some_tasks(struct weft_runtime *rt, struct weft_task **room, size_t most);
 /* Claim a NEW task: 1 claimed, 0 refused (somebody else has it). Claimed with a cancel pending: -1, to be finished unrun. */
 int weft__task_claim_slow(struct weft_task *t);
 /* For who has not got its entry out of a queue: alone.c. */

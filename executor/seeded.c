@@ -22,11 +22,17 @@
 
 _Atomic(uint32_t) weft__seeded_runtimes;
 
+struct ready {
+    uintptr_t item;
+    uint64_t arrival;
+};
+
 struct weft__seeded {
     uint64_t random;
     _Atomic(uint64_t) hash; /* one writer; read by anybody */
+    uint64_t arrivals;
     size_t count, capacity;
-    uintptr_t *items; /* ready, in no order */
+    struct ready *items; /* ready, in no order */
 };
 
 struct weft__seeded *weft__seeded_create(uint64_t seed)
@@ -60,9 +66,14 @@ static void mix(struct weft__seeded *s, uint64_t value)
     weft__store_relaxed(&s->hash, hash ^ hash >> 29);                                 /* relaxed: read at the end */
 }
 
-uint64_t weft__seeded_draw(struct weft__seeded *s, uint64_t n)
+uint64_t weft__seeded_random(struct weft__seeded *s, uint64_t n)
 {
-    uint64_t drawn = (weft__random(&s->random) >> 16) % n;
+    return (weft__random(&s->random) >> 16) % n;
+}
+
+uint64_t weft__seeded_draw(struct weft__seeded *s, enum weft__choice what, uint64_t n)
+{
+    uint64_t drawn = weft__seeded_choose(s, what, n);
     mix(s, drawn);
     return drawn;
 }
@@ -74,7 +85,7 @@ uint64_t weft__seeded_hash(const struct weft__seeded *s)
 
 uintptr_t weft__seeded_take(struct weft__seeded *s)
 {
-    return s->count != 0 ? s->items[--s->count] : 0;
+    return s->count != 0 ? s->items[--s->count].item : 0;
 }
 
 bool weft__seeded_any(const struct weft__seeded *s)
@@ -86,13 +97,13 @@ static bool add(struct weft__seeded *s, uintptr_t item)
 {
     if (s->count == s->capacity) {
         size_t capacity = s->capacity != 0 ? 2 * s->capacity : 256;
-        uintptr_t *grown = realloc(s->items, capacity * sizeof *grown);
+        struct ready *grown = realloc(s->items, capacity * sizeof *grown);
         if (grown == NULL)
             return false;
         s->items = grown;
         s->capacity = capacity;
     }
-    s->items[s->count++] = item;
+    s->items[s->count++] = (struct ready){item, s->arrivals++};
     return true;
 }
 
@@ -107,16 +118,52 @@ static uint64_t identity(uintptr_t item)
     return t != NULL && weft__task_counted(t) && t->kind != WEFT__KIND_ENTRY ? t->id + 3 : 2;
 }
 
+/* 0, or an item for which there is no room. */
+static uintptr_t gather(struct weft__worker *w)
+{
+    weft__worker_take_inboxes(w);
+    for (uintptr_t item; (item = weft__ready_pop(&w->ready)) != 0;)
+        if (!add(w->rt->seeded, item))
+            return item;
+    return 0;
+}
+
+void weft__seeded_gather(struct weft__worker *w)
+{
+    uintptr_t item = gather(w);
+    if (item != 0)
+        weft__inbox_push(&w->inbox, weft__link_of_item(item));
+}
+
+size_t weft__seeded_count(const struct weft__seeded *s)
+{
+    return s->count;
+}
+
+uint64_t weft__seeded_arrival(const struct weft__seeded *s, size_t i)
+{
+    return s->items[i].arrival;
+}
+
+uint64_t weft__seeded_who(const struct weft__seeded *s, size_t i)
+{
+    return identity(s->items[i].item);
+}
+
+uint64_t weft__seeded_running(void)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    return f != NULL ? identity(weft__item_of_fiber(f)) : 0;
+}
+
 uintptr_t weft__seeded_pick(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
     struct weft__seeded *s = rt->seeded;
     for (;;) {
-        weft__worker_take_inboxes(w);
-        uintptr_t item;
-        while ((item = weft__ready_pop(&w->ready)) != 0)
-            if (!add(s, item))
-                return item;
+        uintptr_t item = gather(w);
+        if (item != 0)
+            return item;
         /* Before, between and after runs nothing is drawn: when other threads begin and end them is not told by the seed. */
         if (weft__unlikely(weft__load_seq_cst(&rt->begun) != WEFT__MAIN_QUEUED)) /* pairs: BEGUN */
             return 0;
@@ -125,19 +172,21 @@ uintptr_t weft__seeded_pick(struct weft__worker *w)
         uint64_t choices = s->count + timers + joins;
         if (choices == 0)
             return 0;
-        uint64_t drawn = weft__seeded_draw(s, choices);
+        uint64_t drawn = weft__seeded_draw(s, WEFT__CHOOSE_NEXT, choices);
         if (drawn < s->count) {
-            item = s->items[drawn];
+            item = s->items[drawn].item;
             s->items[drawn] = s->items[--s->count];
             mix(s, identity(item));
             return item;
         }
         if (timers && drawn == s->count) {
             mix(s, (uint64_t)weft__runtime_now(rt));
-            weft__timers_fire_nth(&w->timers, weft__runtime_now(rt), (unsigned)weft__seeded_draw(s, DUE_TIMERS));
+            weft__timers_fire_nth(&w->timers, weft__runtime_now(rt),
+                                  (unsigned)weft__seeded_draw(s, WEFT__CHOOSE_TIMER, DUE_TIMERS));
             continue;
         }
-        return weft__seeded_draw(s, 2) != 0 ? weft__joins_pop_oldest(&w->joins) : weft__joins_pop(&w->joins, 0);
+        return weft__seeded_draw(s, WEFT__CHOOSE_CHILD, 2) != 0 ? weft__joins_pop_oldest(&w->joins)
+                                                                : weft__joins_pop(&w->joins, 0);
     }
 }
 
@@ -145,7 +194,7 @@ void weft__preempt(void)
 {
     struct weft__fiber *f = weft__fiber_self();
     if (f == NULL || f->rt->seeded == NULL || f->worker->hold != NULL ||
-        weft__seeded_draw(f->rt->seeded, PREEMPT_ONE_IN) != 0)
+        weft__seeded_draw(f->rt->seeded, WEFT__CHOOSE_PREEMPT, PREEMPT_ONE_IN) != 0)
         return;
     weft__fiber_step_aside(f);
 }

@@ -181,6 +181,7 @@ struct collect {
     struct weft_task **tasks;
     size_t count, capacity;
     bool failed;
+    bool fixed; /* no more than `capacity`, and no hidden ones, which would take the place of others */
 };
 
 static void collect_task(void *user, void *object)
@@ -188,9 +189,11 @@ static void collect_task(void *user, void *object)
     struct collect *c = user;
     struct weft_task *t = object;
     uint64_t state = weft__task_state(t);
-    if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || !weft__task_try_ref(t))
+    if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || (c->fixed && c->count == c->capacity) ||
+        !weft__task_try_ref(t))
         return; /* without a reference it may be freed, and what it is, be lost, at any moment */
-    if (!weft__task_visible(t)) {
+    bool hidden = (weft__load_relaxed(&t->flags) & WEFT__TASK_HIDDEN) != 0; /* relaxed: set before TASK-NEW */
+    if (!weft__task_visible(t) || (c->fixed && hidden)) {
         weft__task_unref(t);
         return;
     }
@@ -214,31 +217,54 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
+/* Those collected that have not ended, in order of creation. */
+static long keep_alive(struct collect *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++) { /* a reference may have been got to one that ended or is hidden */
+        uint64_t state = weft__task_state(c->tasks[i]);
+        uint32_t flags = weft__load_relaxed(&c->tasks[i]->flags); /* relaxed: HIDDEN is set before TASK-NEW */
+        if (c->failed || (state != WEFT__NEW && state != WEFT__STARTED) || (flags & WEFT__TASK_HIDDEN) ||
+            !weft__task_visible(c->tasks[i]))
+            weft__task_unref(c->tasks[i]);
+        else
+            c->tasks[kept++] = c->tasks[i];
+    }
+    if (kept > 1)
+        qsort(c->tasks, kept, sizeof *c->tasks, by_id);
+    return (long)kept;
+}
+
+static void collect_into(struct weft_runtime *rt, struct collect *c)
+{
+    unsigned visit = weft__stranger_begin(rt);
+    weft__slab_each(&rt->tasks, collect_task, c);
+    weft__stranger_end(rt, visit);
+}
+
 long weft__all_tasks(struct weft_runtime *rt, struct weft_task ***out)
 {
-    struct collect c = {NULL, 0, 0, false};
-    unsigned visit = weft__stranger_begin(rt);
-    weft__slab_each(&rt->tasks, collect_task, &c);
-    weft__stranger_end(rt, visit);
-    size_t kept = 0;
-    for (size_t i = 0; i < c.count; i++) { /* a reference may have been got to one that ended or is hidden */
-        uint64_t state = weft__task_state(c.tasks[i]);
-        uint32_t flags = weft__load_relaxed(&c.tasks[i]->flags); /* relaxed: HIDDEN is set before TASK-NEW */
-        if (c.failed || (state != WEFT__NEW && state != WEFT__STARTED) || (flags & WEFT__TASK_HIDDEN) ||
-            !weft__task_visible(c.tasks[i]))
-            weft__task_unref(c.tasks[i]);
-        else
-            c.tasks[kept++] = c.tasks[i];
-    }
+    struct collect c = {.tasks = NULL};
+    collect_into(rt, &c);
+    long kept = keep_alive(&c);
     if (c.failed) {
         free(c.tasks);
         *out = NULL;
         return -ENOMEM;
     }
-    if (kept > 1)
-        qsort(c.tasks, kept, sizeof *c.tasks, by_id);
     *out = c.tasks;
-    return (long)kept;
+    return kept;
+}
+
+long weft__some_tasks(struct weft_runtime *rt, struct weft_task **room, size_t most)
+{
+    for (;;) {
+        struct collect c = {.tasks = room, .capacity = most, .fixed = true};
+        collect_into(rt, &c);
+        long kept = keep_alive(&c);
+        if (kept != 0 || c.count < most)
+            return kept; /* else all of these have ended meanwhile, and there may be others */
+    }
 }
 
 int weft_all_tasks(int (*visit)(void *user, weft_task *t), void *user)

@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #include "executor/alone.h"
+#include "executor/canary.h"
+#include "executor/runtime.h"
 
 #define TICK WEFT_MS(10)
 #define QUICK_TICK WEFT_MS(1)
@@ -123,7 +125,8 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
 }
 
 /* Returns whether something was late. */
-static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *named, uint64_t *collects)
+static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *named, struct weft__canary *canary,
+                 uint64_t *collects)
 {
     weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
     bool late = false;
@@ -135,8 +138,11 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     weft__stranger_tick(rt);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
+    weft__canary_look(canary, rt, weft__monotonic());
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
-        weft__fetch_add_relaxed(&rt->late_wakes, 1);                              /* relaxed: statistic */
+        /* Not when somebody was woken already and waits for a CPU: then this wake brings nobody. */
+        if (weft__load_relaxed(&rt->idle.searching) <= 0) /* relaxed: a hint */
+            weft__fetch_add_relaxed(&rt->late_wakes, 1);  /* relaxed: statistic */
         weft__notify(rt, NULL);
         late = true;
     }
@@ -162,6 +168,7 @@ void *weft__reactor_main(void *runtime)
     weft_ns now = weft__monotonic();
     for (unsigned i = 0; watch != NULL && i < rt->worker_count; i++)
         watch[i].since = now;
+    struct weft__canary *canary = weft__canary_create(rt);
     struct named named = {.count = 0};
     uint64_t collects = 0, ran = 0;
     unsigned quick = 0;
@@ -182,12 +189,13 @@ void *weft__reactor_main(void *runtime)
         ran = running;
         weft__parker_wait(&idle->reactor, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
         if (watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            if (tick(rt, watch, &named, &collects))
+            if (tick(rt, watch, &named, canary, &collects))
                 quick = QUICK_TICKS;
             else if (quick != 0)
                 quick--;
         }
     }
     free(watch);
+    weft__canary_destroy(canary);
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft-stress: random work that checks invariants.
  *     weft-stress list
- *     weft-stress run [NAME...] [--seconds S] [--seed X] [--workers W] [--json FILE]
+ *     weft-stress run [NAME...] [--seconds S] [--seed X] [--workers W] [--faults PLAN] [--json FILE]
  * The first line is the seed, the last one "N passed, M failed"; exit 0 only if all passed. The time is shared by the
  * stressors asked for. Each stressor runs in a child process, so one that crashes or hangs is one failure.
  * This process stays without threads, so that it can fork. */
@@ -25,9 +25,13 @@
 #define STUCK_SECONDS 60
 
 static const struct stressor *const groups[] = {
-    task_stressors,   wait_stressors,   join_stressors,     sync_stressors,      queue_stressors,
-    time_stressors,   thread_stressors, runtime_stressors,  socket_stressors,    signal_stressors,
-    strand_stressors, future_stressors, callback_stressors, gathering_stressors, raid_stressors};
+    task_stressors,     wait_stressors,      join_stressors,   sync_stressors,    queue_stressors,  time_stressors,
+    thread_stressors,   runtime_stressors,   socket_stressors, signal_stressors,  strand_stressors, future_stressors,
+    callback_stressors, gathering_stressors, raid_stressors,   machine_stressors, storm_stressors,
+#ifdef STRESS_FAULTS
+    fault_stressors,
+#endif
+};
 #define GROUPS (sizeof groups / sizeof groups[0])
 #define MOST 64
 
@@ -67,9 +71,23 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* The child's wait status. */
-static int wait_for_child(pid_t child)
+/* On a terminal: how far this stressor is. */
+static void show(double share)
 {
+    static int shown = -1;
+    int bars = (int)(share * 30);
+    if (!isatty(STDOUT_FILENO) || bars == shown)
+        return;
+    shown = bars > 30 ? 30 : bars;
+    printf("\r%-14s [%.*s%*s] %" PRIu64 " operations ", stress_name, shown, "##############################",
+           30 - shown, "", (uint64_t)atomic_load(&stress_account->operations));
+    fflush(stdout);
+}
+
+/* The child's wait status. */
+static int wait_for_child(pid_t child, double seconds)
+{
+    double begin = seconds_now();
     int status = 0;
     uint64_t last = 0;
     unsigned looks = 0;
@@ -87,6 +105,7 @@ static int wait_for_child(pid_t child)
             fprintf(stderr, "weft-stress: %s is stuck; ending it\n", stress_name);
             kill(child, SIGKILL);
         }
+        show(seconds > 0 ? (seconds_now() - begin) / seconds : 1);
         usleep(10000);
     }
 }
@@ -103,7 +122,7 @@ static void run_one(const struct stressor *s, uint64_t seed, double seconds, str
         stress_do(s, seed, seconds);
         exit(stress_failed() ? 1 : 0); /* leak checkers have their word here */
     }
-    int status = child > 0 ? wait_for_child(child) : -1;
+    int status = child > 0 ? wait_for_child(child, seconds) : -1;
     *out = (struct outcome){
         .stressor = s,
         .passed = status == 0,
@@ -120,6 +139,8 @@ static void run_one(const struct stressor *s, uint64_t seed, double seconds, str
         snprintf(how, sizeof how, " (ended by signal %d)", WTERMSIG(status));
     else if (status != 0 && !stress_failed())
         snprintf(how, sizeof how, " (exit code %d)", WEXITSTATUS(status));
+    if (isatty(STDOUT_FILENO))
+        printf("\r%*s\r", 79, "");
     printf("%-14s %s%s: %" PRIu64 " rounds, %" PRIu64 " operations, %" PRIu64 " late wakes, %.1f s\n", s->name,
            out->passed ? "passed" : "FAILED", how, out->rounds, out->operations, out->late_wakes, out->seconds);
     if (!out->passed)
@@ -148,8 +169,9 @@ static int write_json(const char *path, uint64_t seed, const struct outcome *o, 
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: weft-stress list\n"
-                    "       weft-stress run [NAME...] [--seconds S] [--seed X] [--workers W] [--json FILE]\n");
+    fprintf(stderr,
+            "usage: weft-stress list\n"
+            "       weft-stress run [NAME...] [--seconds S] [--seed X] [--workers W] [--faults PLAN] [--json FILE]\n");
     return 2;
 }
 
@@ -172,11 +194,10 @@ struct settings {
 
 static bool parse(int argc, char **argv, struct settings *s)
 {
-    static const struct option options[] = {{"seconds", required_argument, NULL, 's'},
-                                            {"seed", required_argument, NULL, 'x'},
-                                            {"workers", required_argument, NULL, 'w'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seconds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'x'},
+        {"workers", required_argument, NULL, 'w'}, {"faults", required_argument, NULL, 'f'},
+        {"json", required_argument, NULL, 'j'},    {NULL, 0, NULL, 0}};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         char *end = NULL;
         errno = 0;
@@ -189,6 +210,8 @@ static bool parse(int argc, char **argv, struct settings *s)
             if (w < 1 || w > WEFT_MAX_WORKERS)
                 return false;
             stress_workers = (unsigned)w;
+        } else if (o == 'f') {
+            stress_faults = optarg;
         } else if (o == 'j') {
             s->json = optarg;
         } else {

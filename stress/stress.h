@@ -79,12 +79,16 @@ bool stress_failed(void);
 /* n operations were done. */
 void stress_progress(uint64_t n);
 
+/* What was done, for the trace that a failure prints: its last lines. Any thread; `what` is static. */
+void stress_trace(const char *what, long a, long b);
+
 /* An allocation that cannot fail, zeroed. */
 void *stress_alloc(size_t count, size_t size);
 
 extern const struct stressor task_stressors[], wait_stressors[], join_stressors[], sync_stressors[], queue_stressors[],
     time_stressors[], thread_stressors[], runtime_stressors[], socket_stressors[], signal_stressors[],
-    strand_stressors[], future_stressors[], callback_stressors[], gathering_stressors[], raid_stressors[];
+    strand_stressors[], future_stressors[], callback_stressors[], gathering_stressors[], raid_stressors[],
+    machine_stressors[], storm_stressors[], fault_stressors[];
 
 /* ---- between main.c and support.c ---- */
 
@@ -95,7 +99,8 @@ struct account {
 };
 extern struct account *stress_account;
 extern const char *stress_name;
-extern unsigned stress_workers; /* asked for; 0: random in each round */
+extern unsigned stress_workers;   /* asked for; 0: random in each round */
+extern const char *stress_faults; /* a plan for the whole run (weft/testing.h); NULL: none */
 /* Do rounds for that long, in this process. */
 void stress_do(const struct stressor *s, uint64_t seed, double seconds);
 /* The command that repeats the round in the account. */

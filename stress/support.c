@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +17,26 @@
 #include <unistd.h>
 
 #include "stress.h"
+#ifdef STRESS_FAULTS
+#include <weft/testing.h>
+#endif
 
+#define TRACE 4096
+#define TRACE_SHOWN 24
 #define HANG_SECONDS 20
 #define LIVE 64
 
 struct account *stress_account;
 const char *stress_name;
 unsigned stress_workers;
+const char *stress_faults;
+
+static struct {
+    const char *what;
+    long a, b;
+    double at;
+} trace[TRACE];
+static _Atomic(uint32_t) traced;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of `live`, and for one failure report */
 static weft_runtime *live[LIVE];
@@ -40,6 +54,35 @@ void *stress_alloc(size_t count, size_t size)
 void stress_progress(uint64_t n)
 {
     atomic_fetch_add_explicit(&stress_account->operations, n, memory_order_relaxed);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Two threads that are a whole ring apart may mix their lines: it is for people. */
+void stress_trace(const char *what, long a, long b)
+{
+    uint32_t i = atomic_fetch_add_explicit(&traced, 1, memory_order_relaxed) % TRACE;
+    __atomic_store_n(&trace[i].what, what, __ATOMIC_RELAXED);
+    __atomic_store_n(&trace[i].a, a, __ATOMIC_RELAXED);
+    __atomic_store_n(&trace[i].b, b, __ATOMIC_RELAXED);
+    double now = seconds_now();
+    __atomic_store(&trace[i].at, &now, __ATOMIC_RELAXED);
+}
+
+static void print_trace(void)
+{
+    uint32_t end = atomic_load(&traced), n = end < TRACE_SHOWN ? end : TRACE_SHOWN;
+    double now = seconds_now();
+    if (n != 0)
+        dprintf(STDERR_FILENO, "  --- the last things done\n");
+    for (uint32_t i = end - n; i != end; i++)
+        dprintf(STDERR_FILENO, "  %8.3f ms ago  %s  %ld %ld\n", (now - trace[i % TRACE].at) * 1e3,
+                trace[i % TRACE].what, trace[i % TRACE].a, trace[i % TRACE].b);
 }
 
 bool stress_failed(void)
@@ -61,8 +104,10 @@ int stress_pause(struct rng *r, uint32_t at_most_us)
 
 void stress_replay(char *buf, size_t size)
 {
-    snprintf(buf, size, "weft-stress run %s --seconds 5 --seed %" PRIu64 " --workers %u", stress_name,
-             (uint64_t)atomic_load(&stress_account->seed), (unsigned)atomic_load(&stress_account->workers));
+    snprintf(buf, size, "weft-stress run %s --seconds 5 --seed %" PRIu64 " --workers %u%s%s%s", stress_name,
+             (uint64_t)atomic_load(&stress_account->seed), (unsigned)atomic_load(&stress_account->workers),
+             stress_faults != NULL ? " --faults '" : "", stress_faults != NULL ? stress_faults : "",
+             stress_faults != NULL ? "'" : "");
 }
 
 void stress_fail(const char *file, int line, const char *invariant, const char *format, ...)
@@ -88,6 +133,7 @@ void stress_fail(const char *file, int line, const char *invariant, const char *
         dprintf(STDERR_FILENO, "  --- account of runtime %d\n", i);
         (void)weft_metrics_print(live[i], STDERR_FILENO);
     }
+    print_trace();
     dprintf(STDERR_FILENO, "  replay: %s\n", replay);
     pthread_mutex_unlock(&mutex);
 }
@@ -126,6 +172,7 @@ static void at_end(void *user, weft_runtime *rt)
           m.tasks_finished);
     CHECK(m.stacks_live == 0, "%" PRIu64 " stacks still in use", m.stacks_live);
     CHECK(m.helper_threads == 0, "%" PRIu64 " helper threads", m.helper_threads);
+    CHECK(m.ready_stalls == 0, "%" PRIu64 " times ready work was left lying beside a sleeping worker", m.ready_stalls);
     atomic_fetch_add(&stress_account->late_wakes, m.late_wakes);
     runtime_ends(rt);
 }
@@ -161,6 +208,7 @@ int stress_run_with(struct round *r, const weft_options *base, int (*body)(void 
     o.slow_task = WEFT_FOREVER;
     o.report = ignore_report;
     o.at_end = at_end;
+    stress_trace("a runtime starts; workers, order", (long)o.workers, (long)o.order);
     return weft_run_with(&o, stress_main, .body = body, .arg = arg);
 }
 
@@ -170,13 +218,6 @@ int stress_run(struct round *r, int (*body)(void *arg), void *arg)
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------ */
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static int entries(const char *folder)
 {
@@ -203,6 +244,9 @@ static void check_entries(const char *folder, int before)
 static void *watchdog(void *unused)
 {
     (void)unused;
+    sigset_t all; /* signals must not make its looks come faster */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     uint64_t last = 0;
     unsigned looks = 0; /* not the clock: a machine that was paused is no hang */
     for (;;) {
@@ -229,6 +273,10 @@ void stress_do(const struct stressor *s, uint64_t seed, double seconds)
     if (pthread_create(&dog, NULL, watchdog, NULL) != 0)
         abort();
     double end = seconds_now() + seconds;
+#ifdef STRESS_FAULTS
+    if (stress_faults != NULL && weft_faults_begin(stress_faults, seed) < 0)
+        CHECK(false, "no plan: %s", stress_faults);
+#endif
     do {
         struct round r = {.seed = seed, .rng = rng_make(seed, 0)};
         unsigned drawn = choice[rng_below(&r.rng, 4)];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* asyncio's introduction with a cancellation at each of its awaits (see harness.h). The programs are those of examples/intro,
- * as they are: only their main has another name here, and their weft_run goes through the harness (--wrap=weft_run_). */
+/* asyncio's introduction with a cancellation at each of its awaits, and with a failure at each call that can fail
+ * (weft/testing.h). The programs are those of examples/intro, as they are: only their main has another name here. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,23 +11,7 @@
 
 #include <cmocka.h>
 
-#include "harness.h"
-
-int __real_weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size);
-int __wrap_weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size);
-
-/* The programs' call comes here first, then the harness's own. */
-static bool inside;
-
-int __wrap_weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size)
-{
-    if (inside)
-        return __real_weft_run_(options, frame, frame_size);
-    inside = true;
-    int rc = harness_run(frame);
-    inside = false;
-    return rc;
-}
+#include <weft/testing.h>
 
 #define INTRO(name)                                                                                                    \
     int intro_##name##_main(void);                                                                                     \
@@ -42,17 +26,24 @@ int __wrap_weft_run_(const weft_options *options, weft_frame *frame, size_t fram
     }
 
 /* What the programs print is tested elsewhere. */
-static void everywhere(const char *name, harness_program *program)
+static void everywhere(const char *name, void (*program)(void))
 {
-    static const enum victim both[] = {VICTIM_MAIN, VICTIM_SELF};
     fflush(stdout);
     int kept = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(nowhere, STDOUT_FILENO);
     close(nowhere);
-    harness_everywhere(name, program, both, 2, 1);
+    long cancels = weft_sweep_cancel_program(NULL, name, program),
+         faults = weft_sweep_faults_program(NULL, name, program);
+    /* Not realloc, which timers need: on the virtual clock nobody could sleep any more, and time would stand. */
+    static const char calls[] =
+        "malloc,calloc,aligned_alloc,mmap,mprotect,epoll_create1,epoll_ctl,eventfd,pthread_create";
+    long starved = weft_sweep_faults_program(WEFT_SWEEP(.workers = 2, .persistent = 1, .calls = calls), name, program);
     fflush(stdout);
     dup2(kept, STDOUT_FILENO);
     close(kept);
+    assert_true(cancels > 0 && faults > 0 && starved > 0);
+    fprintf(stderr, "%s: %ld cancelled runs, %ld failing calls, %ld that go on failing\n", name, cancels, faults,
+            starved);
 }
 
 INTRO(hello)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The connection handlers of weft-echo, weft-http and weft-kv with a cancellation at each of their awaits (see harness.h).
+/* The connection handlers of weft-echo, weft-http and weft-kv with a cancellation at each of their awaits, and with a failure at each of their
+ * calls that can fail (weft/testing.h).
  *
  * The servers' files are those of examples/, with another name for main. Their server_main (--wrap=server_main) is here: no
  * listener and no signals, but one connection, a socketpair with small buffers, so that answers have to wait for room. Its
@@ -23,7 +24,9 @@
 
 #include <cmocka.h>
 
-#include "harness.h"
+#include <weft.h>
+#include <weft/testing.h>
+
 #include "support/server.h"
 
 #define READS_AFTER WEFT_SEC(2)
@@ -40,7 +43,8 @@ static struct {
     const struct piece *script;
     char got[512 * 1024], whole[512 * 1024]; /* in this run; in the last undisturbed one */
     size_t got_n, whole_n;
-    bool exact; /* the answer is the same each time */
+    bool exact;  /* the answer is the same each time */
+    bool faults; /* the client's own calls may fail */
 } play;
 
 /* ---- the client -------------------------------------------------------------------------------------------------- */
@@ -51,7 +55,7 @@ struct sender {
 };
 static int sender(struct sender *f)
 {
-    harness_leave_out();
+    weft_sweep_leave_out();
     int rc = 0;
     for (const struct piece *p = play.script; rc == 0 && p->text != NULL; p++) {
         for (size_t left = p->times; rc == 0 && left > 0;) {
@@ -66,10 +70,10 @@ static int sender(struct sender *f)
         if (rc == 0 && p->pause_ms != 0)
             rc = weft_sleep(WEFT_MS(p->pause_ms));
     }
-    if (rc == 0)
+    if (rc == 0 || play.faults)
         weft_shutdown(f->stream, WEFT_WRITABLE);
-    if (rc < 0 && harness_undisturbed())
-        harness_complain("the client could not send its script");
+    if (rc < 0 && !weft_sweep_disturbed())
+        weft_expect(!"the client could not send its script");
     return 0; /* a handler that left is no failure of ours */
 }
 WEFT_CORO(sender);
@@ -80,13 +84,15 @@ struct reader {
 };
 static int reader(struct reader *f)
 {
-    harness_leave_out();
+    weft_sweep_leave_out();
     (void)weft_sleep(READS_AFTER);
     ssize_t n;
     while ((n = weft_read(f->stream, play.got + play.got_n, sizeof play.got - play.got_n)) > 0)
         play.got_n += (size_t)n;
-    if (n < 0 && (n != -ECONNRESET || harness_undisturbed()))
-        harness_complain("the client saw something else than an end");
+    if (n < 0 && play.faults)
+        weft_shutdown(f->stream, WEFT_READABLE); /* the server must not wait for us to read */
+    if (n < 0 && !play.faults && (n != -ECONNRESET || !weft_sweep_disturbed()))
+        weft_expect(!"the client saw something else than an end");
     return 0;
 }
 WEFT_CORO(reader);
@@ -98,10 +104,19 @@ static int connection(weft_stream **server, weft_stream **client)
     int fd[2], small = SMALL;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
         return -errno;
-    if (setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small) != 0)
-        return -errno;
-    int rc = weft_stream_adopt(server, fd[0]);
-    return rc < 0 ? rc : weft_stream_adopt(client, fd[1]);
+    int rc = setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small) != 0 ? -errno : 0;
+    rc = rc < 0 ? rc : weft_stream_adopt(client, fd[1]);
+    if (rc < 0) {
+        close(fd[0]);
+        close(fd[1]);
+        return rc;
+    }
+    rc = weft_stream_adopt(server, fd[0]);
+    if (rc < 0) {
+        close(fd[0]);
+        weft_close(*client);
+    }
+    return rc;
 }
 
 static int count_task(void *count, weft_task *t)
@@ -118,10 +133,10 @@ struct scene {
 static int scene(struct scene *f)
 {
     struct server *s = f->server;
-    harness_leave_out();
+    weft_sweep_leave_out();
     int rc = s->kind->prepare != NULL ? s->kind->prepare(s) : 0;
     int others = -1; /* this task is no other */
-    weft_all_tasks(count_task, &others);
+    bool counted = weft_all_tasks(count_task, &others) >= 0;
     weft_stream *stream, *peer;
     if (rc == 0)
         rc = connection(&stream, &peer);
@@ -130,18 +145,26 @@ static int scene(struct scene *f)
     weft_group clients;
     weft_group_begin(&clients);
     rc = s->kind->start(s, &clients, stream);
+    if (rc < 0)
+        weft_close(stream);
     weft_task *send = weft_create_task(sender, .stream = peer), *read = weft_create_task(reader, .stream = peer);
+    if (send == NULL || read == NULL)
+        weft_shutdown(peer, WEFT_READABLE | WEFT_WRITABLE); /* nobody plays the client */
     rc = weft_group_join(&clients, rc);
-    int client_rc = weft_gather(send, read);
+    int client_rc = send != NULL && read != NULL ? weft_gather(send, read) : -ENOMEM;
+    if (client_rc < 0) { /* also when there was no memory to gather them */
+        (void)weft_await(send);
+        (void)weft_await(read);
+    }
     weft_close(peer);
     int left = -1;
-    weft_all_tasks(count_task, &left);
+    counted = weft_all_tasks(count_task, &left) >= 0 && counted;
     weft_release(send);
     weft_release(read);
-    if (left > others)
-        harness_complain("the handler has ended and left a task");
+    if (counted && left > others)
+        weft_expect(!"the handler has ended and left a task");
     if (s->connected != 0 || s->clients != NULL)
-        harness_complain("the server still counts the client");
+        weft_expect(!"the server still counts the client");
     return rc < 0 ? rc : client_rc;
 }
 WEFT_CORO(scene);
@@ -154,13 +177,14 @@ int __wrap_server_main(int argc, char **argv, const struct server_kind *kind)
     struct scene frame = {.frame_ = {&scene_coro_}, .server = &server};
     (void)argc, (void)argv;
     play.got_n = 0;
-    int rc = harness_run(&frame.frame_);
+    int rc = weft_run_(NULL, &frame.frame_, sizeof frame);
     pthread_mutex_destroy(&server.guard);
-    if (harness_undisturbed()) {
+    if (!weft_sweep_disturbed()) {
         memcpy(play.whole, play.got, play.got_n);
         play.whole_n = play.got_n;
-    } else if (play.exact && (play.got_n > play.whole_n || memcmp(play.got, play.whole, play.got_n) != 0)) {
-        harness_complain("the client got something that an undisturbed one does not get");
+    } else if (play.exact && !play.faults &&
+               (play.got_n > play.whole_n || memcmp(play.got, play.whole, play.got_n) != 0)) {
+        weft_expect(!"the client got something that an undisturbed one does not get");
     }
     return rc < 0;
 }
@@ -176,12 +200,17 @@ static void check_answer(const char *text, size_t least)
         fail_msg("the answers lack \"%s\"", text);
 }
 
-static void everywhere(const char *name, harness_program *program, const struct piece *script, bool exact)
+static void everywhere(const char *name, void (*program)(void), const struct piece *script, bool exact)
 {
-    static const enum victim self[] = {VICTIM_SELF};
     play.script = script;
     play.exact = exact;
-    harness_everywhere(name, program, self, 1, 5);
+    play.faults = false;
+    long cancels = weft_sweep_cancel_program(WEFT_SWEEP(.victims = WEFT_VICTIM_SELF, .least = 5), name, program);
+    assert_true(cancels > 30);
+    play.faults = true;
+    long faults = weft_sweep_faults_program(WEFT_SWEEP(.workers = 1, .least = 20), name, program);
+    assert_true(faults > 20);
+    fprintf(stderr, "%s: %ld cancelled runs, %ld failing calls\n", name, cancels, faults);
 }
 
 #define SERVER(name)                                                                                                   \

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# page.sh PAGE.md INCLUDE-FOLDER LIBWEFT.A CC: all blocks of C in the page compile without a warning in strict C17. One with a
+# page.sh PAGE.md INCLUDE-FOLDER LIBWEFT.A CC [MORE-TO-LINK...]: all blocks of C in the page compile without a warning in strict C17. One with a
 # main is a whole program, and prints exactly the next block marked "text"; so does the last block of Python before it, where
 # there is a Python 3.13 or later ($PYTHON, if it is set). One without is the inside of a file: it is compiled together with those before it.
 set -euo pipefail
 page=$1 include=$2 library=$3 cc=$4
+shift 4
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 flags=(-std=c17 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -I "$include")
@@ -31,7 +32,7 @@ for block in "$scratch"/[0-9]*; do
     *.python) latest_python=$block ;;
     *.c)
         if grep -q '^int main(' "$block"; then
-            "$cc" "${flags[@]}" "$block" "$library" -lck -lhwloc -pthread -o "$scratch/program"
+            "$cc" "${flags[@]}" "$block" "$@" "$library" -lck -lhwloc -pthread -o "$scratch/program"
             "$scratch/program" >"$scratch/printed"
             programs=$((programs + 1))
         else
@@ -41,7 +42,7 @@ for block in "$scratch"/[0-9]*; do
         ;;
     *.text)
         diff -u "$block" "$scratch/printed"
-        [ -z "$python" ] || "$python" "$latest_python" | diff -u "$block" -
+        [ -z "$python" ] || [ -z "$latest_python" ] || "$python" "$latest_python" | diff -u "$block" -
         rm "$scratch/printed"
         ;;
     esac

@@ -32,7 +32,7 @@ own_folder_only() {
 
 findings_from_input < <(
     forbid '^executor/' '^[<"](\.\./)*io/' 'the executor knows nothing of io/'
-    forbid '^(executor|io)/' '^[<"](\.\./|tests/|bench/|stress/|examples/|cmocka)' 'the library knows only itself'
+    forbid '^(executor|io)/' '^[<"](\.\./|tests/|bench/|stress/|examples/|testing/|weft/testing|cmocka)' 'the library knows only itself'
     forbid '^include/' '^("|<(executor|io|ck_|hwloc|stdatomic))' 'a public header includes public and system headers'
     forbid '^(executor|io|include)/' '^[<"]hwloc' 'hwloc is known to one module' '^executor/(machine|topology)\.c$'
     forbid '^(executor|io|include)/' '^[<"]ck_' 'ck is known to one module for each of its structures' \

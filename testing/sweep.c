@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* testing/sweep.c -- a program run once for each of its suspensions, cancelled there, and once for each call that can fail, failing there.
+ *
+ * Every suspension of every task goes through weft__fiber_switch_away, whatever it waits for; --wrap brings it here. Suspensions are counted over all
+ * tasks of the program (not the runtime's root task, and none that left itself out). At the k-th the victim is cancelled: just before the switch (the
+ * wait is announced, the task not asleep), or just after it, on the next context (it is asleep). With one worker and the virtual clock a program
+ * suspends in the same order each time, so k = 1, 2, ... up to the number that an undisturbed run counts are all its waits, each exactly once;
+ * that is checked. With several the order may differ from run to run: then k goes on until a run ends without a k-th suspension.
+ *
+ * At most one cancellation is made in a run, so `shot` has one writer, and who reads it comes after the switch. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/fiber.h"
+#include "testing/testing.h"
+
+#define LEFT_OUT 16
+#define MOST_RUNS 3000
+
+enum landing { LAND_ARMED, LAND_PARKED, LANDINGS };
+
+static struct {
+    uint64_t k; /* 0: undisturbed */
+    enum landing landing;
+    unsigned victim;
+    _Atomic(uint64_t) suspensions;
+    _Atomic(bool) landed, counting;
+    _Atomic(weft_task *) main_task, left_out[LEFT_OUT];
+} aim;
+
+void weft_sweep_leave_out(void)
+{
+    weft_task *self = weft_current_task();
+    for (size_t i = 0; i < LEFT_OUT; i++) {
+        weft_task *none = NULL;
+        if (atomic_compare_exchange_strong(&aim.left_out[i], &none, self))
+            return;
+    }
+    weft_expect_failed(__FILE__, __LINE__, "at most 16 tasks leave themselves out");
+}
+
+/* ---- the landing --------------------------------------------------------------------------------------------------- */
+
+typedef void after_switch(struct weft__worker *w, void *argument);
+void __real_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, void *argument);
+void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, void *argument);
+
+static struct shot {
+    after_switch *after;
+    void *argument;
+    weft_task *victim;
+} shot;
+
+static bool is_the_programs(weft_task *t)
+{
+    if (t == NULL || (weft__load_relaxed(&t->flags) & WEFT__TASK_HIDDEN))
+        return false;
+    for (size_t i = 0; i < LEFT_OUT; i++) {
+        if (atomic_load(&aim.left_out[i]) == t)
+            return false;
+    }
+    return true;
+}
+
+/* Is this suspension the k-th? Then whom to cancel, with a handle. */
+static weft_task *victim_now(void)
+{
+    if (!atomic_load_explicit(&aim.counting, memory_order_relaxed))
+        return NULL;
+    weft_task *self = weft_current_task();
+    if (!is_the_programs(self) || atomic_fetch_add(&aim.suspensions, 1) + 1 != aim.k)
+        return NULL;
+    atomic_store(&aim.landed, true);
+    return weft_ref(aim.victim == WEFT_VICTIM_MAIN ? atomic_load(&aim.main_task) : self);
+}
+
+/* On the next context: first what was to be done there, then the task sleeps, then it is cancelled. */
+static void cancel_parked(struct weft__worker *w, void *argument)
+{
+    struct shot s = *(struct shot *)argument;
+    if (s.after != NULL)
+        s.after(w, s.argument);
+    weft_cancel(s.victim);
+    weft_release(s.victim);
+}
+
+void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, void *argument)
+{
+    weft_task *victim = victim_now();
+    if (victim == NULL) {
+        __real_weft__fiber_switch_away(f, after, argument);
+    } else if (aim.landing == LAND_ARMED) {
+        weft_cancel(victim);
+        weft_release(victim);
+        __real_weft__fiber_switch_away(f, after, argument);
+    } else {
+        shot = (struct shot){after, argument, victim};
+        __real_weft__fiber_switch_away(f, cancel_parked, &shot);
+    }
+}
+
+static void main_begins(weft_task *main_task)
+{
+    atomic_store(&aim.main_task, main_task);
+    atomic_store(&aim.counting, true);
+}
+
+/* ---- one run ------------------------------------------------------------------------------------------------------- */
+
+struct sweep {
+    const weft_sweep *options;
+    struct weft__test test;
+    bool cancels; /* else faults */
+    unsigned most;
+    long runs;
+    int undisturbed; /* how that run ended */
+};
+
+static bool right(const struct sweep *s, const weft_test_run *run)
+{
+    if (run->rc == s->undisturbed)
+        return true;
+    return run->number != 0 && (s->cancels ? run->rc == -ECANCELED : run->rc < 0);
+}
+
+/* True: as it should be. */
+static bool judged(struct sweep *s, weft_test_run *run, const char *complaint)
+{
+    char text[200];
+    if (complaint == NULL && s->options->after != NULL)
+        complaint = s->options->after(s->options->user, run);
+    else if (complaint == NULL && !right(s, run)) {
+        snprintf(text, sizeof text, "ended with %d (%s), undisturbed with %d", run->rc, weft_strerror(run->rc),
+                 s->undisturbed);
+        complaint = text;
+    }
+    if (complaint == NULL)
+        return true;
+    weft__test_say(&s->test, "%s, %s: %s", s->test.name, s->test.what, complaint);
+    weft__test_say(&s->test, "to run this one alone: %s", s->test.replay);
+    return false;
+}
+
+static const char *one_cancel(struct sweep *s, uint64_t k, weft_test_run *run)
+{
+    aim.k = k;
+    atomic_store(&aim.suspensions, 0);
+    atomic_store(&aim.landed, false);
+    atomic_store(&aim.counting, false);
+    s->test.main_begins = main_begins;
+    snprintf(s->test.what, sizeof s->test.what, "%u workers, wait %" PRIu64 ", %s, %s cancelled", s->test.workers, k,
+             aim.landing == LAND_ARMED ? "before the switch" : "asleep",
+             aim.victim == WEFT_VICTIM_MAIN ? "the main task" : "the task itself");
+    if (k == 0)
+        snprintf(s->test.what, sizeof s->test.what, "%u workers, undisturbed", s->test.workers);
+    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SWEEP=%s:cancel:%u:%u:%d:%" PRIu64, s->test.name,
+             s->test.workers, aim.victim, aim.landing, k);
+    const char *complaint = weft__test_run(&s->test, run);
+    atomic_store(&aim.counting, false);
+    run->landed = atomic_load(&aim.landed);
+    return complaint;
+}
+
+static const char *one_fault(struct sweep *s, uint64_t k, weft_test_run *run)
+{
+    const weft_sweep *o = s->options;
+    snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails", s->test.workers, k);
+    if (k == 0)
+        snprintf(s->test.what, sizeof s->test.what, "%u workers, undisturbed", s->test.workers);
+    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SWEEP=%s:fault:%u:0:0:%" PRIu64, s->test.name,
+             s->test.workers, k);
+    s->test.faulty = k != 0;
+    (void)weft__faults_aim(k, o->calls, o->faults, o->persistent != 0);
+    const char *complaint = weft__test_run(&s->test, run), *name;
+    int error;
+    atomic_store(&aim.suspensions, weft__faults_aimed(&name, &error));
+    run->landed = name != NULL;
+    if (name != NULL)
+        snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails: %s, %s", s->test.workers, k,
+                 name, error == WEFT__SHORT ? "fewer bytes" : strerrorname_np(error));
+    return complaint;
+}
+
+/* < 0: it is wrong, and reported. Else 1 if it was hit. */
+static int one(struct sweep *s, uint64_t k)
+{
+    weft_test_run run = {.size = sizeof run, .number = k, .undisturbed = s->undisturbed};
+    for (size_t i = 0; i < LEFT_OUT; i++)
+        atomic_store(&aim.left_out[i], NULL);
+    const char *complaint = s->cancels ? one_cancel(s, k, &run) : one_fault(s, k, &run);
+    if (k == 0)
+        s->undisturbed = run.undisturbed = run.rc;
+    return judged(s, &run, complaint) ? run.landed : -EPROTO;
+}
+
+/* k = 1, 2, ... until it is not reached. The number of hits. */
+static long all_of(struct sweep *s)
+{
+    for (uint64_t k = 1; k <= s->most; k++) {
+        int hit = one(s, k);
+        if (hit < 0)
+            return hit;
+        if (hit == 0)
+            return (long)k - 1;
+        s->runs++;
+    }
+    weft__test_say(&s->test, "%s: more than %u %s", s->test.name, s->most, s->cancels ? "waits" : "calls");
+    return -EPROTO;
+}
+
+static int with_workers(struct sweep *s)
+{
+    int rc = one(s, 0);
+    uint64_t all = atomic_load(&aim.suspensions);
+    unsigned least = s->options->least != 0 ? s->options->least : 1;
+    if (rc < 0)
+        return rc;
+    if (all < least) {
+        weft__test_say(&s->test, "%s: only %" PRIu64 " %s seen: is everything linked with libweft_testing?",
+                       s->test.name, all, s->cancels ? "waits" : "calls that could fail");
+        return -EPROTO;
+    }
+    unsigned victims = s->options->victims != 0 ? s->options->victims : WEFT_VICTIM_SELF | WEFT_VICTIM_MAIN;
+    for (unsigned v = WEFT_VICTIM_SELF; v <= WEFT_VICTIM_MAIN; v *= 2) {
+        for (int landing = 0; landing < (s->cancels ? LANDINGS : 1); landing++) {
+            aim.victim = v;
+            aim.landing = (enum landing)landing;
+            if (s->cancels ? (victims & v) == 0 : v != WEFT_VICTIM_SELF)
+                continue;
+            long swept = all_of(s);
+            if (swept < 0)
+                return (int)swept;
+            if (s->cancels && s->test.workers == 1 && !s->options->real_clock && (uint64_t)swept != all) {
+                weft__test_say(&s->test,
+                               "%s: %ld landings, %" PRIu64 " waits, with one worker: does it depend on time?",
+                               s->test.name, swept, all);
+                return -EPROTO;
+            }
+        }
+    }
+    return 0;
+}
+
+/* WEFT_SWEEP=NAME:KIND:WORKERS:VICTIM:LANDING:K, if it is about this one. False: it is not there. */
+static bool replayed(struct sweep *s, long *rc)
+{
+    const char *text = getenv("WEFT_SWEEP");
+    size_t n = strlen(s->test.name);
+    if (text == NULL || strncmp(text, s->test.name, n) != 0 || text[n] != ':')
+        return false;
+    char kind[8];
+    unsigned workers, victim, landing;
+    uint64_t k;
+    *rc = 0;
+    if (sscanf(text + n + 1, "%7[a-z]:%u:%u:%u:%" SCNu64, kind, &workers, &victim, &landing, &k) != 5 ||
+        landing >= LANDINGS || (strcmp(kind, "cancel") == 0) != s->cancels)
+        return true;
+    s->test.workers = workers;
+    aim.victim = victim;
+    aim.landing = (enum landing)landing;
+    int one_rc = one(s, 0);
+    one_rc = one_rc >= 0 && k != 0 ? one(s, k) : one_rc;
+    *rc = one_rc < 0 ? one_rc : 1;
+    return true;
+}
+
+static long sweep(const weft_sweep *options, const char *name, weft__program *program, void *argument, bool cancels)
+{
+    static const weft_sweep defaults = {.size = sizeof defaults};
+    static const unsigned usual[] = {1, 2, 8};
+    const weft_sweep *o = options != NULL ? options : &defaults;
+    if (o->size != sizeof *o || o->workers > WEFT_MAX_WORKERS || o->victims > (WEFT_VICTIM_SELF | WEFT_VICTIM_MAIN))
+        return -EINVAL;
+    int rc = weft__faults_aim(0, o->calls, o->faults, false), error; /* are the names right? */
+    const char *none;
+    if (rc < 0)
+        return rc;
+    (void)weft__faults_aimed(&none, &error);
+    struct sweep *s = weft__testing_alloc(1, sizeof *s);
+    *s = (struct sweep){.options = o, .cancels = cancels, .most = o->most != 0 ? o->most : MOST_RUNS};
+    s->test = (struct weft__test){.name = name,
+                                  .program = program,
+                                  .argument = argument,
+                                  .real_clock = o->real_clock != 0,
+                                  .keeps_memory = true,
+                                  .before = o->before,
+                                  .after = o->after,
+                                  .user = o->user,
+                                  .report = o->report};
+    weft__tests_begin();
+    long result = 0;
+    if (!replayed(s, &result)) {
+        for (size_t i = 0; i < (o->workers != 0 ? 1 : sizeof usual / sizeof usual[0]) && result == 0; i++) {
+            s->test.workers = o->workers != 0 ? o->workers : usual[i];
+            s->test.keeps_memory = true; /* what is made once and kept is made in the first run */
+            result = one(s, 0) < 0 ? -EPROTO : 0;
+            s->test.keeps_memory = o->keeps_memory != 0;
+            result = result == 0 ? with_workers(s) : result;
+        }
+        result = result == 0 ? s->runs : result;
+    }
+    weft__tests_end();
+    free(s);
+    return result;
+}
+
+struct plain {
+    void (*program)(void);
+};
+
+static void run_plain(void *argument)
+{
+    ((struct plain *)argument)->program();
+}
+
+long weft_sweep_cancel_(const weft_sweep *options, const weft_frame *frame, size_t frame_size)
+{
+    struct weft__framed f = {frame, frame_size};
+    return sweep(options, frame->coro->name, weft__run_framed, &f, true);
+}
+
+long weft_sweep_faults_(const weft_sweep *options, const weft_frame *frame, size_t frame_size)
+{
+    struct weft__framed f = {frame, frame_size};
+    return sweep(options, frame->coro->name, weft__run_framed, &f, false);
+}
+
+long weft_sweep_cancel_program(const weft_sweep *options, const char *name, void (*program)(void))
+{
+    struct plain p = {program};
+    return sweep(options, name, run_plain, &p, true);
+}
+
+long weft_sweep_faults_program(const weft_sweep *options, const char *name, void (*program)(void))
+{
+    struct plain p = {program};
+    return sweep(options, name, run_plain, &p, false);
+}
