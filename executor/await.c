@@ -8,8 +8,8 @@
  * its inbox, and if the oldest ready item is a fiber, that gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what
  * runs, and to start one takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
  *
- * Such a task costs two locked instructions, the claim and its end. Its entry is the newest of the ready queue's closed part, mostly, and taken
- * out by plain stores; the reference that it ran with stays OWED (task.h) until the awaiter gives back its handle, and both go in one.
+ * Such a task costs no locked instruction: it is claimed, and ends, alone (alone.c). Its entry is the newest of the ready queue's closed part,
+ * mostly, and taken out by plain stores; the reference that it ran with stays OWED (task.h) until the awaiter gives back its handle, and both go in one.
  *
  * Structured children (weft_fork, weft_join) live in the parent's frame. The right to run one belongs to whoever takes its
  * entry from a join stack, so an entry never outlives the frame. The parent takes its child back if it is the newest entry of
