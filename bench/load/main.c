@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* load/main.c -- weft-load: the command line, and the line of figures. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include "load.h"
+
+struct options options = {
+    .host = "127.0.0.1",
+    .path = "/",
+    .connections = 64,
+    .bytes = 64,
+    .depth = 1,
+    .rate = 1000,
+    .seconds = 5,
+    .warmup = 1,
+    .patience = 5,
+};
+
+static const char help[] =
+    "usage: weft-load MODE --port N [OPTIONS]      drives a server on loopback; one line of figures (CSV) to stdout\n"
+    "\n"
+    "modes\n"
+    "  open     --rate requests a second over --connections, in turn; each leaves when it is due, whatever became of "
+    "those\n"
+    "           before. A latency counts from the instant at which the request was DUE, so a server that stands still "
+    "for a\n"
+    "           second shows in all requests of that second (no coordinated omission)\n"
+    "  closed   each connection has --depth requests under way and sends the next one when an answer comes. "
+    "slowest_share:\n"
+    "           answers of the slowest connection, divided by the mean of all (1: perfectly fair)\n"
+    "  storm    --rate new connections a second, one request on each, then closed; at most --connections at once. From "
+    "the\n"
+    "           instant at which the connection was due\n"
+    "  stalled  connections that send for ever and never read; sent_each: bytes that the kernels and the server took "
+    "of each\n"
+    "  idle     connections that are answered once, held for --seconds, and answered again\n"
+    "\n"
+    "options\n"
+    "  --host A           an IPv4 address (127.0.0.1)\n"
+    "  --protocol P       http (GET --path), echo (--bytes of them have to come back), ping (RESP) (http)\n"
+    "  --path P           (/)\n"
+    "  --bytes N          (64)\n"
+    "  --connections N    (64; storm: 10000)\n"
+    "  --sources N        come from so many loopback addresses, for more connections than one address has ports (0: "
+    "the\n"
+    "                     kernel's choice; storm, and more than 20,000 connections: 64)\n"
+    "  --depth N          (1)\n"
+    "  --rate N           (1000)\n"
+    "  --seconds N        measured (5), after --warmup N seconds that are not (1; storm, stalled, idle: 0)\n"
+    "  --patience N       seconds after the end, or from the connection on, in which an answer has to come (5)\n"
+    "  --pid N            the server: bytes_each is the growth of its memory (resident and page tables) for each "
+    "connection\n"
+    "  --bare             without the line of names\n"
+    "\n"
+    "columns: sent (due in the measured time), ok and refused (answered 2xx, or +; answered otherwise), lost (not "
+    "answered:\n"
+    "reset, refused a connection, or beyond the patience; in no percentile, so look here first), goodput (ok answers "
+    "that\n"
+    "came in the measured time, a second), p50 p99 p99.9 max in us of ok answers, p99 of refusals, late_p99: how far "
+    "this\n"
+    "program itself was behind its schedule (when it is large, the client is the bottleneck: the rest means little).\n"
+    "Pin server and client apart (taskset), or they take turns on the same CPUs.\n";
+
+static double number(const char *name, const char *text)
+{
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || *end != '\0' || v < 0) {
+        die("%s: %s is no number", name, text);
+    }
+    return v;
+}
+
+static enum protocol protocol_of(const char *text)
+{
+    static const char *const names[] = {"http", "echo", "ping"};
+    for (unsigned i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (enum protocol)i;
+        }
+    }
+    die("there is no protocol %s", text);
+}
+
+static void arguments(int argc, char **argv)
+{
+    struct {
+        const char *name;
+        double *real;
+        long *whole;
+        const char **text;
+    } table[] = {
+        {"--rate", &options.rate, NULL, NULL},       {"--seconds", &options.seconds, NULL, NULL},
+        {"--warmup", &options.warmup, NULL, NULL},   {"--patience", &options.patience, NULL, NULL},
+        {"--port", NULL, &options.port, NULL},       {"--connections", NULL, &options.connections, NULL},
+        {"--sources", NULL, &options.sources, NULL}, {"--bytes", NULL, &options.bytes, NULL},
+        {"--depth", NULL, &options.depth, NULL},     {"--pid", NULL, &options.pid, NULL},
+        {"--host", NULL, NULL, &options.host},       {"--path", NULL, NULL, &options.path},
+    };
+    if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(help, stdout);
+        exit(0);
+    }
+    if (argc < 2 || argv[1][0] == '-') {
+        fputs(help, stderr);
+        exit(2);
+    }
+    options.mode = argv[1];
+    bool storm = strcmp(options.mode, "storm") == 0;
+    if (storm || strcmp(options.mode, "stalled") == 0 || strcmp(options.mode, "idle") == 0) {
+        options.warmup = 0;
+    }
+    if (storm) {
+        options.connections = 10000;
+        options.sources = 64;
+    }
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--bare") == 0) {
+            options.bare = true;
+            continue;
+        }
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        bool found = value != NULL && strcmp(argv[i], "--protocol") == 0;
+        if (found) {
+            options.protocol = protocol_of(value);
+        }
+        for (size_t k = 0; !found && value != NULL && k < sizeof table / sizeof *table; k++) {
+            found = strcmp(argv[i], table[k].name) == 0;
+            if (found && table[k].real != NULL) {
+                *table[k].real = number(argv[i], value);
+            } else if (found && table[k].whole != NULL) {
+                *table[k].whole = (long)number(argv[i], value);
+            } else if (found) {
+                *table[k].text = value;
+            }
+        }
+        if (!found) {
+            die("%s: unknown, or without a value (--help)", argv[i]);
+        }
+        i++;
+    }
+    if (options.connections > 20000 && options.sources == 0) {
+        options.sources = 64;
+    }
+    if (options.port < 1 || options.port > 65535 || options.connections < 1 || options.bytes < 1 || options.depth < 1 ||
+        options.rate <= 0) {
+        die("--port is needed, and numbers above 0 (--help)");
+    }
+}
+
+static void print(const struct result *r)
+{
+    static const char *const protocols[] = {"http", "echo", "ping"};
+    struct account *a = &account;
+    if (!options.bare) {
+        printf(
+            "mode,protocol,target,connections,rate,seconds,sent,ok,refused,lost,goodput,p50_us,p99_us,p999_us,max_us,"
+            "refused_p99_us,late_p99_us,connects,connect_errors,resets,slowest_share,bytes_each,sent_each\n");
+    }
+    bool timed = strcmp(options.mode, "open") == 0 || strcmp(options.mode, "storm") == 0;
+    printf("%s,%s,%s,%ld,%.0f,%.1f,%llu,%llu,%llu,%llu,%.0f", options.mode, protocols[options.protocol],
+           options.protocol == HTTP ? options.path : "-", options.connections, timed ? options.rate : 0.0, r->seconds,
+           (unsigned long long)a->sent, (unsigned long long)a->ok, (unsigned long long)a->refused,
+           (unsigned long long)a->lost, (double)a->ok_arrived / r->seconds);
+    static const double shares[] = {0.5, 0.99, 0.999, 1};
+    for (unsigned i = 0; i < 4; i++) {
+        printf(",%.1f", (double)histogram_at(&a->ok_latency, shares[i]) / 1e3);
+    }
+    printf(",%.1f,%.1f,%llu,%llu,%llu,", (double)histogram_at(&a->refused_latency, 0.99) / 1e3,
+           (double)histogram_at(&a->late, 0.99) / 1e3, (unsigned long long)a->connects,
+           (unsigned long long)a->connect_errors, (unsigned long long)a->resets);
+    if (r->slowest_share >= 0) {
+        printf("%.3f", r->slowest_share);
+    }
+    printf(",");
+    if (r->bytes_each >= 0) {
+        printf("%.0f", r->bytes_each);
+    }
+    printf(",%llu\n", (unsigned long long)r->poured_each);
+}
+
+int main(int argc, char **argv)
+{
+    arguments(argc, argv);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_fd < 0) {
+        die("no epoll");
+    }
+    peer_prepare();
+    struct result r;
+    mode_run(&r);
+    print(&r);
+    return 0;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* load/modes.c -- what weft-load does with its connections: see the texts in main.c. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "load.h"
+
+static struct peer *peers;
+static unsigned peer_count;
+
+static uint64_t from_seconds(double s)
+{
+    return (uint64_t)(s * 1e9);
+}
+
+static void make_peers(void)
+{
+    peer_count = (unsigned)options.connections;
+    peers = calloc(peer_count, sizeof *peers);
+    if (peers == NULL) {
+        die("out of memory");
+    }
+    for (unsigned i = 0; i < peer_count; i++) {
+        peers[i].fd = -1;
+        peers[i].index = i;
+    }
+}
+
+static void plain_event(struct peer *p, uint32_t events, uint64_t now)
+{
+    (void)peer_event(p, events, now);
+}
+
+static unsigned connected(void)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < peer_count; i++) {
+        n += peers[i].fd >= 0 && !peers[i].connecting;
+    }
+    return n;
+}
+
+static uint64_t outstanding(void)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < peer_count; i++) {
+        n += peers[i].waiting;
+    }
+    return n;
+}
+
+/* All of them, a hundred at a time so that no queue of a listener overflows. */
+static void connect_all(void)
+{
+    enum { STEP = 100 };
+    uint64_t until = now_ns() + from_seconds(options.patience);
+    for (unsigned opened = 0; opened < peer_count;) {
+        for (unsigned i = 0; i < STEP && opened < peer_count; i++) {
+            if (!peer_open(&peers[opened++])) {
+                die("only %u connections could be opened", opened - 1);
+            }
+        }
+        while (connected() < opened && now_ns() < until) {
+            peer_wait(until, plain_event);
+        }
+    }
+    if (connected() < peer_count) {
+        die("%u connections of %u were made in time", connected(), peer_count);
+    }
+}
+
+static void wait_for_answers(void)
+{
+    uint64_t until = now_ns() + from_seconds(options.patience);
+    while (outstanding() > 0 && now_ns() < until) {
+        peer_wait(until, plain_event);
+    }
+}
+
+static void measure_now(double seconds)
+{
+    account.measure_from = now_ns() + from_seconds(options.warmup);
+    account.measure_to = account.measure_from + from_seconds(seconds);
+}
+
+/* Kilobytes of a process: resident, and page tables. */
+static long memory_of(long pid)
+{
+    char path[64], line[256];
+    long sum = 0, kb;
+    snprintf(path, sizeof path, "/proc/%ld/status", pid);
+    FILE *f = pid > 0 ? fopen(path, "r") : NULL;
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "VmRSS: %ld", &kb) == 1 || sscanf(line, "VmPTE: %ld", &kb) == 1) {
+            sum += kb;
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return sum;
+}
+
+static void count_memory(struct result *r, long before)
+{
+    long after = memory_of(options.pid);
+    if (before > 0 && after > 0) {
+        r->bytes_each = (double)(after - before) * 1024.0 / (double)peer_count;
+    }
+}
+
+/* ---- open: requests leave on schedule, whatever the answers do ---- */
+
+static void run_open(struct result *r)
+{
+    (void)r;
+    connect_all();
+    measure_now(options.seconds);
+    uint64_t start = now_ns(), n = 0;
+    unsigned turn = 0;
+    for (;;) {
+        uint64_t due = start + (uint64_t)((double)n * 1e9 / options.rate), now = now_ns();
+        if (due >= account.measure_to) {
+            break;
+        }
+        if (due > now) {
+            peer_wait(due, plain_event);
+            continue;
+        }
+        struct peer *p = &peers[turn];
+        turn = turn + 1 < peer_count ? turn + 1 : 0;
+        n++;
+        if (p->fd < 0 && !peer_open(p)) {
+            account.sent += due >= account.measure_from;
+            account.lost += due >= account.measure_from;
+            continue;
+        }
+        peer_request(p, due, now);
+        if (n % 16 == 0) { /* behind schedule or not, answers are read */
+            peer_wait(0, plain_event);
+        }
+    }
+    wait_for_answers();
+}
+
+/* ---- closed: each connection has `depth` requests under way; the next one when an answer comes ---- */
+
+static void closed_event(struct peer *p, uint32_t events, uint64_t now)
+{
+    int answers = peer_event(p, events, now);
+    if (answers < 0) {
+        if (now >= account.measure_to || !peer_open(p)) {
+            return;
+        }
+        answers = (int)options.depth;
+    }
+    for (; answers > 0 && p->fd >= 0 && now < account.measure_to; answers--) {
+        peer_request(p, now, now);
+    }
+}
+
+static void run_closed(struct result *r)
+{
+    connect_all();
+    measure_now(options.seconds);
+    for (unsigned i = 0; i < peer_count; i++) {
+        for (long d = 0; d < options.depth && peers[i].fd >= 0; d++) {
+            uint64_t now = now_ns();
+            peer_request(&peers[i], now, now);
+        }
+    }
+    while (now_ns() < account.measure_to) {
+        peer_wait(account.measure_to, closed_event);
+    }
+    uint64_t least = UINT64_MAX, sum = 0;
+    for (unsigned i = 0; i < peer_count; i++) {
+        least = peers[i].answers < least ? peers[i].answers : least;
+        sum += peers[i].answers;
+    }
+    r->slowest_share = sum > 0 ? (double)least * peer_count / (double)sum : 0;
+    wait_for_answers();
+}
+
+/* ---- storm: `rate` new connections a second, one request on each ---- */
+
+static struct peer **idle_peers;
+static unsigned idle_count;
+
+static void rest(struct peer *p)
+{
+    idle_peers[idle_count++] = p;
+}
+
+static void storm_event(struct peer *p, uint32_t events, uint64_t now)
+{
+    int answers = peer_event(p, events, now);
+    if (answers > 0) {
+        peer_close(p);
+    }
+    if (answers != 0) {
+        rest(p);
+    }
+}
+
+static void give_up_old(uint64_t now)
+{
+    for (unsigned i = 0; i < peer_count; i++) {
+        struct peer *p = &peers[i];
+        if (p->fd >= 0 && p->waiting > 0 && now > p->due[p->first] + from_seconds(options.patience)) {
+            peer_close(p);
+            rest(p);
+        }
+    }
+}
+
+static void run_storm(struct result *r)
+{
+    (void)r;
+    idle_peers = calloc(peer_count, sizeof(struct peer *));
+    if (idle_peers == NULL) {
+        die("out of memory");
+    }
+    for (unsigned i = peer_count; i > 0; i--) {
+        rest(&peers[i - 1]);
+    }
+    measure_now(options.seconds);
+    uint64_t start = now_ns(), n = 0, look = start;
+    unsigned source = 0;
+    for (;;) {
+        uint64_t due = start + (uint64_t)((double)n * 1e9 / options.rate), now = now_ns();
+        if (due >= account.measure_to) {
+            break;
+        }
+        if (now > look + 100000000u) {
+            look = now;
+            give_up_old(now);
+        }
+        if (due > now) {
+            peer_wait(due, storm_event);
+            continue;
+        }
+        n++;
+        struct peer *p = idle_count > 0 ? idle_peers[--idle_count] : NULL;
+        if (p != NULL) {
+            p->index = source++;
+        }
+        if (p == NULL || !peer_open(p)) {
+            account.sent += due >= account.measure_from;
+            account.lost += due >= account.measure_from;
+            if (p != NULL) {
+                rest(p);
+            }
+        } else if (!peer_request(p, due, now)) {
+            rest(p);
+        }
+        if (n % 16 == 0) {
+            peer_wait(0, storm_event);
+        }
+    }
+    uint64_t until = now_ns() + from_seconds(options.patience);
+    while (idle_count < peer_count && now_ns() < until) {
+        peer_wait(until, storm_event);
+    }
+}
+
+/* ---- stalled: connections that send for ever and read nothing ---- */
+
+static void stalled_event(struct peer *p, uint32_t events, uint64_t now)
+{
+    (void)now;
+    p->connecting = false;
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0 || !peer_pour(p)) {
+        account.resets++;
+        peer_close(p);
+        return;
+    }
+    struct epoll_event e = {.events = EPOLLOUT | EPOLLET, .data.ptr = p}; /* what there is to read stays unread */
+    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, p->fd, &e);
+}
+
+static void run_stalled(struct result *r)
+{
+    connect_all();
+    long before = memory_of(options.pid);
+    measure_now(options.seconds);
+    for (unsigned i = 0; i < peer_count; i++) {
+        stalled_event(&peers[i], EPOLLOUT, 0);
+    }
+    while (now_ns() < account.measure_to) {
+        peer_wait(account.measure_to, stalled_event);
+    }
+    count_memory(r, before);
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < peer_count; i++) {
+        sum += peers[i].sent_bytes;
+    }
+    r->poured_each = sum / peer_count;
+}
+
+/* ---- idle: connections that are answered once, held, and answered again ---- */
+
+static void run_idle(struct result *r)
+{
+    long before = memory_of(options.pid);
+    connect_all();
+    account.measure_to = UINT64_MAX;
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < peer_count; i++) {
+            uint64_t now = now_ns();
+            if (peers[i].fd < 0) {
+                account.lost++;
+            } else {
+                peer_request(&peers[i], now, now);
+            }
+            if (i % 16 == 0) {
+                peer_wait(0, plain_event);
+            }
+        }
+        wait_for_answers();
+        if (round == 0) {
+            count_memory(r, before);
+            uint64_t until = now_ns() + from_seconds(options.seconds);
+            while (now_ns() < until) {
+                peer_wait(until, plain_event);
+            }
+        }
+    }
+}
+
+void mode_run(struct result *r)
+{
+    static const struct {
+        const char *name;
+        void (*run)(struct result *r);
+    } modes[] = {
+        {"open", run_open}, {"closed", run_closed}, {"storm", run_storm}, {"stalled", run_stalled}, {"idle", run_idle}};
+    *r = (struct result){.slowest_share = -1, .bytes_each = -1, .seconds = options.seconds};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (strcmp(options.mode, modes[i].name) == 0) {
+            make_peers();
+            modes[i].run(r);
+            r->connections = (long)connected();
+            for (unsigned k = 0; k < peer_count; k++) {
+                peer_close(&peers[k]);
+            }
+            return;
+        }
+    }
+    die("there is no mode %s", options.mode);
+}
