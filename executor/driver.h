@@ -31,6 +31,9 @@ bool weft__runtime_interrupt(struct weft_runtime *rt);
 /* For the account (metrics.c): one collect returned this many events. Called by the driver inside collect. */
 void weft__metrics_collected(struct weft_runtime *rt, unsigned events);
 
+/* The same: a connection was accepted; or is left waiting because the queue delay is long. In a task. */
+void weft__metrics_accepted(struct weft_runtime *rt, bool paused);
+
 /* weft_run's body: io/run.c calls it with the epoll driver; tests of the executor alone with NULL. */
 int weft__run(const weft_options *options, weft_frame *frame, size_t frame_size, const struct weft__driver *driver);
 /* weft_runner_open's body. */

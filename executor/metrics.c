@@ -43,6 +43,13 @@ void weft__metrics_collected(struct weft_runtime *rt, unsigned events)
     }
 }
 
+void weft__metrics_accepted(struct weft_runtime *rt, bool paused)
+{
+    struct weft__worker *w = weft__worker_self();
+    WEFT__BUG_ON(w == NULL || w->rt != rt);
+    weft__count(paused ? &w->counters.accept_pauses : &w->counters.accepted, 1);
+}
+
 static void add_worker(struct weft_metrics *m, struct weft__worker *w)
 {
     struct weft__counters *c = &w->counters;
@@ -60,6 +67,8 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->timers_fired += READ(w->timers.fired);
     m->reactor_batches += READ(c->batches);
     m->reactor_events += READ(c->events);
+    m->accepted += READ(c->accepted);
+    m->accept_pauses += READ(c->accept_pauses);
 }
 
 int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
@@ -70,11 +79,13 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
     memset(&m, 0, sizeof m);
     if (worker >= 0) {
         add_worker(&m, &rt->workers[worker]);
+        m.queue_delay = (uint64_t)weft__delay_of(&rt->workers[worker]);
     } else {
         for (unsigned i = 0; i < rt->worker_count; i++)
             add_worker(&m, &rt->workers[i]);
         m.tasks_created += READ(rt->created_outside);
         m.tasks_finished += READ(rt->finished_outside);
+        m.queue_delay = (uint64_t)weft_queue_delay(rt);
         m.injected = READ(rt->injected);
         m.reactor_batches += READ(rt->tick_batches);
         m.reactor_events += READ(rt->tick_events);
@@ -162,7 +173,8 @@ int weft_metrics_print(weft_runtime *rt, int fd)
             fprintf(out, "  worker %-4u    the %u CPUs of node %d (confirmed by the kernel)", i, p->cpus, p->node);
         else
             fprintf(out, "  worker %-4u    not pinned", i);
-        fprintf(out, "; %llu switches, %llu parks\n", (unsigned long long)one.switches, (unsigned long long)one.parks);
+        fprintf(out, "; %llu switches, %llu parks, %llu accepted\n", (unsigned long long)one.switches,
+                (unsigned long long)one.parks, (unsigned long long)one.accepted);
     }
 #define LINE(name, value) fprintf(out, "%-16s %llu\n", name, (unsigned long long)(value))
     LINE("tasks created", m.tasks_created);
@@ -180,6 +192,9 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     LINE("timers fired", m.timers_fired);
     fprintf(out, "reactor          %llu batches, %llu events, %llu ticks\n", (unsigned long long)m.reactor_batches,
             (unsigned long long)m.reactor_events, (unsigned long long)m.reactor_ticks);
+    LINE("accepted", m.accepted);
+    LINE("accept pauses", m.accept_pauses);
+    LINE("queue delay us", m.queue_delay / 1000);
     LINE("slow tasks", m.slow_tasks);
     LINE("late wakes", m.late_wakes);
     fprintf(out, "stacks           %llu in use, %llu kept warm\n", (unsigned long long)m.stacks_live,

@@ -57,6 +57,7 @@ struct weft_runtime {
     _Atomic(int64_t) tick_at[WEFT__TICKS];
     uint32_t virtual_guard;
     _Atomic(uint64_t) injected, ticks, slow_tasks, late_wakes, tick_batches, tick_events;
+    _Atomic(int64_t) delays;                             /* the sum of the workers' queue delays (delay.c) */
     _Atomic(uint64_t) created_outside, finished_outside; /* by threads that are no workers of this runtime */
     /* ---- the main task, with the option handle_sigint (interrupt.c) ---- */
     uint32_t main_guard;         /* of the next two */

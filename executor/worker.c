@@ -128,6 +128,8 @@ static WEFT__COLD void look_around(struct weft__worker *w)
     struct weft_runtime *rt = w->rt;
     weft__store_relaxed(&w->hurry, 0); /* relaxed: a hint */
     weft__worker_take_inboxes(w);
+    if (weft__unlikely(weft__delay_wanted(&w->delay)))
+        weft__delay_push(w);
     fire_timers(w);
     if (rt->driver != NULL &&
         weft__monotonic() - weft__load_relaxed(&rt->idle.last_collect) > COLLECT_AGE) /* relaxed: a hint */
@@ -165,6 +167,8 @@ static uintptr_t pick_in_order(struct weft__worker *w)
             return 0;
         weft__worker_take_inboxes(w);
         weft__try_collect(rt, (int32_t)w->index);
+        if (weft__unlikely(weft__delay_wanted(&w->delay)))
+            weft__delay_push(w);
         w->round_left = weft__ready_size(&w->ready);
         if (weft__timers_earliest(&w->timers) <= weft__runtime_now(rt))
             w->round_timers = weft__timers_sequence(&w->timers);
@@ -283,6 +287,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);
+    weft__delay_init(&w->delay);
     if (weft__ready_init(&w->ready, 256) < 0)
         return -ENOMEM;
     if (weft__joins_init(&w->joins, 256) < 0) {

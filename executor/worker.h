@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "executor/delay.h"
 #include "executor/deque.h"
 #include "executor/fiber.h"
 #include "executor/joins.h"
@@ -17,7 +18,7 @@
 struct weft__counters {
     _Atomic(uint64_t) created, finished, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
         injected;
-    _Atomic(uint64_t) batches, events;
+    _Atomic(uint64_t) batches, events, accepted, accept_pauses;
 };
 
 #define WEFT__STACK_CACHE 64 /* warm fibers a worker keeps per class before it gives some back */
@@ -92,6 +93,7 @@ struct weft__worker {
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
     _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
+    struct weft__delay delay;
     struct weft__ready ready; /* fibers and unstarted tasks, first in first out */
     struct weft__inbox inbox;
     struct weft__parker parker;

@@ -25,6 +25,7 @@
 #include "io/listener.h"
 
 #define DEFAULT_BACKLOG 1024
+#define DEFAULT_MOST_DELAY WEFT_SEC(1)
 
 static const char *path_of(const struct weft__address *a)
 {
@@ -158,6 +159,7 @@ int weft_listen_with(const weft_listen_options *given, weft_listener **out, cons
     if (l == NULL)
         return -ENOMEM;
     l->fd = -1;
+    l->most_delay = options.most_delay > 0 ? options.most_delay : DEFAULT_MOST_DELAY;
     rc = -EADDRNOTAVAIL;
     for (unsigned i = 0; i < list.count && l->fd < 0; i++)
         rc = open_socket(l, &list.item[i], &options);

@@ -10,6 +10,7 @@ struct weft_listener {
     struct weft__registration *reg; /* NULL: its runtime has ended */
     int fd;
     bool tcp;
+    weft_ns most_delay;        /* of the queue: above it connections are left waiting */
     struct weft_stream *spare; /* for the next connection: memory is sought before the connection is taken */
     /* under io->guard: in the list of acceptors that ran out of descriptors or memory */
     struct weft_listener *next_starved;

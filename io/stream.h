@@ -46,6 +46,8 @@ static inline int weft__stream_broken(struct weft_stream *s, int error)
     return -error;
 }
 
+/* stream_write.c: all bytes of the parts, which are used up. The caller is the WRITER. 0, -errno, -ECANCELED. */
+int weft__stream_write_all(struct weft_stream *s, struct weft__fiber *f, struct iovec *parts, int n);
 /* stream_read.c: give the buffer back. */
 void weft__stream_drop_buffer(struct weft_stream *s);
 

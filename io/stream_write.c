@@ -80,8 +80,7 @@ static void advance(struct iovec **parts, int *n, size_t sent)
     }
 }
 
-/* `parts` is the caller's own copy. */
-static int write_all(struct weft_stream *s, struct weft__fiber *f, struct iovec *parts, int n)
+int weft__stream_write_all(struct weft_stream *s, struct weft__fiber *f, struct iovec *parts, int n)
 {
     struct weft__registration *reg = s->reg;
     advance(&parts, &n, 0);
@@ -121,7 +120,7 @@ static int write_parts(struct weft_stream *s, const char *call, struct iovec *pa
     if (weft__budget_spent(f))
         rc = weft__yield(f);
     if (rc == 0)
-        rc = write_all(s, f, parts, n);
+        rc = weft__stream_write_all(s, f, parts, n);
     weft__stream_leave(s, WEFT__WRITER);
     return rc;
 }

@@ -11,7 +11,7 @@
 #include "support/server.h"
 
 /* Limits of time and size, set by the command line. */
-extern long http_header_ms, http_body_ms, http_body_max;
+extern long http_header_ms, http_body_ms, http_body_max, http_shed_ms;
 
 struct exchange {
     struct client *client;
@@ -59,6 +59,7 @@ struct route {
     const char *allow;     /* the same in words */
     const char *parameter; /* NULL, or the name of its one number in the query */
     uint32_t most;         /* the largest such number */
+    bool vital;            /* answered under overload, too */
     /* Fill *a. `number` is the parameter. 0; -errno; a negative status. */
     int (*handle)(struct exchange *x, uint32_t number, const struct body *body, struct answer *a);
 };

@@ -7,7 +7,7 @@
 
 #include "http/exchange.h"
 
-long http_header_ms = 10000, http_body_ms = 30000, http_body_max = 1024 * 1024;
+long http_header_ms = 10000, http_body_ms = 30000, http_body_max = 1024 * 1024, http_shed_ms;
 
 /* Read a head. Its length; a negative status with head->why set; or a negative errno. */
 static int head_read(struct exchange *x, struct http_head *head)
@@ -50,14 +50,23 @@ static int answer_status(struct exchange *x, const struct http_head *head, unsig
     return exchange_answer(x, head, &a, close);
 }
 
+/* More comes than is worked off: an answer now, that it will not be done, is worth more than one that comes too late. What
+ * tells about the server is not refused. */
+static bool overloaded(const struct route *route)
+{
+    return http_shed_ms > 0 && (route == NULL || !route->vital) &&
+           weft_queue_delay(weft_runtime_current()) > WEFT_MS(http_shed_ms);
+}
+
 /* The rest of a request whose head is read: 0; a negative status to refuse it with; a negative errno. */
 static int request(struct exchange *x, struct http_head *head, const struct route *route, int64_t number)
 {
     struct body body = {0};
     struct answer a = {.status = 200, .type = "text/plain"};
     bool allowed = route != NULL && (route->methods & (unsigned)head->method) != 0;
-    int rc = body_read(x, head, allowed && head->method == HTTP_POST, &body);
-    if (rc == 0 && allowed && number >= 0) {
+    bool shed = overloaded(route);
+    int rc = body_read(x, head, allowed && !shed && head->method == HTTP_POST, &body);
+    if (rc == 0 && allowed && !shed && number >= 0) {
         rc = route->handle(x, (uint32_t)number, &body, &a);
         if (rc == -ENOMEM) {
             head->why = "memory is short";
@@ -68,7 +77,9 @@ static int request(struct exchange *x, struct http_head *head, const struct rout
         /* While the server drains the last request at hand is the last one answered. */
         bool close = !head->keep_alive || (server_draining(x->client->server) && x->used == x->n);
         x->last = close;
-        if (route == NULL) {
+        if (shed) {
+            rc = answer_status(x, head, 503, "the server is overloaded", close);
+        } else if (route == NULL) {
             rc = answer_status(x, head, 404, "no such path", close);
         } else if (!allowed) {
             a = (struct answer){.status = 405, .type = "text/plain", .allow = route->allow};
@@ -160,6 +171,7 @@ int main(int argc, char **argv)
         {"body-ms", &http_body_ms, "time for the body of a request"},
         {"idle-ms", &idle_ms, "time between two requests of a connection; 0: no limit"},
         {"body-max", &http_body_max, "most bytes in the body of a request"},
+        {"shed-ms", &http_shed_ms, "answer 503 while ready tasks wait longer than this for their turn; 0: never"},
         {NULL, NULL, NULL},
     };
     struct server_kind kind = {

@@ -2,6 +2,7 @@
 /* http/routes.c -- what weft-http answers to which path. A handler is straight code: it may sleep, compute, or fail. */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "http/exchange.h"
 
@@ -43,6 +44,21 @@ static int cpu_us(struct exchange *x, uint32_t us, const struct body *body, stru
     return rc;
 }
 
+/* What one must not do in a task: it blocks the worker. Others take the worker's other tasks, and the runtime's report
+ * names the function. (The right way is weft_to_thread.) */
+static int block_ms(struct exchange *x, uint32_t ms, const struct body *body, struct answer *a)
+{
+    (void)body;
+    a->at = "blocked\n";
+    a->n = sizeof "blocked\n" - 1;
+    int rc = exchange_flush(x);
+    struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    if (rc == 0) {
+        nanosleep(&left, NULL);
+    }
+    return rc;
+}
+
 static int metrics(struct exchange *x, uint32_t number, const struct body *body, struct answer *a)
 {
     (void)number, (void)body;
@@ -50,12 +66,13 @@ static int metrics(struct exchange *x, uint32_t number, const struct body *body,
 }
 
 static const struct route routes[] = {
-    {"/", HTTP_GET | HTTP_HEAD, "GET, HEAD", NULL, 0, plaintext},
-    {"/plaintext", HTTP_GET | HTTP_HEAD, "GET, HEAD", NULL, 0, plaintext},
-    {"/echo", HTTP_POST, "POST", NULL, 0, echo},
-    {"/sleep", HTTP_GET | HTTP_HEAD, "GET, HEAD", "ms=", 60000, sleep_ms},
-    {"/cpu", HTTP_GET | HTTP_HEAD, "GET, HEAD", "us=", 1000000, cpu_us},
-    {"/metrics", HTTP_GET | HTTP_HEAD, "GET, HEAD", NULL, 0, metrics},
+    {"/", HTTP_GET | HTTP_HEAD, "GET, HEAD", NULL, 0, false, plaintext},
+    {"/plaintext", HTTP_GET | HTTP_HEAD, "GET, HEAD", NULL, 0, false, plaintext},
+    {"/echo", HTTP_POST, "POST", NULL, 0, false, echo},
+    {"/sleep", HTTP_GET | HTTP_HEAD, "GET, HEAD", "ms=", 60000, false, sleep_ms},
+    {"/cpu", HTTP_GET | HTTP_HEAD, "GET, HEAD", "us=", 1000000, false, cpu_us},
+    {"/block", HTTP_GET | HTTP_HEAD, "GET, HEAD", "ms=", 10000, false, block_ms},
+    {"/metrics", HTTP_GET | HTTP_HEAD, "GET, HEAD", NULL, 0, true, metrics},
 };
 
 const struct route *route_find(const char *path, size_t n)

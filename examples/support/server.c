@@ -10,13 +10,19 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define MOST_LISTENERS 64
+
 /* What the command line says. */
 static const char *host = "127.0.0.1", *port;
-static long workers, account, seconds, drain_ms = 30000;
+static long workers, account, seconds, drain_ms = 30000, hold_ms, backlog = 4096, listeners = 1;
 
 static const struct server_option common[] = {
     {"workers", &workers, "worker threads; 0: one per CPU that may be used"},
     {"drain-ms", &drain_ms, "longest time from SIGTERM to the end"},
+    {"listeners", &listeners, "listening sockets, each with a queue and an accepting task of its own (SO_REUSEPORT)"},
+    {"backlog", &backlog, "most connections that wait in the kernel to be accepted"},
+    {"hold-ms", &hold_ms,
+     "leave them there while ready tasks wait longer than this for their turn; 0: the library's default"},
     {"seconds", &seconds, "leave by itself after so long, as on SIGTERM; 0: never"},
     {NULL, NULL, NULL},
 };
@@ -122,17 +128,21 @@ static void refuse_newcomers(weft_listener *listener)
 }
 
 /* Steps 1 to 3 of draining (server.h). */
-static void drain(struct server *s, weft_listener *listener, weft_group *clients)
+static void drain(struct server *s, weft_listener *doors[], weft_group *clients)
 {
     atomic_store_explicit(&s->draining, true, memory_order_relaxed); /* the guard, taken below, orders it for all */
-    refuse_newcomers(listener);
-    int rc = accept_for(s, listener, clients, WEFT_MS(20)); /* connections that were half made when the filter came */
-    if (rc == -ETIMEDOUT) {
-        rc = accept_for(s, listener, clients, 0); /* those that came while this task waited for its turn */
+    for (long i = 0; i < listeners; i++) {
+        refuse_newcomers(doors[i]);
     }
-    weft_close(listener);
-    if (rc != -ETIMEDOUT) {
-        fprintf(stderr, "%s: draining: %s\n", s->kind->name, weft_strerror(rc));
+    for (long i = 0; i < listeners; i++) {
+        int rc = accept_for(s, doors[i], clients, WEFT_MS(20)); /* connections half made when the filter came */
+        if (rc == -ETIMEDOUT) {
+            rc = accept_for(s, doors[i], clients, 0); /* those that came while this task waited for its turn */
+        }
+        weft_close(doors[i]);
+        if (rc != -ETIMEDOUT) {
+            fprintf(stderr, "%s: draining: %s\n", s->kind->name, weft_strerror(rc));
+        }
     }
     pthread_mutex_lock(&s->guard);
     for (struct client *c = s->clients; c != NULL; c = c->next) {
@@ -150,17 +160,23 @@ static int serve(struct serve *f)
     struct server *s = f->server;
     s->started = true;
     char address[300];
-    weft_listener *listener;
+    weft_listener *doors[MOST_LISTENERS];
+    weft_task *accepting[MOST_LISTENERS] = {NULL};
     bool colon = strchr(host, ':') != NULL && host[0] != '[';
     snprintf(address, sizeof address, colon ? "[%s]:%s" : "%s:%s", host, port);
     int rc = s->kind->prepare != NULL ? s->kind->prepare(s) : 0;
-    if (rc < 0 || (rc = weft_listen_with(WEFT_LISTEN_OPTIONS(.backlog = 4096), &listener, address)) < 0) {
+    const weft_listen_options *options = WEFT_LISTEN_OPTIONS(.backlog = (int)backlog, .most_delay = WEFT_MS(hold_ms));
+    if (rc == 0) {
+        rc = listeners == 1 ? weft_listen_with(options, doors, address)
+                            : weft_listen_group(options, doors, (unsigned)listeners, address);
+    }
+    if (rc < 0) {
         fprintf(stderr, "%s: %s: %s\n", s->kind->name, address, weft_strerror(rc));
         return rc;
     }
     /* The first wait arms the signals: one that comes after the line below finds us, whenever it comes. */
     int stop = wait_for_signal(0);
-    weft_listener_address(listener, address, sizeof address);
+    weft_listener_address(doors[0], address, sizeof address);
     printf("listening on %s\n", address);
     fflush(stdout);
 
@@ -169,18 +185,19 @@ static int serve(struct serve *f)
     }
     weft_group clients;
     weft_group_begin(&clients);
-    weft_task *accepting;
-    rc =
-        weft_group_create_task(&clients, &accepting, reception, .server = s, .listener = listener, .clients = &clients);
+    for (long i = 0; i < listeners && rc == 0; i++) {
+        rc = weft_group_create_task(&clients, &accepting[i], reception, .server = s, .listener = doors[i],
+                                    .clients = &clients);
+    }
     if (rc == 0 && stop == -ETIMEDOUT) {
         rc = wait_for_signal(seconds > 0 ? WEFT_SEC(seconds) : WEFT_FOREVER);
         rc = rc == -ETIMEDOUT ? 0 : rc;
     }
-    if (accepting != NULL) {
-        weft_cancel(accepting);
-        weft_await_release(accepting);
+    for (long i = 0; i < listeners && accepting[i] != NULL; i++) {
+        weft_cancel(accepting[i]);
+        weft_await_release(accepting[i]);
     }
-    drain(s, listener, &clients);
+    drain(s, doors, &clients);
     weft_timeout limit;
     weft_timeout_begin(&limit, WEFT_MS(drain_ms));
     rc = weft_group_join(&clients, rc < 0 ? rc : 0);
@@ -249,7 +266,7 @@ static bool arguments(int argc, char **argv, const struct server_kind *kind)
             return false;
         }
     }
-    return workers <= WEFT_MAX_WORKERS;
+    return workers <= WEFT_MAX_WORKERS && listeners >= 1 && listeners <= MOST_LISTENERS;
 }
 
 static void print_account(void *user, weft_runtime *rt)

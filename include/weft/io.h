@@ -40,6 +40,9 @@ typedef struct weft_listen_options {
     int backlog;     /* 0: 1024 */
     bool reuse_port; /* SO_REUSEPORT */
     bool keep_path;  /* unix: do not remove a stale socket file first, nor the own one at the end */
+    weft_ns
+        most_delay; /* while weft_queue_delay is above this connections are left in the kernel's queue, all but ten a second, until
+                           it has fallen; 0: 1 s, WEFT_FOREVER: never */
 } weft_listen_options;
 #ifdef __cplusplus
 #define WEFT_LISTEN_OPTIONS(...)                                                                                       \
@@ -52,6 +55,13 @@ typedef struct weft_listen_options {
 WEFT_API WEFT_NODISCARD int weft_listen(weft_listener **out, const char *address);
 WEFT_API WEFT_NODISCARD int weft_listen_with(const weft_listen_options *options, weft_listener **out,
                                              const char *address);
+/* Open n listeners of one TCP address, each with a queue of its own, over which the kernel spreads connections by a hash of their
+ * addresses (SO_REUSEPORT; a port of 0 is chosen once, for all). Each needs a task that accepts. One listener is enough, and fairer, up to
+ * tens of thousands of new connections a second: its acceptor is a task as any other, and what it accepts is stolen by whoever is idle. With
+ * a group an acceptor that gets no turn holds up its share of newcomers. `out` has room for n; close them all, together: what waits in the
+ * queue of one is reset. 0, -EINVAL (n is 0), -EOPNOTSUPP (a unix socket), or as weft_listen_with; then none is open. asyncio: reuse_port. */
+WEFT_API WEFT_NODISCARD int weft_listen_group(const weft_listen_options *options, weft_listener *out[], unsigned n,
+                                              const char *address);
 /* Wait for the next connection. 0 and *out. TCP connections have TCP_NODELAY set. When descriptors or memory run out it waits and resumes when a stream is closed
  * or a moment has passed, without spinning; connections that died in the queue are skipped. -EBADF: closed. */
 WEFT_API WEFT_NODISCARD int weft_accept(weft_listener *l, weft_stream **out);
@@ -94,6 +104,19 @@ WEFT_API void weft_consume(weft_stream *s, size_t n);
 WEFT_API WEFT_NODISCARD int weft_write(weft_stream *s, const void *buf, size_t n);
 /* The same for several buffers; the array is not changed. At most 64 of them. */
 WEFT_API WEFT_NODISCARD int weft_writev(weft_stream *s, const struct iovec *parts, int n);
+/* Send `count` bytes of a regular file from `offset` on (0: up to its end) without a copy in this program, where the kernel can do
+ * that, else through a buffer. Pages that are not in memory are read by a helper thread meanwhile. Returns the number of bytes sent, fewer
+ * when the file ends first; -EINVAL: no regular file; the errors of weft_write. The file's own position is neither used nor moved; fd
+ * stays the caller's and open until this returns. Cancelled: a part may have been sent. asyncio: loop.sendfile. */
+WEFT_API WEFT_NODISCARD ssize_t weft_sendfile(weft_stream *s, int fd, off_t offset, size_t count);
+/* Pass on everything that comes from `from` to `to`, until `from` ends; that end is passed on too (half-close). Much at a time goes
+ * from socket to socket inside the kernel (splice). Nobody else reads `from` or writes `to` meanwhile (-EBUSY). 0, or the errors of
+ * weft_read and weft_write. Cancelled, or after an error: bytes taken from `from` may be lost, so close both. asyncio: none; as
+ * a loop of read, write and drain. */
+WEFT_API WEFT_NODISCARD int weft_forward(weft_stream *from, weft_stream *to);
+/* The same in both directions at once: 0 when both have ended; the first error, which ends the other direction too. Neither stream is
+ * closed. For a limit on silence put a weft_timeout around it. */
+WEFT_API WEFT_NODISCARD int weft_relay(weft_stream *a, weft_stream *b);
 /* The number of bytes the stream has sent in its life. */
 WEFT_API uint64_t weft_stream_written(const weft_stream *s);
 

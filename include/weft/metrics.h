@@ -32,10 +32,20 @@ typedef struct weft_metrics {
     uint64_t late_wakes;    /* ready tasks the reactor's tick found waiting beside a parked worker */
     uint64_t stacks_live, stacks_cached, stacks_mapped; /* stacks in use; kept warm; mapped in all */
     uint64_t helper_threads;                            /* of weft_to_thread, now */
+    uint64_t accepted;                                  /* connections that weft_accept has given out */
+    uint64_t accept_pauses; /* times weft_accept left a connection waiting because the queue delay was long */
+    uint64_t queue_delay;   /* now, nanoseconds: see weft_queue_delay; of one worker, its own queue's */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
 WEFT_API int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out);
+
+/* The queue delay: how long, in nanoseconds, something that becomes ready waits until it runs. Of each worker it is the least delay of
+ * the last 100 ms: 0 while there is a pause in the work now and then, however long single bursts are; above 0 as long as more
+ * comes than is worked off. This is the mean of the workers. The one number that tells overload: what arrives while it is larger than you
+ * would wait yourself is better refused at once (an HTTP server: 503) than answered late. It rises in 100 to 200 ms and falls as soon
+ * as the queues have turned over. 0 on the virtual clock. Costs one load. Any thread. Never suspends. asyncio: none. */
+WEFT_API weft_ns weft_queue_delay(weft_runtime *rt);
 
 /* Where a worker is: the CPU it is pinned to (-1: not pinned to one CPU), its NUMA node (-1: unknown), and whether the
  * kernel confirmed that. 0, -EINVAL. */
