@@ -10,12 +10,15 @@
  *   NONE                  WANTED            -                             -
  *   WANTED                again: hurry      fewer than 2 items: a delay   -
  *                                           of 0, NONE; else QUEUED
- *   QUEUED                -                 -                             QUEUED (long, in its own worker), else NONE
+ *   QUEUED                told, if old      -                             QUEUED (long, in its own worker), else NONE
  *
  * What is told is the least delay of the last WINDOW (after CoDel): a burst that is worked off shows in the probes, not in
- * what is told; a queue that never empties does. A delay below what is told counts at once, so the end of an overload is
- * seen when the queue has turned over, not a window later; nor does a worker that did nothing since the last tick have one. A
- * window has at least two probes: one that had to wait for a task that blocked its worker is no overload, if the next one has not.
+ * what is told; a queue that never empties does. One probe can fill a window by itself, and is told of while it still waits, but
+ * only if MANY steps went before it: one that met a task which blocks its worker is no overload, if the next one has not to wait.
+ * A shorter delay counts at once, but halves what is told at most: behind the first short turn of the queue there may be more that
+ * nobody has taken on yet (connections, requests in the kernel), and that shows in the next turns. Who has nothing left to run has no
+ * delay at all. So the end of an overload is seen within some turns of the queue, not a window later.
+ *
  * Of the runtime the mean of all workers is told: they take turns in having little, and one that is stuck keeps nobody waiting long.
  *
  * A thief may run the probe: then the delay is still the one of the queue in which it began, and it does not go on from there.
@@ -31,6 +34,7 @@
 
 #define WINDOW WEFT_MS(100)
 #define LONG WEFT_MS(1)
+#define MANY 3 /* steps that a probe waited for: it was the queue, not one task that blocked its worker */
 
 /* relaxed, all: see the head */
 #define GET(field) weft__load_relaxed(&(field))                  /* relaxed: see the head */
@@ -54,20 +58,18 @@ static void tell(struct weft__worker *w, weft_ns known)
     weft__fetch_add_relaxed(&w->rt->delays, known - before); /* relaxed: a number by itself */
 }
 
-/* One delay more, that was found out at `now`. */
-static void sample(struct weft__worker *w, weft_ns delay, weft_ns now)
+/* One delay more, that was found out at `now`. `one_step`: it may have been for a single long step. */
+static void sample(struct weft__worker *w, weft_ns delay, weft_ns now, bool one_step)
 {
     struct weft__delay *d = &w->delay;
+    bool first = GET(d->least) == WEFT_FOREVER;
     if (delay < GET(d->known))
-        tell(w, delay);
-    if (GET(d->least) == WEFT_FOREVER) {
+        tell(w, delay > GET(d->known) / 2 ? delay : GET(d->known) / 2);
+    if (first)
         SET(d->window, now - delay);
-        SET(d->least, delay);
-        return;
-    }
     if (delay < GET(d->least))
         SET(d->least, delay);
-    if (now - GET(d->window) < WINDOW)
+    if (now - GET(d->window) < WINDOW || (first && one_step))
         return;
     tell(w, GET(d->least));
     SET(d->least, WEFT_FOREVER);
@@ -77,6 +79,7 @@ static bool push(struct weft__worker *w, weft_ns now)
 {
     int64_t place;
     SET(w->delay.pushed, now);
+    SET(w->delay.steps, GET(w->steps));
     weft__store_release(&w->delay.state, WEFT__PROBE_QUEUED); /* pairs: PROBE */
     /* Not weft__worker_push: nobody is to be woken for this. */
     if (weft__ready_push(&w->ready, weft__item_of_entry(&w->delay.entry), &place))
@@ -90,7 +93,7 @@ static void run(struct weft__entry *entry)
     struct weft__delay *d = weft__container_of(entry, struct weft__delay, entry);
     struct weft__worker *w = weft__container_of(d, struct weft__worker, delay);
     weft_ns now = weft__monotonic(), delay = now - GET(d->pushed);
-    sample(w, delay, now);
+    sample(w, delay, now, GET(w->steps) - GET(d->steps) < MANY);
     if (delay >= LONG && weft__worker_self() == w && push(w, now))
         return;
     weft__store_release(&d->state, WEFT__PROBE_NONE); /* pairs: PROBE */
@@ -103,27 +106,36 @@ void weft__delay_push(struct weft__worker *w)
         return;
     weft_ns now = weft__monotonic();
     if (weft__ready_size(&w->ready) < 2) { /* a lone item is the worker's next turn */
-        sample(w, 0, now);
+        sample(w, 0, now, true);
         weft__store_release(&d->state, WEFT__PROBE_NONE); /* pairs: PROBE */
         return;
     }
     (void)push(w, now);
 }
 
-void weft__delay_tick(struct weft__worker *w, bool idle)
+void weft__delay_none(struct weft__worker *w)
+{
+    SET(w->delay.least, WEFT_FOREVER);
+    tell(w, 0);
+}
+
+void weft__delay_tick(struct weft__worker *w, bool idle, weft_ns now)
 {
     struct weft__delay *d = &w->delay;
     if (w->rt->is_virtual)
         return;
     uint32_t state = weft__load_acquire(&d->state); /* pairs: PROBE */
     if (idle && state != WEFT__PROBE_QUEUED) {
-        SET(d->least, WEFT_FOREVER);
         if (GET(d->known) != 0)
-            tell(w, 0);
+            weft__delay_none(w);
     } else if (state == WEFT__PROBE_NONE) {
-        weft__store_release(&d->state, WEFT__PROBE_WANTED);  /* pairs: PROBE */
-    } else if (state == WEFT__PROBE_WANTED && !w->in_turn) { /* in turn it looks around in each round */
-        SET(w->hurry, 1);
+        weft__store_release(&d->state, WEFT__PROBE_WANTED); /* pairs: PROBE */
+    } else if (state == WEFT__PROBE_WANTED) {
+        if (!w->in_turn) /* there it looks around in each round */
+            SET(w->hurry, 1);
+    } else if (now - GET(d->pushed) >= WINDOW && now - GET(d->pushed) > GET(d->known) &&
+               GET(w->steps) - GET(d->steps) >= MANY) {
+        tell(w, now - GET(d->pushed));
     }
 }
 

@@ -95,7 +95,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
 {
     uint64_t steps = weft__load_relaxed(&w->steps);             /* relaxed: a hint */
     const weft_coro *running = weft__load_relaxed(&w->running); /* relaxed: static data, a hint */
-    weft__delay_tick(w, running == NULL && steps == seen->steps);
+    weft__delay_tick(w, running == NULL && steps == seen->steps, now);
     if (steps != seen->steps || running == NULL) {
         seen->steps = steps;
         seen->since = now;

@@ -250,6 +250,8 @@ void *weft__worker_main(void *worker)
     while (weft__load_acquire(&rt->stopping) == 0) { /* pairs: STOPPING */
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
+            if (weft__unlikely(weft__delay_told(&w->delay)))
+                weft__delay_none(w);
             if (!rt->in_turn && fire_timers(w))
                 continue;
             item = weft__worker_steal(w);
