@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# weft-load against the servers: an overloaded weft-http sheds and still does what it can; a worker that is blocked delays
+# nobody for long, and is named; clients that never read cost little; weft-proxy passes everything on; more listeners than one.
+# What a busy machine may do to times is not judged: only what would be there without the feature.
+. "$(dirname "$0")/lib.sh"
+needs curl
+load() { "$WEFT_BIN/weft-load" "$@" --port "$PORT" --bare; }
+field() { cut -d, -f"$2" <<<"$1"; }
+
+# ---- overload: three times what two workers can do ----
+serve weft-http --workers 2 --shed-ms 10
+line=$(load open --path '/cpu?us=2000' --rate 3000 --seconds 3 --connections 100 --patience 20)
+echo "overload: ok $(field "$line" 8), refused $(field "$line" 9), lost $(field "$line" 10), p99 $(field "$line" 13) us"
+[ "$(field "$line" 8)" -gt 0 ] && [ "$(field "$line" 9)" -gt 0 ] || fail "nothing served, or nothing refused: $line"
+expect "lost in overload" "$(field "$line" 10)" 0
+matches "what tells about the server is not refused" "$(curl -sS --max-time 5 "http://127.0.0.1:$PORT/metrics")" "*weft_queue_delay *"
+# And afterwards nothing is refused.
+for ((i = 0; i < 100; i++)); do
+    code=$(curl -sS --max-time 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/")
+    [ "$code" != 200 ] || break
+    sleep 0.1
+done
+expect "after the overload" "$code" 200
+finish
+
+# ---- one worker of two is blocked ----
+serve weft-http --workers 2
+curl -sS --max-time 10 "http://127.0.0.1:$PORT/block?ms=2000" -o "$SCRATCH/blocked" &
+blocked=$!
+sleep 0.2
+line=$(load open --rate 500 --seconds 1 --warmup 0 --patience 1)
+wait "$blocked"
+expect "beside a blocked worker: refused, lost" "$(cut -d, -f9,10 <<<"$line")" "0,0"
+echo "beside a blocked worker: p50 $(field "$line" 12) us, p99 $(field "$line" 13) us"
+expect "the blocking request" "$(cat "$SCRATCH/blocked")" blocked
+matches "the report" "$(cat "$SCRATCH/err")" "*is blocked: a task in http() has run for*"
+
+# ---- clients that send and never read ----
+line=$(load stalled --connections 200 --seconds 1 --pid "$SERVER")
+each=$(field "$line" 22)
+echo "a client that never reads: ${each:-0} bytes, $(field "$line" 23) sent"
+[ -n "${WEFT_SANITIZED:-}" ] || [ "${each:-0}" -le 51200 ] || fail "$each bytes for a client that never reads"
+finish
+
+# ---- two listeners ----
+serve weft-http --workers 2 --listeners 2
+line=$(load storm --rate 1000 --seconds 1 --patience 20)
+expect "two listeners: refused, lost" "$(cut -d, -f9,10 <<<"$line")" "0,0"
+finish
+
+# ---- the proxy in front of weft-echo and weft-http ----
+serve weft-echo --workers 2
+echo_server=$SERVER
+serve weft-proxy --workers 2 --upstream-port "$PORT"
+"$WEFT_BIN/weft-test-clients" echo "$PORT" 20 1048576 || fail "1 MiB through the proxy, 20 times at once"
+finish
+SERVER=$echo_server
+finish
+serve weft-proxy --workers 2 --upstream-port 1
+expect "no upstream" "$(ask 'hello' | wc -c)" 0
+done_testing
