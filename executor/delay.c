@@ -54,8 +54,8 @@ void weft__delay_init(struct weft__delay *d)
 
 static void tell(struct weft__worker *w, weft_ns known)
 {
-    weft_ns before = weft__exchange_seq_cst(&w->delay.known, known);
-    weft__fetch_add_relaxed(&w->rt->delays, known - before); /* relaxed: a number by itself */
+    weft_ns before = weft__exchange_acq_rel(&w->delay.known, known); /* pairs: DELAY-KNOWN */
+    weft__fetch_add_relaxed(&w->rt->delays, known - before);         /* relaxed: a number by itself */
 }
 
 /* One delay more, that was found out at `now`. `one_step`: it may have been for a single long step. */
@@ -141,7 +141,7 @@ void weft__delay_tick(struct weft__worker *w, bool idle, weft_ns now)
 
 weft_ns weft__delay_of(const struct weft__worker *w)
 {
-    return GET(w->delay.known);
+    return weft__load_acquire(&w->delay.known); /* pairs: DELAY-KNOWN */
 }
 
 weft_ns weft_queue_delay(weft_runtime *rt)

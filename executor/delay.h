@@ -20,7 +20,9 @@ struct weft__delay {
     _Atomic(int64_t) pushed;        /* when the probe entered the queue */
     _Atomic(uint64_t) steps;        /* the worker's, then */
     _Atomic(int64_t) window, least; /* when the window began; the least delay in it, WEFT_FOREVER: none yet */
-    alignas(WEFT__CACHELINE) _Atomic(int64_t) known; /* what is told */
+    /* What is told. DELAY-KNOWN: changed by an exchange, also when tick and probe do so at once, so that each difference goes into the
+     * runtime's sum once; who reads it sees the one that was told last. */
+    alignas(WEFT__CACHELINE) _Atomic(int64_t) known;
 };
 
 void weft__delay_init(struct weft__delay *d);
