@@ -135,7 +135,7 @@ ssize_t weft_sendfile(weft_stream *s, int fd, off_t offset, size_t count)
     if (!S_ISREG(st.st_mode) || offset < 0)
         return -EINVAL;
     /* A size of 0 is also that of files whose content is made when they are read. */
-    size_t most = st.st_size == 0 ? SSIZE_MAX : st.st_size > offset ? (size_t)(st.st_size - offset) : 0;
+    size_t most = st.st_size == 0 ? (size_t)(SSIZE_MAX - offset) : st.st_size > offset ? (size_t)(st.st_size - offset) : 0;
     size_t n = count == 0 || count > most ? most : count;
     int rc = weft__stream_enter(s, WEFT__WRITER);
     if (rc < 0)

@@ -137,6 +137,9 @@ TEST(files_that_fail)
         CHECK(weft_sendfile(a, -1, 0, 0) == -EBADF);
         CHECK(weft_sendfile(a, weft_stream_fd(b), 0, 0) == -EINVAL);
         CHECK(weft_sendfile(a, file, -1, 0) == -EINVAL);
+        int empty = file_of(0);
+        CHECK(weft_sendfile(a, empty, INT64_MAX - 1, 0) <= 0); /* whatever the kernel says to that */
+        close(empty);
         /* Files that are made when they are read. */
         int made = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
         weft_task *t = weft_create_task(reader, .s = b);
