@@ -6,6 +6,7 @@
  *   STARTED  tell its fiber (weft__fiber_request): running or woken, it meets the mark by itself; suspended, the mark is
  *            handed up the chain to the innermost task and ends its wait, or goes on to what that wait is for, which puts
  *            further tasks on the list.
+ *            Parked, without a fiber, it is made ready, and meets the mark when it runs (parked.c).
  *   THREAD   ends at once; the helper thread's result will be dropped.
  *   FUTURE   a plain one ends at once; one that stands for others (gather) passes the request on to them.
  *   CALLBACK ends unrun: its mark is the claim, so nobody else will run it.
@@ -76,7 +77,15 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
         return;
     /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
     struct weft__fiber *f;
-    for (unsigned turns = 0; (f = weft__load_acquire(&t->fiber)) == NULL; turns++) { /* pairs: TASK-FIBER */
+    for (unsigned turns = 0;; turns++) {
+        if (weft__load_seq_cst(&t->parked) & WEFT__PARK) { /* pairs: PARK-REQUEST */
+            if (weft__unpark_cancelled(t))
+                return;
+            continue;
+        }
+        f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
+        if (f != NULL)
+            break;
         if (weft__task_state(t) != WEFT__STARTED)
             return;
         if (turns < 128)
@@ -141,7 +150,7 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
             weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
             return false;
         }
-        if (weft__cas_acq_rel(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C */
+        if (weft__cas_seq_cst(&t->word, &word, word | WEFT__C)) /* pairs: TASK-C, PARK-REQUEST */
             return true;
     }
 }
@@ -158,7 +167,7 @@ static bool mark(struct weft_task *t, struct weft__cancel_list *list)
 static bool cancel_suspended(struct weft_task *t)
 {
     struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
-    if (f == NULL || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
+    if (f == NULL || ((uintptr_t)f & WEFT__PARK) != 0 || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
         weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */

@@ -81,6 +81,13 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     else
         rc = call_entry(coro, t->frame);
     weft__fiber_check_end(f, t, coro);
+    while (weft__unlikely(f->unusual & WEFT__FIBER_PARK_AGAIN)) { /* it has waited for what it would have been parked at */
+        weft__fiber_clear(f, WEFT__FIBER_PARK_AGAIN);
+        if (rc != WEFT_PARK)
+            break;
+        rc = call_entry(coro, t->frame);
+        weft__fiber_check_end(f, t, coro);
+    }
 #ifdef WEFT_DEBUG
     if (f->children != 0)
         weft__misuse(coro->name, "the coroutine returned with a forked child not joined: each weft_fork needs its "
@@ -105,10 +112,14 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     f->coro = t->frame->coro;
     f->unusual = w->unusual;
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
-    if (weft__unlikely((flags & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
+    if (weft__unlikely((flags & (WEFT__TASK_STRAND | WEFT__TASK_HAS_PARKED)) || t->kind == WEFT__KIND_CALLBACK)) {
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
         weft__fiber_set(f, (f->strand != NULL ? WEFT__FIBER_STRAND : 0U) |
                                (t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0U));
+        if (flags & WEFT__TASK_HAS_PARKED) {
+            weft__parked_begin(w, f, t);
+            return;
+        }
     }
     weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
 }
@@ -122,6 +133,10 @@ static WEFT__NOINLINE struct weft__fiber *fiber_for(struct weft__worker *w, stru
         return f;
     }
     weft__strand_pass(w->rt, weft__task_counted(t) ? weft__task_strand(t) : NULL);
+    if (weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED) { /* relaxed: set before it was parked */
+        weft__parked_wait_for_stack(w, t);
+        return NULL;
+    }
     if (t->frame->coro->unstarted != NULL) /* without a stack of its own: better than to lose what the frame owns */
         t->frame->coro->unstarted(t->frame);
     bool callback = t->kind == WEFT__KIND_CALLBACK;
@@ -191,6 +206,7 @@ static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft
 /* Its task has returned. */
 static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
 {
+    weft__park_settle(f);
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
     if (f->unusual & WEFT__FIBER_CALLBACK) {
@@ -305,10 +321,14 @@ void weft__fiber_main(void *fiber)
         f->budget = 64;
         int rc = weft__fiber_run(f, t);
         WEFT__ASSERT(f->task == NULL);
-        if (weft__unlikely(f->unusual != 0))
-            end_unusual(f, t, rc);
         struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
-        weft__task_finish_here(w, t, rc, false);
+        if (weft__unlikely(rc == WEFT_PARK)) {
+            weft__parked_leave(f, t);
+        } else {
+            if (weft__unlikely(f->unusual != 0))
+                end_unusual(f, t, rc);
+            weft__task_finish_here(w, t, rc, false);
+        }
         uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
             t = (struct weft_task *)item;

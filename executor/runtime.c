@@ -62,6 +62,7 @@ static void free_runtime(struct weft_runtime *rt)
     weft__slab_destroy(&rt->tasks);
     weft__slab_destroy(&rt->blocks);
     weft__slab_destroy(&rt->large_blocks);
+    weft__slab_destroy(&rt->sleeps);
     weft__seeded_destroy(rt->seeded);
     free(rt->workers);
     weft__topology_plan_free(rt->plan);
@@ -113,6 +114,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
     weft__slab_init(&rt->blocks, WEFT__BLOCK);
     weft__slab_init(&rt->large_blocks, WEFT__LARGE_BLOCK);
+    weft__slab_init(&rt->sleeps, WEFT__SLEEP_PARK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);
@@ -195,6 +197,8 @@ static void drop_entry(uintptr_t item)
         weft__callback_drop(t);
         return;
     }
+    if (weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED) /* relaxed: nothing runs any more */
+        return;                                                /* given up, with the reference that it had */
     if (t->kind == WEFT__KIND_TASK)
         weft__strand_pass(t->rt, weft__task_strand(t)); /* the line behind it comes through the injector */
     weft__task_unref(t);

@@ -48,6 +48,9 @@ void weft__worker_set_self(struct weft__worker *w)
 /* What was picked will not run, unless there is something to run in its place: true. */
 static WEFT__NOINLINE bool refused(struct weft_task *t, bool counted, int claimed)
 {
+    if (counted && claimed == 0 &&
+        (weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED)) /* relaxed: set before it was parked */
+        return true;                                             /* unparked: its item is nobody else's (parked.c) */
     /* Cancelled before it began, or somebody else has claimed it and has a reference of its own: this one is the entry's. */
     if (claimed < 0 && counted)
         weft__task_met_unstarted(t);

@@ -17,6 +17,7 @@
 struct weft__counters {
     _Atomic(uint64_t) created, finished, inlined, forks, idles, steals[WEFT_DISTANCES], stolen, misses, raids, parks,
         injected;
+    _Atomic(uint64_t) task_parks, task_unparks;
     _Atomic(uint64_t) batches, events;
 };
 
@@ -74,6 +75,7 @@ struct weft__worker {
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
+    uint32_t park_tickets;   /* given to tasks that it parked */
     weft_ns last_trim;
     struct weft__slab_cache tasks, blocks, large_blocks;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
