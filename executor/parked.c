@@ -30,7 +30,6 @@
  * Threads: unpark any; ask, settle and the like the running task's; leave and begin the worker's that runs the fiber, or is about to. */
 #include "executor/parked.h"
 
-#include <errno.h>
 #include <time.h>
 
 #include "executor/runtime.h"
@@ -133,18 +132,6 @@ int weft_park_for(weft_ns duration)
 
 /* ---- the running task -------------------------------------------------------------------------------------------- */
 
-static inline bool outermost(const struct weft__fiber *f)
-{
-    return f->task->below == NULL && f->task->kind == WEFT__KIND_TASK;
-}
-
-bool weft__park_possible(const struct weft__fiber *f)
-{
-    if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
-        weft__in_callback(f);
-    return outermost(f);
-}
-
 void weft__park_ask(struct weft__fiber *f, struct weft__park *park)
 {
     weft__park_settle(f);
@@ -154,7 +141,7 @@ void weft__park_ask(struct weft__fiber *f, struct weft__park *park)
 
 int weft__park_waited(struct weft__fiber *f, int outcome)
 {
-    if (outermost(f))
+    if (weft__park_outermost(f))
         weft__park_settle(f);
     f->task->rc = outcome;
     weft__fiber_set(f, WEFT__FIBER_PARK_AGAIN);
@@ -197,23 +184,9 @@ bool weft__park_hand_over(struct weft__park *park)
     return true;
 }
 
-struct weft__park *weft__park_resumed(const struct weft__fiber *f)
+bool weft__park_ignored(struct weft__fiber *f)
 {
-    return (f->unusual & WEFT__FIBER_PARK_RESUMED) && outermost(f) ? f->park : NULL;
-}
-
-int weft__park_take_over(struct weft__fiber *f)
-{
-    f->park = NULL;
-    weft__fiber_clear(f, WEFT__FIBER_PARK_RESUMED);
-    if (weft__unlikely(weft__take_request(f)))
-        f->task->rc = -ECANCELED;
-    return f->task->rc;
-}
-
-bool weft__park_ignored_cancel(struct weft__fiber *f)
-{
-    if (weft__likely(!(f->unusual & WEFT__FIBER_PARK_RESUMED)) || !outermost(f) || !weft__take_request(f))
+    if (!weft__park_outermost(f) || !weft__park_take_request(f))
         return false;
     weft__park_settle(f);
     f->task->rc = -ECANCELED;
@@ -225,8 +198,8 @@ int weft_parked(void)
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_parked");
     struct weft_task *t = f->task;
-    bool cancelled = weft__take_request(f);
-    if (outermost(f) && (f->unusual & WEFT__FIBER_PARK_RESUMED))
+    bool cancelled = weft__park_take_request(f);
+    if (weft__park_outermost(f) && (f->unusual & WEFT__FIBER_PARK_RESUMED))
         weft__park_settle(f);
     if (cancelled)
         t->rc = -ECANCELED;
@@ -235,11 +208,9 @@ int weft_parked(void)
 
 /* ---- leaving the fiber, and coming to the next ------------------------------------------------------------------- */
 
-void weft__park_until(struct weft__fiber *f, struct weft_task *t, uint32_t ticket, struct weft__park *park,
+void weft__park_timer(struct weft__fiber *f, struct weft_task *t, uint32_t ticket, struct weft__park *park,
                       weft_ns deadline)
 {
-    if (deadline == WEFT_FOREVER)
-        return;
     /* As in a wait on a stack: without memory it counts as over. */
     if (weft__unlikely(deadline == WEFT__PARK_NO_TIME || weft__timers_set(&f->worker->timers, &park->timer, deadline) < 0))
         weft__unpark(t, ticket, WEFT__UNPARK_TIMED_OUT);
@@ -271,11 +242,9 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
     uint32_t ticket = ++w->park_tickets * WEFT_MAX_WORKERS + w->index;
     uint64_t armed = (uint64_t)ticket << 32 | WEFT__PARK_ARMED | WEFT__PARK;
     weft__exchange_seq_cst(&t->parked, armed); /* pairs: PARK-REQUEST */
-    uint32_t number = 0;
+    uint32_t number = arm(f, t, ticket, park);
     if (weft__unlikely(weft__load_seq_cst(&t->word) & WEFT__C)) /* pairs: PARK-REQUEST */
         (void)weft__unpark_cancelled(t);
-    else
-        number = arm(f, t, ticket, park);
     if (weft__unlikely(f->unusual & WEFT__FIBER_STRAND)) {
         weft__strand_pass(rt, f->strand); /* while the task still holds it */
         weft__fiber_clear(f, WEFT__FIBER_STRAND);
@@ -294,7 +263,8 @@ void weft__parked_begin(struct weft__worker *w, struct weft__fiber *f, struct we
     struct sleep_park *s = sleep_of(park);
     if (weft__unlikely(word & WEFT__PARK_REQUEST))
         weft__fetch_or_acq_rel(&f->word, (uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-    (void)weft__timer_cancel(&park->timer);
+    if (weft__load_acquire(&park->timer.index) != WEFT__TIMER_IDLE) /* pairs: TIMER-INDEX */
+        (void)weft__timer_cancel(&park->timer);
     int outcome = 0;
     if (s != NULL) {
         sleep_free(f->rt, s);

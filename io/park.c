@@ -16,8 +16,6 @@
  * Threads: the running task's; arm and resume the worker's that parks or is about to run it; the timer's callback any. */
 #include "io/park.h"
 
-#include <errno.h>
-
 #include "io/listener.h"
 #include "io/stream.h"
 
@@ -210,7 +208,7 @@ static int enter(weft_stream *s, struct weft__fiber *f, bool *timed_out)
 static int park(weft_stream *s, struct weft__fiber *f, bool timed_out, weft_ns timeout, weft_ns *deadline)
 {
     int rc = timed_out || timeout <= 0 ? -ETIMEDOUT : 0;
-    if (rc == 0 && weft__park_possible(f) && !weft__take_request(f))
+    if (rc == 0 && weft__park_possible(f) && !weft__park_take_request(f))
         return ask(&s->reg, f, WEFT__READER, weft__park_deadline(f, timeout));
     if (rc == 0 && weft__park_possible(f)) {
         rc = -ECANCELED;

@@ -661,6 +661,42 @@ VIRTUAL_TEST(virtual_time)
     return 0;
 }
 
+/* Cancelled in the moment before it is parked, again and again; the virtual clock must not lose count of who waits for the world. */
+struct cancels_itself {
+    WEFT_FRAME;
+    weft_stream *stream;
+    int left;
+};
+static int cancels_itself(struct cancels_itself *f)
+{
+    const char *data;
+    ssize_t n = weft_peek_or_park(f->stream, 0, &data, WEFT_SEC(20));
+    if (n == -ECANCELED) {
+        CHECK(weft_uncancel(weft_current_task()) == 0);
+        n = weft_peek_or_park(f->stream, 0, &data, WEFT_SEC(20));
+    }
+    if (n == WEFT_PARK && f->left-- > 0)
+        CHECK(weft_cancel(weft_current_task()));
+    return (int)n;
+}
+WEFT_CORO(cancels_itself);
+
+VIRTUAL_TEST(cancelled_on_the_way)
+{
+    weft_stream *a, *b;
+    REQUIRE(unix_pair(&a, &b) == 0);
+    weft_task *t = START(cancels_itself, .stream = a, .left = 10);
+    CHECK(weft_sleep(WEFT_SEC(1)) == 0);
+    CHECK(weft__load_seq_cst(&a->reg.io->waits) == 1); /* pairs: IO-OPEN */
+    CHECK(weft_write(b, "x", 1) == 0);
+    CHECK(weft_await(t) == 1 && weft_result(cancels_itself, t)->left < 0);
+    weft_release(t);
+    CHECK(weft__load_seq_cst(&a->reg.io->waits) == 0); /* pairs: IO-OPEN */
+    weft_close(a);
+    weft_close(b);
+    return 0;
+}
+
 static int in_order(void *unused)
 {
     weft_stream *a, *b;
@@ -761,6 +797,7 @@ int main(void)
         cmocka_unit_test(memory_does_not_grow),
         cmocka_unit_test(small),
         cmocka_unit_test(virtual_time),
+        cmocka_unit_test(cancelled_on_the_way),
         cmocka_unit_test(orders_and_seeds),
         cmocka_unit_test(outlives_the_run),
         cmocka_unit_test(dump),

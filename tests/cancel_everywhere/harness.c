@@ -90,12 +90,11 @@ static bool is_the_programs(weft_task *t)
     return true;
 }
 
-/* Is this suspension the k-th? Then whom to cancel, with a handle. */
-static weft_task *victim_now(void)
+/* Is this suspension, of self, the k-th? Then whom to cancel, with a handle. */
+static weft_task *victim_of(weft_task *self)
 {
     if (!atomic_load(&run.counting))
         return NULL;
-    weft_task *self = weft_current_task();
     if (!is_the_programs(self) || atomic_fetch_add(&run.suspensions, 1) + 1 != run.k)
         return NULL;
     atomic_store(&run.landed, true);
@@ -113,7 +112,7 @@ static void cancel_parked(struct weft__worker *w, void *argument)
 
 void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, void *argument)
 {
-    weft_task *victim = victim_now();
+    weft_task *victim = victim_of(weft_current_task());
     if (victim == NULL) {
         __real_weft__fiber_switch_away(f, after, argument);
     } else if (run.landing == LAND_ARMED) {
@@ -124,6 +123,21 @@ void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, 
         shot = (struct shot){after, argument, victim};
         __real_weft__fiber_switch_away(f, cancel_parked, &shot);
     }
+}
+
+/* A task parks: it has left its fiber already, so its handle is taken before others can have it. */
+void __real_weft__parked_leave(struct weft__fiber *f, struct weft_task *t);
+void __wrap_weft__parked_leave(struct weft__fiber *f, struct weft_task *t);
+
+void __wrap_weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
+{
+    weft_task *victim = victim_of(t);
+    if (victim != NULL && run.landing == LAND_ARMED)
+        weft_cancel(victim);
+    __real_weft__parked_leave(f, t);
+    if (victim != NULL && run.landing == LAND_PARKED)
+        weft_cancel(victim);
+    weft_release(victim);
 }
 
 /* ---- one run ----------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 /* tests/cancel_everywhere/harness.h -- run a program once for each of its suspensions, with a cancellation landing there.
  *
  * The tests are linked with --wrap=weft__fiber_switch_away, through which every suspension of every task goes, whatever it
- * waits for; that, and the count of handles left when a runtime has ended, is all that is private here. Suspensions are counted there, over all tasks of the program under test (not
+ * waits for, and with --wrap=weft__parked_leave, through which it goes when it is parked; that, and the count of handles left when a runtime has ended, is all that is private here. Suspensions are counted there, over all tasks of the program under test (not
  * the runtime's root task, and none that called harness_leave_out). At the k-th the victim is cancelled, in one of two ways:
  *   LAND_ARMED   just before the switch: the wait is announced, but the task not asleep yet
  *   LAND_PARKED  just after it, on the next context: the task is asleep
