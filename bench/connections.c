@@ -5,6 +5,7 @@
  *
  * Descriptors are limited: n is cut to what the process may have. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,7 +14,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -28,8 +28,7 @@ static int connect_one(long i, uint16_t port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* An address of its own for every 20,000: there are not so many ports. */
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 20000))};
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof from) != 0 ||
         connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
         fprintf(stderr, "weft-bench: connection %ld: %s\n", i, strerror(errno));
@@ -92,8 +91,7 @@ static int parked_echo(struct parked_echo *f)
 {
     const char *data;
     ssize_t n;
-    while ((n = weft_peek_or_park(f->stream, 0, &data, f->timeout)) > 0 &&
-           weft_write(f->stream, data, (size_t)n) == 0)
+    while ((n = weft_peek_or_park(f->stream, 0, &data, f->timeout)) > 0 && weft_write(f->stream, data, (size_t)n) == 0)
         weft_consume(f->stream, (size_t)n);
     if (n == WEFT_PARK)
         return WEFT_PARK;
@@ -186,8 +184,11 @@ static int run_way(enum way way, long n, unsigned workers, struct server *f)
         clients(ends[1], n);
     }
     close(ends[1]);
-    *f = (struct server){
-        .frame_ = {&server_coro_}, .way = way, .control = ends[0], .n = n, .requests = (n + BATCH) / BATCH * BATCH * ROUNDS};
+    *f = (struct server){.frame_ = {&server_coro_},
+                         .way = way,
+                         .control = ends[0],
+                         .n = n,
+                         .requests = (n + BATCH) / BATCH * BATCH * ROUNDS};
     int rc = weft_run_(WEFT_OPTIONS(.workers = workers, .slow_task = WEFT_FOREVER), &f->frame_, sizeof *f);
     close(ends[0]);
     int status = 1;
@@ -218,7 +219,8 @@ static void run_connections(long n, unsigned workers, struct outcome *out)
 
 const struct workload connection_workloads[] = {
     {.name = "connections",
-     .what = "CPU of a request on one of n connections parked meanwhile; lines for bytes each, with a stack, with a time limit",
+     .what = "CPU of a request on one of n connections parked meanwhile; lines for bytes each, with a stack, with a "
+             "time limit",
      .n = 19000,
      .run_outside = run_connections},
     {.name = NULL},

@@ -144,7 +144,8 @@ static int echo(struct echo *f)
 {
     const char *data;
     ssize_t n;
-    while ((n = weft_peek_or_park(f->stream, 0, &data, WEFT_FOREVER)) > 0 && weft_write(f->stream, data, (size_t)n) == 0) {
+    while ((n = weft_peek_or_park(f->stream, 0, &data, WEFT_FOREVER)) > 0 &&
+           weft_write(f->stream, data, (size_t)n) == 0) {
         weft_consume(f->stream, (size_t)n);
     }
     if (n == WEFT_PARK) {

@@ -167,8 +167,8 @@ static bool mark(struct weft_task *t, struct weft__cancel_list *list)
 static bool cancel_suspended(struct weft_task *t)
 {
     struct weft__fiber *f = weft__load_acquire(&t->fiber); /* pairs: TASK-FIBER */
-    if (f == NULL || ((uintptr_t)f & WEFT__PARK) != 0 || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
-        weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
+    if (f == NULL || ((uintptr_t)f & WEFT__PARK) != 0 || t->kind != WEFT__KIND_TASK ||
+        weft__task_has_extra(t) != NULL || weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     if ((word & (WEFT__FIBER_STATE | WEFT__FIBER_LOCKED | WEFT__FIBER_REQUEST)) != WEFT__FIBER_PARKED)

@@ -81,7 +81,8 @@ int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
     else
         rc = call_entry(coro, t->frame);
     weft__fiber_check_end(f, t, coro);
-    while (weft__unlikely(f->unusual & WEFT__FIBER_PARK_AGAIN)) { /* it has waited for what it would have been parked at */
+    while (
+        weft__unlikely(f->unusual & WEFT__FIBER_PARK_AGAIN)) { /* it has waited for what it would have been parked at */
         weft__fiber_clear(f, WEFT__FIBER_PARK_AGAIN);
         if (rc != WEFT_PARK)
             break;

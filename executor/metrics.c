@@ -198,7 +198,8 @@ static void describe(struct weft_task *t, char *buf, size_t size)
     const char *what = "ready";
     uint64_t state = weft__task_state(t);
     uint64_t parked = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED, TASK-FIBER */
-    struct weft__fiber *f = (struct weft__fiber *)(uintptr_t)parked; /* NOLINT: a word that holds a pointer, if it is even */
+    struct weft__fiber *f =
+        (struct weft__fiber *)(uintptr_t)parked; /* NOLINT: a word that holds a pointer, if it is even */
     bool waits = false, without_stack = false;
     if (state == WEFT__STARTED && (parked & WEFT__PARK)) {
         const char *name = weft__parked_name(t->rt, parked);
@@ -215,8 +216,8 @@ static void describe(struct weft_task *t, char *buf, size_t size)
     }
     char created[128];
     weft__creation_text(t, created, sizeof created);
-    snprintf(buf, size, "%s%s%s%s%s%s", without_stack ? "parked, " : "", waits ? "waits for " : "", what, created[0] != '\0' ? " (created at " : "",
-             created, created[0] != '\0' ? ")" : "");
+    snprintf(buf, size, "%s%s%s%s%s%s", without_stack ? "parked, " : "", waits ? "waits for " : "", what,
+             created[0] != '\0' ? " (created at " : "", created, created[0] != '\0' ? ")" : "");
 }
 
 static const char *function_of(const struct weft_task *t)

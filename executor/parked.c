@@ -212,7 +212,8 @@ void weft__park_timer(struct weft__fiber *f, struct weft_task *t, uint32_t ticke
                       weft_ns deadline)
 {
     /* As in a wait on a stack: without memory it counts as over. */
-    if (weft__unlikely(deadline == WEFT__PARK_NO_TIME || weft__timers_set(&f->worker->timers, &park->timer, deadline) < 0))
+    if (weft__unlikely(deadline == WEFT__PARK_NO_TIME ||
+                       weft__timers_set(&f->worker->timers, &park->timer, deadline) < 0))
         weft__unpark(t, ticket, WEFT__UNPARK_TIMED_OUT);
 }
 
@@ -236,7 +237,7 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
         weft__misuse(t->frame->coro->name, "it returned WEFT_PARK, which is for a weft_park_ call to give");
     f->park = NULL;
     weft__fiber_clear(f, WEFT__FIBER_PARK_ASKED);
-    if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED))             /* relaxed: set here only */
+    if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED))           /* relaxed: set here only */
         weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_HAS_PARKED); /* pairs: TASK-REFS */
     t->park = park;
     uint32_t ticket = ++w->park_tickets * WEFT_MAX_WORKERS + w->index;
@@ -263,7 +264,7 @@ void weft__parked_begin(struct weft__worker *w, struct weft__fiber *f, struct we
     struct sleep_park *s = sleep_of(park);
     if (weft__unlikely(word & WEFT__PARK_REQUEST))
         weft__fetch_or_acq_rel(&f->word, (uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-    if (weft__load_acquire(&park->timer.index) != WEFT__TIMER_IDLE) /* pairs: TIMER-INDEX */
+    if (weft__load_acquire(&park->timer.index) != WEFT__TIMER_IDLE)      /* pairs: TIMER-INDEX */
         (void)weft__timer_cancel(&park->timer);
     int outcome = 0;
     if (s != NULL) {

@@ -81,8 +81,9 @@ enum {
     WEFT__TASK_UNSTARTED = 32,  /* claimed to call coro->unstarted instead of the body */
     WEFT__TASK_STRAND = 64,     /* extra->strand is set */
     WEFT__TASK_DESTROY = 256,   /* a FUTURE that stands for others: future->destroy */
-    WEFT__TASK_HAS_PARKED = 1024, /* it was parked before: whatever is its item in a ready queue was put there by an unpark */
-    WEFT__TASK_ARMED = 128,     /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+    WEFT__TASK_HAS_PARKED =
+        1024,               /* it was parked before: whatever is its item in a ready queue was put there by an unpark */
+    WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
 /* What a FUTURE that stands for others does when it is cancelled. */
@@ -116,7 +117,7 @@ struct weft_task {
     weft_frame *frame;
     union {
         _Atomic(struct weft__fiber *) fiber; /* set just after the claim (pairs: TASK-FIBER) */
-        _Atomic(uint64_t) parked;            /* while it waits without a stack: parked.h, an odd word (pairs: TASK-PARKED) */
+        _Atomic(uint64_t) parked; /* while it waits without a stack: parked.h, an odd word (pairs: TASK-PARKED) */
     };
     union {
         struct weft_task *below;                /* who awaits it on the same stack; private to the fiber */

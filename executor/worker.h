@@ -75,7 +75,7 @@ struct weft__worker {
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
-    uint32_t park_tickets;   /* given to tasks that it parked */
+    uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
     struct weft__slab_cache tasks, blocks, large_blocks;
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];

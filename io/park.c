@@ -43,7 +43,8 @@ void weft__park_timer_fires(struct weft__timer *timer)
 {
     struct weft__registration *reg = at(weft__container_of(timer, struct weft__park, timer));
     struct weft__interest *i = &reg->interest[first(reg->parked)];
-    uint64_t word = weft__load_acquire(&i->word);   /* pairs: INTEREST; its ticket stays until the timer has been cancelled */
+    uint64_t word =
+        weft__load_acquire(&i->word); /* pairs: INTEREST; its ticket stays until the timer has been cancelled */
     uintptr_t who = weft__load_relaxed(&i->who); /* relaxed: as the ticket */
     weft__unpark((struct weft_task *)(who & ~WEFT__WHO_PARKED), (uint32_t)(word >> 32), WEFT__UNPARK_TIMED_OUT);
 }
@@ -98,8 +99,8 @@ void weft__park_end(struct weft__park *park)
 
 /* ---- what tasks call --------------------------------------------------------------------------------------------- */
 
-_Static_assert(WEFT__READER == 1 << WEFT__READ && WEFT__WRITER == 1 << WEFT__WRITE && (int)WEFT_READABLE == (int)WEFT__READER &&
-                   (int)WEFT_WRITABLE == (int)WEFT__WRITER,
+_Static_assert(WEFT__READER == 1 << WEFT__READ && WEFT__WRITER == 1 << WEFT__WRITE &&
+                   (int)WEFT_READABLE == (int)WEFT__READER && (int)WEFT_WRITABLE == (int)WEFT__WRITER,
                "the same bits mean directions, their users, and what programs call them");
 
 /* The task has entered as the user of the directions, and found nothing there. */
@@ -229,7 +230,8 @@ static ssize_t peek_now(weft_stream *s, size_t have, const char **data)
 }
 
 /* Both of them. */
-static inline ssize_t try_or_park(weft_stream *s, const char *call, void *buf, size_t n, const char **data, weft_ns timeout)
+static inline ssize_t try_or_park(weft_stream *s, const char *call, void *buf, size_t n, const char **data,
+                                  weft_ns timeout)
 {
     struct weft__fiber *f = weft__fiber_require(call);
     bool timed_out;

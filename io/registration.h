@@ -49,7 +49,7 @@ enum weft__registered {
 /* Memory of a slab that lives as long as the runtime: a late event meets a record, never anything else. The record of a stream is
  * the stream (stream.h), so all have its size. */
 struct weft__registration {
-    union { /* the slab's link when free, as `io` */
+    union {                              /* the slab's link when free, as `io` */
         struct weft__registration *next; /* retired, or in a bucket of foreign descriptors */
         struct weft_listener *listener;  /* its owner */
         struct weft__buffer *buffer;     /* a stream's */
@@ -60,7 +60,8 @@ struct weft__registration {
     _Atomic(uint16_t) generation; /* goes with each event */
     uint8_t kind;                 /* enum weft__registered */
     uint8_t parked;               /* directions that a task has asked to be parked at: the user's */
-    _Atomic(int) error;           /* a stream: what broke the connection, 0: nothing yet; for the reader that then finds the end */
+    _Atomic(int)
+        error; /* a stream: what broke the connection, 0: nothing yet; for the reader that then finds the end */
     struct weft__interest interest[2];
     struct weft__park park; /* of the one task that is parked here */
 };

@@ -16,7 +16,11 @@ struct weft_stream {
 };
 _Static_assert(WEFT__FIBER_TOOLS || sizeof(struct weft_stream) == 96, "a connection that waits is small");
 
-enum weft__stream_kind { WEFT__STREAM_TCP = WEFT__OF_TCP, WEFT__STREAM_SOCKET = WEFT__OF_SOCKET, WEFT__STREAM_PIPE = WEFT__OF_PIPE };
+enum weft__stream_kind {
+    WEFT__STREAM_TCP = WEFT__OF_TCP,
+    WEFT__STREAM_SOCKET = WEFT__OF_SOCKET,
+    WEFT__STREAM_PIPE = WEFT__OF_PIPE
+};
 
 /* Memory for a stream without a descriptor; stream_free it if it gets none. NULL: memory is short. */
 struct weft_stream *weft__stream_new(struct weft__io *io);
@@ -51,7 +55,7 @@ static inline size_t weft__stream_available(const struct weft_stream *s)
 /* The connection broke: remember why. Returns -error. */
 static inline int weft__stream_broken(struct weft_stream *s, int error)
 {
-    if (error != EPIPE)                        /* tells of our own shutdown too */
+    if (error != EPIPE)                            /* tells of our own shutdown too */
         weft__store_relaxed(&s->reg.error, error); /* relaxed: a late look costs a clearer error, nothing else */
     return -error;
 }

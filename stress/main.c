@@ -25,10 +25,9 @@
 #define STUCK_SECONDS 60
 
 static const struct stressor *const groups[] = {
-    task_stressors,   wait_stressors,   join_stressors,     sync_stressors,      queue_stressors,
-    time_stressors,   thread_stressors, runtime_stressors,  socket_stressors,    signal_stressors,
-    strand_stressors, future_stressors, callback_stressors, gathering_stressors, raid_stressors,
-    parking_stressors};
+    task_stressors,     wait_stressors,      join_stressors,   sync_stressors,   queue_stressors,  time_stressors,
+    thread_stressors,   runtime_stressors,   socket_stressors, signal_stressors, strand_stressors, future_stressors,
+    callback_stressors, gathering_stressors, raid_stressors,   parking_stressors};
 #define GROUPS (sizeof groups / sizeof groups[0])
 #define MOST 64
 

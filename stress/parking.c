@@ -209,7 +209,12 @@ static int giver(struct giver *f)
         weft_close(f->stream);
     return 0;
 }
-WEFT_CORO(giver);
+
+static void giver_unstarted(struct giver *f)
+{
+    weft_close(f->stream);
+}
+WEFT_CORO_OWNING(giver, giver_unstarted);
 
 /* ---- a connection ---------------------------------------------------------------------------------------------------- */
 
@@ -248,8 +253,8 @@ static int meeting(struct meeting *f)
                                                        .id = frame.id,
                                                        .open = frame.open});
     else
-        take = weft_create_task_with(WEFT_TASK_OPTIONS(.strand = p.strand ? f->strand : NULL), taker, .stream = frame.stream,
-                                     .rng = frame.rng, .id = frame.id, .open = frame.open);
+        take = weft_create_task_with(WEFT_TASK_OPTIONS(.strand = p.strand ? f->strand : NULL), taker,
+                                     .stream = frame.stream, .rng = frame.rng, .id = frame.id, .open = frame.open);
     if (p.fault == CANCELLED || p.fault == CLOSED) {
         (void)weft_sleep(WEFT_US(p.fault_after_us));
         (void)weft_cancel(take);

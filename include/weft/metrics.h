@@ -32,8 +32,9 @@ typedef struct weft_metrics {
     uint64_t late_wakes;    /* ready tasks the reactor's tick found waiting beside a parked worker */
     uint64_t stacks_live, stacks_cached, stacks_mapped; /* stacks in use; kept warm; mapped in all */
     uint64_t helper_threads;                            /* of weft_to_thread, now */
-    uint64_t task_parks;   /* times a task was parked, without a stack (weft/park.h) */
-    uint64_t tasks_parked; /* tasks that are parked now; of one worker: those it parked less those it called again, modulo 2^64 */
+    uint64_t task_parks;                                /* times a task was parked, without a stack (weft/park.h) */
+    uint64_t
+        tasks_parked; /* tasks that are parked now; of one worker: those it parked less those it called again, modulo 2^64 */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
