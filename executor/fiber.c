@@ -174,7 +174,7 @@ static inline void switch_to(struct weft__worker *w, struct weft__context *from,
     if (weft__likely(item & WEFT__ITEM_FIBER))
         next = (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
     else if (item != 0)
-        next = fiber_for(w, (struct weft_task *)item);
+        next = fiber_for(w, weft__item_task(item));
     if (weft__likely(next != NULL))
         switch_to_fiber(w, from, next);
     else
@@ -332,7 +332,7 @@ void weft__fiber_main(void *fiber)
         }
         uintptr_t item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
-            t = (struct weft_task *)item;
+            t = weft__item_task(item);
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {
                 prepare(w, f, t);
                 f->inlined = f->inlined_rounds = 0;

@@ -12,8 +12,8 @@
  * | WOKEN            | -                 | false                 | + REQUEST                | ready   | the fiber        |
  *
  * Exactly one of event, deadline and cancellation makes it WOKEN and, with PARKED, puts its item into a ready queue: the descriptor's
- * address, as for a task that has not begun. Nobody else can put in or take that item: a task is parked only if it runs alone on a fiber of
- * its own, so the entry of its creation is used up; the flag HAS_PARKED, which stays, says that an item is of this kind.
+ * address with a bit of its own (WEFT__ITEM_PARKED). Nobody else can put that in, and who takes it need not claim it: a task is parked only if it
+ * runs alone on a fiber of its own, so the entry of its creation is used up. The flag HAS_PARKED, which stays, says that an item is of this kind.
  *
  * A cancellation leaves its mark (C) and REQUEST; whoever runs the task next has REQUEST on its fiber, so the mark is met by what asks
  * first: weft_parked, a read that would park, or whatever suspends. PARK-REQUEST: a canceller marks, then looks where the task is; the task
@@ -51,7 +51,7 @@ static inline bool waits(uint64_t word)
 static inline void came(struct weft_task *t, uint64_t from)
 {
     if ((from & WEFT__PARK_STATE) == WEFT__PARK_PARKED)
-        weft__make_ready(t->rt, weft__item_of_task(t));
+        weft__make_ready(t->rt, weft__item_of_parked(t));
 }
 
 bool weft__unpark(struct weft_task *t, uint32_t ticket, enum weft__unpark reason)
@@ -251,10 +251,11 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
         weft__fiber_clear(f, WEFT__FIBER_STRAND);
     }
     weft__count(&w->counters.task_parks, 1);
-    uint64_t word = armed, parked = woken(armed, 0) - WEFT__PARK_WOKEN + WEFT__PARK_PARKED + (number << 16);
+    uint64_t word = armed;
+    uint64_t parked = (uint64_t)ticket << 32 | number << 16 | WEFT__PARK_PARKED | WEFT__PARK;
     if (weft__likely(weft__cas_acq_rel(&t->parked, &word, parked))) /* pairs: TASK-PARKED */
         return;
-    weft__make_ready(rt, weft__item_of_task(t)); /* woken meanwhile: it goes on in its turn */
+    weft__make_ready(rt, weft__item_of_parked(t)); /* woken meanwhile: it goes on in its turn */
 }
 
 void weft__parked_begin(struct weft__worker *w, struct weft__fiber *f, struct weft_task *t)
@@ -287,5 +288,5 @@ void weft__parked_wait_for_stack(struct weft__worker *w, struct weft_task *t)
         struct timespec moment = {.tv_sec = 0, .tv_nsec = 1000000};
         (void)nanosleep(&moment, NULL);
     }
-    weft__make_ready(w->rt, weft__item_of_task(t));
+    weft__make_ready(w->rt, weft__item_of_parked(t));
 }

@@ -185,8 +185,8 @@ static void count_handle(void *user, void *object)
 
 static void drop_entry(uintptr_t item)
 {
-    struct weft_task *t = (struct weft_task *)item;
-    if (item & WEFT__ITEM_FIBER)
+    struct weft_task *t = weft__item_task(item);
+    if (item & WEFT__ITEM_WAITED) /* given up, with the references that they had */
         return;
     if (t->kind == WEFT__KIND_ENTRY) {
         /* It frees what it holds; what it wakes nobody runs. */
@@ -197,8 +197,6 @@ static void drop_entry(uintptr_t item)
         weft__callback_drop(t);
         return;
     }
-    if (weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED) /* relaxed: nothing runs any more */
-        return;                                                /* given up, with the reference that it had */
     if (t->kind == WEFT__KIND_TASK)
         weft__strand_pass(t->rt, weft__task_strand(t)); /* the line behind it comes through the injector */
     weft__task_unref(t);

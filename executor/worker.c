@@ -48,9 +48,6 @@ void weft__worker_set_self(struct weft__worker *w)
 /* What was picked will not run, unless there is something to run in its place: true. */
 static WEFT__NOINLINE bool refused(struct weft_task *t, bool counted, int claimed)
 {
-    if (counted && claimed == 0 &&
-        (weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED)) /* relaxed: set before it was parked */
-        return true;                                             /* unparked: its item is nobody else's (parked.c) */
     /* Cancelled before it began, or somebody else has claimed it and has a reference of its own: this one is the entry's. */
     if (claimed < 0 && counted)
         weft__task_met_unstarted(t);
@@ -100,7 +97,7 @@ static WEFT__NOINLINE bool claim_unusual(uintptr_t item)
 
 static inline bool claim(uintptr_t item)
 {
-    if (item & WEFT__ITEM_FIBER)
+    if (item & WEFT__ITEM_WAITED)
         return true;
     struct weft_task *t = (struct weft_task *)item;
     if (weft__unlikely(t->kind >= WEFT__KIND_CALLBACK))
@@ -217,7 +214,7 @@ bool weft__worker_look_around(struct weft__worker *w)
     look_around(w);
     if (weft__ready_asked(&w->ready))
         weft__worker_share(w);
-    return !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
+    return !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */

@@ -100,8 +100,11 @@ struct weft__worker {
     struct weft__timers timers;
 };
 
-/* Ready items are tagged words: a fiber to resume, or a task (also a child) to start. */
+/* Ready items are tagged words: a fiber to resume, or a task (also a child) to start; or one that was parked, to be called again: that one has
+ * waited, as a fiber has, and is nobody else's. */
 #define WEFT__ITEM_FIBER ((uintptr_t)1)
+#define WEFT__ITEM_PARKED ((uintptr_t)2)
+#define WEFT__ITEM_WAITED (WEFT__ITEM_FIBER | WEFT__ITEM_PARKED)
 static inline uintptr_t weft__item_of_fiber(struct weft__fiber *f)
 {
     return (uintptr_t)f | WEFT__ITEM_FIBER;
@@ -109,6 +112,15 @@ static inline uintptr_t weft__item_of_fiber(struct weft__fiber *f)
 static inline uintptr_t weft__item_of_task(struct weft_task *t)
 {
     return (uintptr_t)t;
+}
+static inline uintptr_t weft__item_of_parked(struct weft_task *t)
+{
+    return (uintptr_t)t | WEFT__ITEM_PARKED;
+}
+/* Of an item that is no fiber. */
+static inline struct weft_task *weft__item_task(uintptr_t item)
+{
+    return (struct weft_task *)(item & ~WEFT__ITEM_PARKED);
 }
 static inline uintptr_t weft__item_of_entry(struct weft__entry *entry)
 {

@@ -72,21 +72,6 @@ TEST(cancel_at_each_moment)
     return 0;
 }
 
-/* Cleans up, which takes a wait of its own. */
-struct cleans {
-    WEFT_FRAME;
-    int calls, cleaned, swallow;
-};
-static int cleans(struct cleans *f)
-{
-    if (f->calls++ == 0)
-        return weft_park_for(WEFT_FOREVER);
-    int rc = weft_parked();
-    f->cleaned = rc == -ECANCELED && weft_parked() == -ECANCELED && weft_sleep(WEFT_MS(1)) == 0;
-    return f->swallow ? 5 : rc;
-}
-WEFT_CORO(cleans);
-
 TEST(cleans_up)
 {
     for (int swallow = 0; swallow < 2; swallow++) {
@@ -327,6 +312,35 @@ TEST(inside_one_that_was_parked)
     return 0;
 }
 
+/* Who was parked has waited: one that runs awaited tasks on its stack, one after the other, gives it its turn as it would a fiber. */
+struct quick {
+    WEFT_FRAME;
+};
+static int quick(struct quick *f)
+{
+    (void)f;
+    return 0;
+}
+WEFT_CORO(quick);
+
+static int turns_beside_awaits(void)
+{
+    weft_task *t = weft_create_task_with(WEFT_TASK_OPTIONS(.eager = true), naps, .times = 1000, .each = 0, .result = 1);
+    for (int i = 0; i < 64 * 100; i++)
+        CHECK(weft_await_release(weft_create_task(quick)) == 0);
+    weft_metrics m = {.size = sizeof m};
+    weft_metrics_read(weft_runtime_current(), -1, &m);
+    CHECK(m.task_parks >= 90 && m.tasks_inlined >= 64 * 90);
+    CHECK(weft_await_release(t) == 1);
+    return 0;
+}
+static void has_waited(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1), body, .fn = turns_beside_awaits), 0);
+    assert_tasks_ok();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +358,7 @@ int main(void)
         cmocka_unit_test(a_forked_child_waits_on_its_stack),
         cmocka_unit_test(called_as_a_function),
         cmocka_unit_test(inside_one_that_was_parked),
+        cmocka_unit_test(has_waited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,4 +93,19 @@ static inline void await_parked(uint64_t n)
         CHECK(weft_sleep(WEFT_US(50)) == 0);
 }
 
+/* Cleans up, which takes a wait of its own. */
+struct cleans {
+    WEFT_FRAME;
+    int calls, cleaned, swallow;
+};
+static inline int cleans(struct cleans *f)
+{
+    if (f->calls++ == 0)
+        return weft_park_for(WEFT_FOREVER);
+    int rc = weft_parked();
+    f->cleaned = rc == -ECANCELED && weft_parked() == -ECANCELED && weft_sleep(WEFT_MS(1)) == 0;
+    return f->swallow ? 5 : rc;
+}
+WEFT_CORO(cleans);
+
 #endif
