@@ -120,13 +120,16 @@ static int http(struct http *f)
     const char *data;
     size_t have = 0;
     ssize_t n;
-    while ((n = weft_peek(f->stream, have, &data)) > 0) {
+    while ((n = weft_peek_or_park(f->stream, have, &data, WEFT_FOREVER)) > 0) {
         ssize_t used = http_batch(f->stream, data, (size_t)n);
         if (used < 0) {
             break;
         }
         weft_consume(f->stream, (size_t)used);
         have = (size_t)(n - used);
+    }
+    if (n == WEFT_PARK) {
+        return WEFT_PARK;
     }
     weft_close(f->stream);
     return 0;
@@ -141,8 +144,12 @@ static int echo(struct echo *f)
 {
     const char *data;
     ssize_t n;
-    while ((n = weft_peek(f->stream, 0, &data)) > 0 && weft_write(f->stream, data, (size_t)n) == 0) {
+    while ((n = weft_peek_or_park(f->stream, 0, &data, WEFT_FOREVER)) > 0 &&
+           weft_write(f->stream, data, (size_t)n) == 0) {
         weft_consume(f->stream, (size_t)n);
+    }
+    if (n == WEFT_PARK) {
+        return WEFT_PARK;
     }
     weft_close(f->stream);
     return 0;

@@ -104,5 +104,5 @@ bool weft__task_strange(const struct weft_task *t, uint64_t word)
         return false;
     /* Claimed since: then it is a fiber, and the claim is seen when the word is changed. */
     uintptr_t home = (uintptr_t)weft__load_acquire(&((struct weft_task *)t)->fiber); /* pairs: TASK-FIBER */
-    return (home & 1) && home != (uintptr_t)weft__task_home(weft__worker_self());
+    return (home & 3) == 2 && home != (uintptr_t)weft__task_home(weft__worker_self());
 }

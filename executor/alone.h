@@ -35,7 +35,7 @@ void weft__stranger_tick(struct weft_runtime *rt);
 /* A worker's mark in the descriptor of a NEW task that it may claim alone: in the place of the fiber. */
 static inline struct weft__fiber *weft__task_home(const struct weft__worker *w)
 {
-    return (struct weft__fiber *)((uintptr_t)w | 1);
+    return (struct weft__fiber *)((uintptr_t)w | 2); /* 1 is of parked ones */
 }
 /* Who found this word and wants to change it by a locked instruction: must he be a stranger for that? */
 bool weft__task_strange(const struct weft_task *t, uint64_t word);

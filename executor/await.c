@@ -364,6 +364,11 @@ int weft_join_end_(weft_child *child, int rc)
     struct weft__fiber *f = weft__fiber_self();
     struct weft_task *t = child_task(child);
     weft__fiber_check_end(f, t, t->frame->coro);
+    if (f->unusual & WEFT__FIBER_PARK_AGAIN) { /* it has waited for what it would have been parked at */
+        weft__fiber_clear(f, WEFT__FIBER_PARK_AGAIN);
+        if (rc == WEFT_PARK)
+            rc = weft__fiber_run(f, t);
+    }
     if ((weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
         rc = -ECANCELED;
     return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;

@@ -6,6 +6,7 @@
  *   STARTED  tell its fiber (weft__fiber_request): running or woken, it meets the mark by itself; suspended, the mark is
  *            handed up the chain to the innermost task and ends its wait, or goes on to what that wait is for, which puts
  *            further tasks on the list.
+ *            Parked, without a fiber, it is made ready, and meets the mark when it runs (parked.c).
  *   THREAD   ends at once; the helper thread's result will be dropped.
  *   FUTURE   a plain one ends at once; one that stands for others (gather) passes the request on to them.
  *   CALLBACK ends unrun: its mark is the claim, so nobody else will run it.
@@ -76,7 +77,15 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
         return;
     /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
     struct weft__fiber *f;
-    for (unsigned turns = 0; (f = weft__task_fiber(t)) == NULL; turns++) {
+    for (unsigned turns = 0;; turns++) {
+        if (weft__load_seq_cst(&t->parked) & WEFT__PARK) { /* pairs: PARK-REQUEST */
+            if (weft__unpark_cancelled(t))
+                return;
+            continue;
+        }
+        f = weft__task_fiber(t);
+        if (f != NULL)
+            break;
         if (weft__task_state(t) != WEFT__STARTED)
             return;
         if (turns < 128)
@@ -140,7 +149,7 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
     bool marked = false;
     while (!marked && (word & WEFT__STATE) != WEFT__DONE && (word & WEFT__STATE) != WEFT__FREE) {
         if (weft__likely(visit != 0 || !weft__task_strange(t, word))) {
-            marked = weft__cas_acq_rel(&t->word, &word, word | WEFT__C); /* pairs: TASK-C */
+            marked = weft__cas_seq_cst(&t->word, &word, word | WEFT__C); /* pairs: TASK-C, PARK-REQUEST */
         } else {
             visit = weft__stranger_begin(t->rt);
             word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */

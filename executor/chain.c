@@ -210,6 +210,20 @@ uintptr_t weft__chain_step(struct weft__worker *w, struct weft_task *t, int rc)
     return next != NULL ? weft__item_of_task(next) : end_chain(w);
 }
 
+bool weft__chain_parks(struct weft__worker *w, struct weft_task *t)
+{
+    if (weft__likely(t != w->chain_task))
+        return false;
+    make_ordinary(w, t);
+    w->chain_task = NULL;
+    return true;
+}
+
+uintptr_t weft__chain_parked(struct weft__worker *w)
+{
+    return end_chain(w);
+}
+
 enum weft__wake weft__chain_run(struct weft__fiber *f, struct weft__chain *c, weft_task *const tasks[], size_t n,
                                 bool until_failure)
 {

@@ -35,5 +35,9 @@ enum weft__wake weft__chain_run(struct weft__fiber *f, struct weft__chain *c, we
 uintptr_t weft__chain_pick(struct weft__worker *w);
 /* Owner: the chain's task t has returned rc on its own fiber: end it. What runs next, as above. */
 uintptr_t weft__chain_step(struct weft__worker *w, struct weft_task *t, int rc);
+/* Owner: t is about to be parked (parked.h). True: it was the chain's task, is an ordinary one now, and when it has been parked chain_parked tells what
+ * runs next, as above. */
+bool weft__chain_parks(struct weft__worker *w, struct weft_task *t);
+uintptr_t weft__chain_parked(struct weft__worker *w);
 
 #endif

@@ -10,6 +10,10 @@
 
 #include <weft/run.h>
 
+struct weft__park;
+struct weft__fiber;
+struct weft_task;
+
 struct weft__driver {
     int (*start)(struct weft_runtime *rt); /* before the workers start; 0 or -errno */
     void (*stop)(struct weft_runtime *rt); /* after the workers have ended: frees everything */
@@ -19,6 +23,13 @@ struct weft__driver {
     void (*forked)(struct weft_runtime *rt);  /* in the child after fork: close descriptors only */
     /* Take SIGINT over, or give it back. 0 or -errno. Called by one thread at a time, while nothing waits for its end. */
     int (*interrupts)(struct weft_runtime *rt, bool on);
+    /* Tasks that wait without a stack (parked.c). arm: t, which has just left f, is to be unparked, with that ticket, when what it
+     * asked for has come, or has been there already; returns the number of what it waits for in park_names (not 0). resume: it is about to be
+     * called again: the outcome for weft_parked(); *park = NULL where its use of the place ends with that. end: its use of the place ends. */
+    uint32_t (*park_arm)(struct weft__park *park, struct weft__fiber *f, struct weft_task *t, uint32_t ticket);
+    int (*park_resume)(struct weft__park **park);
+    void (*park_end)(struct weft__park *park);
+    const char *const *park_names;
 };
 
 /* The driver's own state, kept by the runtime for it. */

@@ -50,6 +50,19 @@ void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const wef
     }
 }
 
+WEFT__NOINLINE int weft__fiber_ran(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro, int rc)
+{
+    weft__fiber_check_end(f, t, coro);
+    while (f->unusual & WEFT__FIBER_PARK_AGAIN) { /* it has waited for what it would have been parked at */
+        weft__fiber_clear(f, WEFT__FIBER_PARK_AGAIN);
+        if (rc != WEFT_PARK)
+            break;
+        rc = weft__call_entry(coro, t->frame);
+        weft__fiber_check_end(f, t, coro);
+    }
+    return rc;
+}
+
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
 {
     return weft__fiber_run_inline(f, f->worker, t, true);
@@ -67,10 +80,14 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     f->coro = t->frame->coro;
     f->unusual = w->unusual;
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
-    if (weft__unlikely((flags & WEFT__TASK_STRAND) || t->kind == WEFT__KIND_CALLBACK)) {
+    if (weft__unlikely((flags & (WEFT__TASK_STRAND | WEFT__TASK_HAS_PARKED)) || t->kind == WEFT__KIND_CALLBACK)) {
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
         weft__fiber_set(f, (f->strand != NULL ? WEFT__FIBER_STRAND : 0U) |
                                (t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0U));
+        if (flags & WEFT__TASK_HAS_PARKED) {
+            weft__parked_begin(w, f, t);
+            return;
+        }
     }
     weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
 }
@@ -84,6 +101,10 @@ static WEFT__NOINLINE struct weft__fiber *fiber_for(struct weft__worker *w, stru
         return f;
     }
     weft__strand_pass(w->rt, weft__task_counted(t) ? weft__task_strand(t) : NULL);
+    if (weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED) { /* relaxed: set before it was parked */
+        weft__parked_wait_for_stack(w, t);
+        return NULL;
+    }
     if (t->frame->coro->unstarted != NULL) /* without a stack of its own: better than to lose what the frame owns */
         t->frame->coro->unstarted(t->frame);
     bool callback = t->kind == WEFT__KIND_CALLBACK;
@@ -120,7 +141,7 @@ static inline void switch_to(struct weft__worker *w, struct weft__context *from,
     if (weft__likely(item & WEFT__ITEM_FIBER))
         next = (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
     else if (item != 0)
-        next = fiber_for(w, (struct weft_task *)item);
+        next = fiber_for(w, weft__item_task(item));
     if (weft__likely(next != NULL))
         switch_to_fiber(w, from, next);
     else
@@ -153,6 +174,7 @@ static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft
 /* Its task has returned. */
 static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
 {
+    weft__park_settle(f);
     if (f->unusual & WEFT__FIBER_STRAND)
         weft__strand_pass(f->worker->rt, f->strand); /* before the end: the task holds the strand */
     if (f->unusual & WEFT__FIBER_CALLBACK) {
@@ -268,18 +290,25 @@ void weft__fiber_main(void *fiber)
         f->budget = 64;
         int rc = weft__fiber_run_inline(f, f->worker, t, true);
         WEFT__ASSERT(f->task == NULL);
-        if (weft__unlikely(f->unusual != 0))
-            end_unusual(f, t, rc);
         struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
         uintptr_t item = 0;
-        if (weft__unlikely(t == w->chain_task))
-            item = weft__chain_step(w, t, rc);
-        else
-            weft__task_finish_here(w, t, rc);
+        if (weft__unlikely(rc == WEFT_PARK)) {
+            bool in_chain = weft__chain_parks(w, t);
+            weft__parked_leave(f, t);
+            if (in_chain)
+                item = weft__chain_parked(w);
+        } else {
+            if (weft__unlikely(f->unusual != 0))
+                end_unusual(f, t, rc);
+            if (weft__unlikely(t == w->chain_task))
+                item = weft__chain_step(w, t, rc);
+            else
+                weft__task_finish_here(w, t, rc);
+        }
         if (weft__likely(item == 0))
             item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {
-            t = (struct weft_task *)item;
+            t = weft__item_task(item);
             if ((weft__task_counted(t) ? t->stack_class : w->rt->stack_class) == f->stack.size_class) {
                 prepare(w, f, t);
                 f->inlined = f->inlined_rounds = 0;

@@ -43,13 +43,17 @@ enum {
 
 /* What makes a fiber take the slow ways. */
 enum {
-    WEFT__FIBER_STRAND = 1,   /* its task has a strand */
-    WEFT__FIBER_RETURNS = 2,  /* return_to is set */
-    WEFT__FIBER_CALLBACK = 4, /* its task is a callback and must not wait */
-    WEFT__FIBER_BATCH = 16,   /* a batch of its task is open: worker->hold */
-    WEFT__FIBER_IN_TURN = 8,  /* the runtime chooses in the idle loop only */
-    WEFT__FIBER_APART = 32,   /* nothing runs on its awaiter's stack (option inlining) */
-    WEFT__FIBER_SCOPE = 64,   /* a task of its chain has a time limit that is not armed yet: scopes */
+    WEFT__FIBER_STRAND = 1,         /* its task has a strand */
+    WEFT__FIBER_RETURNS = 2,        /* return_to is set */
+    WEFT__FIBER_CALLBACK = 4,       /* its task is a callback and must not wait */
+    WEFT__FIBER_BATCH = 16,         /* a batch of its task is open: worker->hold */
+    WEFT__FIBER_IN_TURN = 8,        /* the runtime chooses in the idle loop only */
+    WEFT__FIBER_APART = 32,         /* nothing runs on its awaiter's stack (option inlining) */
+    WEFT__FIBER_SCOPE = 64,         /* a task of its chain has a time limit that is not armed yet: scopes */
+    WEFT__FIBER_PARK_ASKED = 128,   /* its outermost task wants to be parked at `park`: parked.c */
+    WEFT__FIBER_PARK_RESUMED = 256, /* ... was parked, and has not asked yet how that ended */
+    WEFT__FIBER_PARK_AGAIN =
+        512, /* the innermost has waited here for what it wanted to be parked at, and is to be called again */
 };
 
 struct weft__await {
@@ -86,7 +90,8 @@ struct weft__fiber {
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
     struct weft_strand *strand;    /* of its outermost task (STRAND) */
     struct weft__scope *scopes;    /* open time limits of its tasks, the newest first (SCOPE): timeout.c */
-    union {                        /* a fiber waits for one thing at a time */
+    struct weft__park *park; /* what its outermost task uses as one that parks (PARK_ASKED, PARK_RESUMED): parked.c */
+    union {                  /* a fiber waits for one thing at a time */
         struct weft__await await;
         struct weft__wait_node node;
     };

@@ -21,6 +21,10 @@ static inline void weft__barrier_check(struct weft__barrier *b)
         weft__barrier_broken(b->coro);
 }
 
+/* Its function has returned rc, and something unusual is about: what it leaves open; it is called again while it has waited on its stack instead of
+ * parking. Its outcome. */
+int weft__fiber_ran(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro, int rc);
+
 static inline int weft__call_entry(const weft_coro *coro, void *frame)
 {
     __attribute__((cleanup(weft__barrier_check))) struct weft__barrier barrier = {coro, false};
@@ -51,8 +55,8 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
     else
         rc = weft__call_entry(coro, frame);
     if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE || /* relaxed: the task's own count */
-                       (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE))))
-        weft__fiber_check_end(f, t, coro);
+                       (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE | WEFT__FIBER_PARK_AGAIN))))
+        rc = weft__fiber_ran(f, t, coro, rc);
 #ifdef WEFT_DEBUG
     if (f->children != 0)
         weft__misuse(coro->name, "the coroutine returned with a forked child not joined: each weft_fork needs its "

@@ -14,14 +14,17 @@ uintptr_t weft__item_of_link(struct weft__link *link)
     struct weft_task *t = weft__container_of(link, struct weft_task, link);
     if (t->kind == WEFT__KIND_FIBER)
         return weft__item_of_fiber(weft__container_of(link, struct weft__fiber, link));
-    return weft__item_of_task(t);
+    return weft__unlikely(t->kind == WEFT__KIND_TASK && (weft__load_relaxed(&t->flags) &
+                                                         WEFT__TASK_HAS_PARKED)) /* relaxed: set before it was parked */
+               ? weft__item_of_parked(t)
+               : weft__item_of_task(t);
 }
 
 struct weft__link *weft__link_of_item(uintptr_t item)
 {
     if (item & WEFT__ITEM_FIBER)
         return &((struct weft__fiber *)(item & ~WEFT__ITEM_FIBER))->link;
-    return &((struct weft_task *)item)->link;
+    return &weft__item_task(item)->link;
 }
 
 static inline void push_ready(struct weft_runtime *rt, uintptr_t item);
@@ -33,7 +36,7 @@ static inline struct weft_strand *strand_of(uintptr_t item)
         const struct weft__fiber *f = (const struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
         return weft__likely(!(f->unusual & WEFT__FIBER_STRAND)) ? NULL : f->strand;
     }
-    const struct weft_task *t = (const struct weft_task *)item;
+    const struct weft_task *t = weft__item_task(item);
     return t->kind == WEFT__KIND_TASK ? weft__task_strand(t) : NULL;
 }
 

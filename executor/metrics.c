@@ -58,6 +58,8 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->tasks_finished += READ(c->finished) + inlined;
     m->tasks_inlined += inlined;
     m->forks += READ(c->forks) + READ(w->joins.pushes);
+    m->task_parks += READ(c->task_parks);
+    m->tasks_parked += READ(c->task_parks) - READ(c->task_unparks);
     m->switches += READ(w->steps) - READ(c->idles);
     for (int i = 0; i < WEFT_DISTANCES; i++)
         m->steals[i] += READ(c->steals[i]);
@@ -184,6 +186,8 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     LINE("run at once", m.tasks_inlined);
     LINE("forked children", m.forks);
     LINE("switches", m.switches);
+    LINE("tasks parked", m.tasks_parked);
+    LINE("times parked", m.task_parks);
     for (int i = 0; i < WEFT_DISTANCES; i++)
         fprintf(out, "steals %-9s %llu\n", distances[i], (unsigned long long)m.steals[i]);
     LINE("tasks stolen", m.stolen);
@@ -211,9 +215,15 @@ static void describe(struct weft_task *t, char *buf, size_t size)
 {
     const char *what = "ready";
     uint64_t state = weft__task_state(t);
-    struct weft__fiber *f = weft__task_fiber(t);
-    bool waits = false;
-    if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
+    uint64_t parked = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED, TASK-FIBER */
+    struct weft__fiber *f =
+        (struct weft__fiber *)(uintptr_t)parked; /* NOLINT: a word that holds a pointer, if it is even */
+    bool waits = false, without_stack = false;
+    if (state == WEFT__STARTED && (parked & WEFT__PARK)) {
+        const char *name = weft__parked_name(t->rt, parked);
+        waits = without_stack = name != NULL;
+        what = waits ? name : what;
+    } else if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
         what = "in a helper thread";
     } else if (state == WEFT__STARTED && f != NULL) {
         uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
@@ -224,8 +234,8 @@ static void describe(struct weft_task *t, char *buf, size_t size)
     }
     char created[128];
     weft__creation_text(t, created, sizeof created);
-    snprintf(buf, size, "%s%s%s%s%s", waits ? "waits for " : "", what, created[0] != '\0' ? " (created at " : "",
-             created, created[0] != '\0' ? ")" : "");
+    snprintf(buf, size, "%s%s%s%s%s%s", without_stack ? "parked, " : "", waits ? "waits for " : "", what,
+             created[0] != '\0' ? " (created at " : "", created, created[0] != '\0' ? ")" : "");
 }
 
 static const char *function_of(const struct weft_task *t)

@@ -63,6 +63,7 @@ static void free_runtime(struct weft_runtime *rt)
     weft__slab_destroy(&rt->tasks);
     weft__slab_destroy(&rt->blocks);
     weft__slab_destroy(&rt->large_blocks);
+    weft__slab_destroy(&rt->sleeps);
     weft__seeded_destroy(rt->seeded);
     free(rt->workers);
     weft__topology_plan_free(rt->plan);
@@ -114,6 +115,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
     weft__slab_init(&rt->blocks, WEFT__BLOCK);
     weft__slab_init(&rt->large_blocks, WEFT__LARGE_BLOCK);
+    weft__slab_init(&rt->sleeps, WEFT__SLEEP_PARK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);
@@ -184,8 +186,8 @@ static void count_handle(void *user, void *object)
 
 static void drop_entry(uintptr_t item)
 {
-    struct weft_task *t = (struct weft_task *)item;
-    if (item & WEFT__ITEM_FIBER)
+    struct weft_task *t = weft__item_task(item);
+    if (item & WEFT__ITEM_WAITED) /* given up, with the references that they had */
         return;
     if (t->kind == WEFT__KIND_ENTRY) {
         /* It frees what it holds; what it wakes nobody runs. */

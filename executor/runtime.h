@@ -7,6 +7,7 @@
 
 #include "executor/driver.h"
 #include "executor/idle.h"
+#include "executor/parked.h"
 #include "executor/seeded.h"
 #include "executor/worker.h"
 
@@ -41,6 +42,7 @@ struct weft_runtime {
     struct weft__blocking *blocking;
     struct weft__slab tasks;
     struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
+    struct weft__slab sleeps;               /* of tasks parked until an instant: parked.c */
     struct weft__stack_arena arena;
     struct weft__fiber_pool pools[WEFT__STACK_CLASSES]; /* under fiber_guard */
     uint32_t fiber_guard;
@@ -88,6 +90,7 @@ struct weft_runtime {
 
 #define WEFT__BLOCK 128
 #define WEFT__LARGE_BLOCK 512
+#define WEFT__SLEEP_PARK 48
 
 struct weft__timers *weft__fiber_timers(struct weft__fiber *f);
 struct weft__blocking *weft__runtime_blocking(struct weft_runtime *rt);

@@ -114,7 +114,7 @@ static uint64_t identity(uintptr_t item)
     if (item & WEFT__ITEM_FIBER)
         t = weft__fiber_counted_task((struct weft__fiber *)(item & ~WEFT__ITEM_FIBER));
     else
-        t = (struct weft_task *)item;
+        t = weft__item_task(item);
     return t != NULL && weft__task_counted(t) && t->kind != WEFT__KIND_ENTRY ? t->id + 3 : 2;
 }
 

@@ -21,7 +21,7 @@
 #define WEFT__STACK_NODES 64                    /* NUMA nodes told apart; the last list is that of "any" */
 /* At the top of each slot, above the stack, so many bytes are the owner's own: the first page that a stack touches holds them
  * too. The owner is a struct weft__fiber (fiber.c asserts that it fits). */
-#define WEFT__STACK_OWNER ((size_t)256 * (1 + WEFT__FIBER_TOOLS))
+#define WEFT__STACK_OWNER ((size_t)320 * (1 + WEFT__FIBER_TOOLS))
 
 struct weft__stack {
     char *base;          /* lowest usable byte, just above the guard */

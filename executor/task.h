@@ -4,7 +4,7 @@
  * | state   | claim    | cancel        | add waiter | finish |
  * | FREE    | -        | -             | -          | -      |  memory in the slab, no task
  * | NEW     | STARTED  | NEW + C       | yes        | -      |  created, in a ready queue
- * | STARTED | refused  | STARTED + C   | yes        | DONE   |  on a fiber, or with a helper thread
+ * | STARTED | refused  | STARTED + C   | yes        | DONE   |  on a fiber, parked (parked.c), or with a helper thread
  * | DONE    | refused  | refused       | refused    | -      |  outcome in rc; for ever
  * C: a cancel request waits to be delivered. A task claimed with C never enters its function. LOCK: somebody edits the list
  * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter. OWED: the task ran on its
@@ -83,7 +83,9 @@ enum {
     WEFT__TASK_UNSTARTED = 32,  /* claimed to call coro->unstarted instead of the body */
     WEFT__TASK_STRAND = 64,     /* extra->strand is set */
     WEFT__TASK_DESTROY = 256,   /* a FUTURE that stands for others: future->destroy */
-    WEFT__TASK_ARMED = 128,     /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+    WEFT__TASK_HAS_PARKED =
+        1024,               /* it was parked before: whatever is its item in a ready queue was put there by an unpark */
+    WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
 /* What a FUTURE that stands for others does when it is cancelled. */
@@ -107,17 +109,23 @@ struct weft__task_extra {
     const void *created_at;          /* debug: the address that called create */
 };
 
+struct weft__park;
+
 struct weft_task {
     struct weft__link link; /* in an inbox; first, with kind: see weft__ready_kind */
     uint32_t kind;
-    int32_t rc;             /* the outcome; written before DONE (pairs: TASK-DONE) */
+    int32_t rc;             /* the outcome; written before DONE (pairs: TASK-DONE). Until then: of its last parking */
     _Atomic(uint64_t) word; /* state and newest waiter */
     weft_frame *frame;
-    _Atomic(struct weft__fiber *)
-        fiber; /* set just after the claim (pairs: TASK-FIBER); before that NULL, or the mark of its home (alone.h) */
+    union {
+        /* set just after the claim (pairs: TASK-FIBER); before that NULL, or the mark of its home (alone.h) */
+        _Atomic(struct weft__fiber *) fiber;
+        _Atomic(uint64_t) parked; /* while it waits without a stack: parked.h, an odd word (pairs: TASK-PARKED) */
+    };
     union {
         struct weft_task *below;                /* who awaits it on the same stack; private to the fiber */
         const struct weft__future_kind *future; /* FUTURE: NULL for a plain one */
+        struct weft__park *park;                /* while it is parked: where */
     };
     _Atomic(uint32_t) requests; /* weft_cancelling */
     _Atomic(uint32_t) flags;    /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
@@ -141,7 +149,7 @@ struct weft_task {
 static inline struct weft__fiber *weft__task_fiber(const struct weft_task *t)
 {
     struct weft__fiber *f = weft__load_acquire(&((struct weft_task *)t)->fiber); /* pairs: TASK-FIBER */
-    return (uintptr_t)f & 1 ? NULL : f;
+    return (uintptr_t)f & 3 ? NULL : f;
 }
 static inline uint64_t weft__task_state(const struct weft_task *t)
 {

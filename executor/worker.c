@@ -104,7 +104,7 @@ static WEFT__NOINLINE bool claim_unusual(uintptr_t item)
 
 static inline bool claim(struct weft__worker *w, uintptr_t item)
 {
-    if (item & WEFT__ITEM_FIBER)
+    if (item & WEFT__ITEM_WAITED)
         return true;
     struct weft_task *t = (struct weft_task *)item;
     if (weft__unlikely(t->kind >= WEFT__KIND_CALLBACK))
@@ -268,7 +268,7 @@ bool weft__worker_look_around(struct weft__worker *w)
     look_around(w);
     if (weft__ready_asked(&w->ready))
         weft__worker_share(w);
-    return !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER);
+    return !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */

@@ -19,6 +19,7 @@
 struct weft__counters {
     _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES],
         stolen, misses, raids, parks, injected;
+    _Atomic(uint64_t) task_parks, task_unparks;
     _Atomic(uint64_t) batches, events, accepted, accept_pauses;
 };
 
@@ -98,6 +99,7 @@ struct weft__worker {
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
+    uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
     struct weft__slab_cache tasks, blocks, large_blocks;
     pthread_t thread;
@@ -124,8 +126,11 @@ struct weft__worker {
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
 };
 
-/* Ready items are tagged words: a fiber to resume, or a task (also a child) to start. */
+/* Ready items are tagged words: a fiber to resume, or a task (also a child) to start; or one that was parked, to be called again: that one has
+ * waited, as a fiber has, and is nobody else's. */
 #define WEFT__ITEM_FIBER ((uintptr_t)1)
+#define WEFT__ITEM_PARKED ((uintptr_t)2)
+#define WEFT__ITEM_WAITED (WEFT__ITEM_FIBER | WEFT__ITEM_PARKED)
 static inline uintptr_t weft__item_of_fiber(struct weft__fiber *f)
 {
     return (uintptr_t)f | WEFT__ITEM_FIBER;
@@ -133,6 +138,15 @@ static inline uintptr_t weft__item_of_fiber(struct weft__fiber *f)
 static inline uintptr_t weft__item_of_task(struct weft_task *t)
 {
     return (uintptr_t)t;
+}
+static inline uintptr_t weft__item_of_parked(struct weft_task *t)
+{
+    return (uintptr_t)t | WEFT__ITEM_PARKED;
+}
+/* Of an item that is no fiber. */
+static inline struct weft_task *weft__item_task(uintptr_t item)
+{
+    return (struct weft_task *)(item & ~WEFT__ITEM_PARKED);
 }
 static inline uintptr_t weft__item_of_entry(struct weft__entry *entry)
 {

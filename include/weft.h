@@ -13,6 +13,7 @@
 #include <weft/io.h>
 #include <weft/join.h>
 #include <weft/metrics.h>
+#include <weft/park.h>
 #include <weft/queue.h>
 #include <weft/run.h>
 #include <weft/scope.h>

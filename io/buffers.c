@@ -17,19 +17,32 @@ static struct weft__buffer_shard *near(struct weft__io *io)
     return &io->buffers[(unsigned)sched_getcpu() % WEFT__BUFFER_SHARDS];
 }
 
-char *weft__buffer_get(struct weft__io *io)
+struct weft__buffer *weft__buffer_new(size_t capacity)
+{
+    struct weft__buffer *buffer = malloc(sizeof *buffer + capacity);
+    if (buffer != NULL) {
+        buffer->start = buffer->end = 0;
+        buffer->capacity = capacity;
+    }
+    return buffer;
+}
+
+struct weft__buffer *weft__buffer_get(struct weft__io *io)
 {
     struct weft__buffer_shard *shard = near(io);
-    char *buffer = NULL;
+    struct weft__buffer *buffer = NULL;
     if (weft__guard_try_lock(&shard->guard)) {
         if (shard->count > 0)
             buffer = shard->kept[--shard->count];
         weft__guard_unlock(&shard->guard);
     }
-    return buffer != NULL ? buffer : malloc(WEFT_STREAM_BUFFER);
+    if (buffer == NULL)
+        return weft__buffer_new(WEFT_STREAM_BUFFER);
+    buffer->start = buffer->end = 0;
+    return buffer;
 }
 
-void weft__buffer_put(struct weft__io *io, char *buffer)
+void weft__buffer_put(struct weft__io *io, struct weft__buffer *buffer)
 {
     struct weft__buffer_shard *shard = near(io);
     if (weft__guard_try_lock(&shard->guard)) {

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <weft/task.h>
@@ -72,7 +71,8 @@ static int start_patiently(int fd, const struct weft__address *a)
     }
 }
 
-static int connect_one(struct weft__io *io, struct weft__fiber *f, const struct weft__address *a, struct weft_stream *s)
+static int connect_one(struct weft__io *io, struct weft__fiber *f, const struct weft__address *a,
+                       struct weft_stream **out)
 {
     bool tcp = a->storage.ss_family != AF_UNIX;
     int fd = socket(a->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -88,7 +88,7 @@ static int connect_one(struct weft__io *io, struct weft__fiber *f, const struct 
         rc = opened < 0 ? opened : rc == 1 ? wait_connected(reg, f) : 0;
     }
     if (rc == 0) {
-        weft__stream_take(s, reg, tcp ? WEFT__STREAM_TCP : WEFT__STREAM_SOCKET);
+        *out = weft__stream_take(reg, tcp ? WEFT__STREAM_TCP : WEFT__STREAM_SOCKET);
         return 0;
     }
     if (reg != NULL)
@@ -106,17 +106,11 @@ int weft_connect(weft_stream **out, const char *address)
     int rc = weft__address_resolve(address, false, &list);
     if (rc < 0)
         return rc;
-    struct weft_stream *s = weft__stream_new();
-    if (s == NULL)
-        return -ENOMEM;
     rc = weft__budget_spent(f) ? weft__yield(f) : 0;
     for (unsigned i = 0; rc != -ECANCELED && i < list.count; i++) {
-        rc = connect_one(io, f, &list.item[i], s);
-        if (rc == 0) {
-            *out = s;
+        rc = connect_one(io, f, &list.item[i], out);
+        if (rc == 0)
             return 0;
-        }
     }
-    free(s);
     return rc;
 }

@@ -67,6 +67,12 @@ static uint32_t users_of(int interest)
            ((interest & WEFT_WRITABLE) != 0 ? (uint32_t)WEFT__WRITER : 0);
 }
 
+int weft__fd_look(int fd, int interest)
+{
+    int ready = look(fd, interest);
+    return ready <= 0 ? ready : refuse_files(fd, ready);
+}
+
 static int join_locked(struct weft__io *io, int fd, uint32_t users, struct weft__registration **out)
 {
     struct weft__registration **place = bucket(io, fd);
@@ -88,8 +94,17 @@ static int join_locked(struct weft__io *io, int fd, uint32_t users, struct weft_
     return 0;
 }
 
-static void leave(struct weft__io *io, struct weft__registration *reg, uint32_t users)
+int weft__fd_join(struct weft__io *io, int fd, uint32_t users, struct weft__registration **out)
 {
+    weft__guard_lock(&io->foreign_guard);
+    int rc = join_locked(io, fd, users, out);
+    weft__guard_unlock(&io->foreign_guard);
+    return rc;
+}
+
+void weft__fd_leave(struct weft__registration *reg, uint32_t users)
+{
+    struct weft__io *io = reg->io;
     weft__guard_lock(&io->foreign_guard);
     if (weft__fetch_sub_acq_rel(&reg->users, users) == users) { /* pairs: USERS */
         struct weft__registration **place = bucket(io, reg->fd);
@@ -133,20 +148,18 @@ int weft_fd_wait(int fd, int interest, weft_ns timeout)
         if (rc < 0)
             return rc;
     }
-    int ready = look(fd, interest);
+    int ready = weft__fd_look(fd, interest);
     if (ready != 0)
-        return ready < 0 ? ready : refuse_files(fd, ready);
+        return ready;
     if (timeout <= 0)
         return -ETIMEDOUT;
     weft_ns deadline = weft__deadline_after(io->rt, timeout);
     uint32_t users = users_of(interest);
     struct weft__registration *reg;
-    weft__guard_lock(&io->foreign_guard);
-    int rc = join_locked(io, fd, users, &reg);
-    weft__guard_unlock(&io->foreign_guard);
+    int rc = weft__fd_join(io, fd, users, &reg);
     if (rc < 0)
         return rc;
     rc = wait_until_ready(reg, f, interest, deadline);
-    leave(io, reg, users);
+    weft__fd_leave(reg, users);
     return rc;
 }

@@ -128,13 +128,14 @@ void weft__listener_free(struct weft_listener *l)
     remove_path(l);
     if (l->fd >= 0)
         close(l->fd);
-    free(l->spare);
+    if (l->spare != NULL)
+        weft__stream_free(l->spare);
     free(l);
 }
 
-static void dispose(struct weft__registration *reg)
+void weft__listener_dispose(struct weft__registration *reg)
 {
-    struct weft_listener *l = reg->owner;
+    struct weft_listener *l = reg->listener;
     struct weft__io *io = reg->io;
     weft__registration_retire(reg);
     weft__listener_free(l);
@@ -169,9 +170,8 @@ int weft_listen_with(const weft_listen_options *given, weft_listener **out, cons
         weft__listener_free(l);
         return rc;
     }
-    l->reg->owner = l;
-    l->reg->home = &l->reg;
-    l->reg->dispose = dispose;
+    l->reg->listener = l;
+    l->reg->kind = WEFT__OF_LISTENER;
     *out = l;
     return 0;
 }

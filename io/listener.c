@@ -115,7 +115,7 @@ static int take_connection(struct weft_listener *l)
 static int accept_one(struct weft_listener *l, struct weft_stream **out)
 {
     if (l->spare == NULL)
-        l->spare = weft__stream_new();
+        l->spare = weft__stream_new(l->reg->io);
     if (l->spare == NULL)
         return -ENOMEM;
     int fd = weft__registration_enter(l->reg, WEFT__GUEST);
@@ -125,7 +125,7 @@ static int accept_one(struct weft_listener *l, struct weft_stream **out)
     weft__registration_leave(l->reg, WEFT__GUEST);
     if (fd < 0)
         return fd;
-    int rc = weft__stream_open(l->spare, l->reg->io, fd, l->tcp ? WEFT__STREAM_TCP : WEFT__STREAM_SOCKET);
+    int rc = weft__stream_open(l->spare, fd, l->tcp ? WEFT__STREAM_TCP : WEFT__STREAM_SOCKET);
     if (rc < 0) { /* epoll's memory or its limit on watches: this connection is lost, later ones need not be */
         close(fd);
         return rc == -ENOSPC ? -ENOMEM : rc;

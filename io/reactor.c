@@ -20,7 +20,8 @@
 
 #include "executor/guard.h"
 #include "executor/runtime.h"
-#include "io/registration.h"
+#include "io/park.h"
+#include "io/stream.h"
 
 /* An instant or duration that a timespec surely holds: some 68 years. */
 #define LONG_TIME WEFT_SEC(INT32_MAX)
@@ -49,7 +50,7 @@ static int reactor_start(struct weft_runtime *rt)
         rc = -errno;
         goto err_close_kick;
     }
-    weft__slab_init(&io->records, (sizeof(struct weft__registration) + 15) & ~(size_t)15);
+    weft__slab_init(&io->records, sizeof(struct weft_stream));
     weft__signals_init(io);
     weft__runtime_set_io(rt, io);
     return 0;
@@ -63,23 +64,13 @@ err_free:
     return rc;
 }
 
-/* A stream that outlives the runtime keeps its own memory and descriptor; only closing it is left to do with it. */
-static void detach(void *user, void *object)
-{
-    struct weft__registration *reg = object;
-    (void)user;
-    if (reg->alive && reg->home != NULL)
-        *reg->home = NULL;
-}
-
 static void reactor_stop(struct weft_runtime *rt)
 {
     struct weft__io *io = weft__runtime_io(rt);
     if (io == NULL)
         return;
     weft__signals_stop(io);
-    weft__slab_each(&io->records, detach, NULL);
-    weft__slab_destroy(&io->records);
+    weft__streams_outlive(io);
     weft__buffers_free(io);
     close(io->kick);
     close(io->epoll);
@@ -130,7 +121,7 @@ static void reuse_retired(struct weft__io *io)
     weft__guard_unlock(&io->guard);
     while (reg != NULL) {
         struct weft__registration *next = reg->next;
-        weft__slab_put(&io->records, NULL, reg);
+        weft__registration_free(reg);
         reg = next;
     }
 }
@@ -205,6 +196,10 @@ const struct weft__driver weft__epoll_driver = {
     .waiting = reactor_waiting,
     .forked = reactor_forked,
     .interrupts = reactor_interrupts,
+    .park_arm = weft__park_arm,
+    .park_resume = weft__park_resume,
+    .park_end = weft__park_end,
+    .park_names = weft__park_names,
 };
 
 struct weft__io *weft__fiber_io(struct weft__fiber *f, const char *call)

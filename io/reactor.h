@@ -25,7 +25,7 @@ struct weft__signal_source;
 struct weft__buffer_shard {
     alignas(WEFT__CACHELINE) uint32_t guard;
     uint32_t count;
-    char *kept[WEFT__BUFFERS_KEPT];
+    struct weft__buffer *kept[WEFT__BUFFERS_KEPT];
 };
 
 /* The tasks of one runtime that wait for signals; see signal.c. */
@@ -92,9 +92,16 @@ static inline void weft__io_wait_leave(struct weft__io *io)
         weft__fetch_sub_seq_cst(&io->waits, 1); /* pairs: IO-OPEN */
 }
 
-/* buffers.c: read buffers of WEFT_STREAM_BUFFER bytes. NULL: memory is short. Any thread. */
-char *weft__buffer_get(struct weft__io *io);
-void weft__buffer_put(struct weft__io *io, char *buffer);
+/* Bytes received and not yet taken: data[start, end). */
+struct weft__buffer {
+    size_t start, end, capacity;
+    char data[];
+};
+/* buffers.c: empty read buffers of WEFT_STREAM_BUFFER bytes. NULL: memory is short. Any thread. */
+struct weft__buffer *weft__buffer_get(struct weft__io *io);
+/* One with room for so many bytes, not to be kept; free() it. */
+struct weft__buffer *weft__buffer_new(size_t capacity);
+void weft__buffer_put(struct weft__io *io, struct weft__buffer *buffer);
 void weft__buffers_free(struct weft__io *io);
 
 /* listener.c: a descriptor was closed: acceptors that ran out of them try again. Any thread. */

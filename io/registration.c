@@ -47,36 +47,55 @@ static uint64_t event_data(const struct weft__registration *reg)
 
 #define ALL_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
-int weft__registration_open(struct weft__io *io, int fd, struct weft__registration **out)
+struct weft__registration *weft__registration_new(struct weft__io *io)
 {
     struct weft__registration *reg = weft__slab_get(&io->records, NULL);
-    if (reg == NULL)
-        return -ENOMEM;
+    if (reg != NULL)
+        reg->io = io;
+    return reg;
+}
+
+void weft__registration_free(struct weft__registration *reg)
+{
+    weft__slab_put(&reg->io->records, NULL, reg);
+}
+
+int weft__registration_start(struct weft__registration *reg, int fd)
+{
+    struct weft__io *io = reg->io;
     reg->next = NULL;
-    reg->io = io;
-    reg->home = NULL;
-    reg->dispose = NULL;
-    reg->owner = NULL;
     reg->fd = fd;
-    reg->alive = true;
+    reg->kind = WEFT__OF_FD;
+    reg->parked = 0;
     weft__store_relaxed(&reg->users, 0); /* relaxed: nobody knows the record yet */
+    weft__timer_init(&reg->park.timer, weft__park_timer_fires);
     for (int d = 0; d < 2; d++) {
         _Atomic(uint64_t) *word = &reg->interest[d].word;
-        uint64_t turn =
-            weft__load_relaxed(word) & ~(uint64_t)(WEFT__TURN - 1); /* relaxed: nobody knows the record yet */
-        weft__store_relaxed(word, turn | WEFT__READY);              /* relaxed: nobody knows the record yet */
+        uint64_t turn = weft__load_relaxed(word) & WEFT__TURNS; /* relaxed: nobody knows the record yet */
+        weft__store_relaxed(word, turn | WEFT__READY);          /* relaxed: nobody knows the record yet */
     }
     struct epoll_event e = {.events = ALL_EVENTS, .data.u64 = event_data(reg)};
     weft__fetch_add_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
     if (epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e) != 0) {
         int error = errno;
         weft__fetch_sub_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
-        reg->alive = false;
-        weft__slab_put(&io->records, NULL, reg);
+        reg->kind = WEFT__OF_NOBODY;
         return -error;
     }
-    *out = reg;
     return 0;
+}
+
+int weft__registration_open(struct weft__io *io, int fd, struct weft__registration **out)
+{
+    struct weft__registration *reg = weft__registration_new(io);
+    if (reg == NULL)
+        return -ENOMEM;
+    int rc = weft__registration_start(reg, fd);
+    if (rc < 0)
+        weft__registration_free(reg);
+    else
+        *out = reg;
+    return rc;
 }
 
 int weft__registration_again(struct weft__registration *reg)
@@ -94,16 +113,16 @@ void weft__registration_retire(struct weft__registration *reg)
     struct weft__io *io = reg->io;
     struct epoll_event unused = {0};
     (void)epoll_ctl(io->epoll, EPOLL_CTL_DEL, reg->fd, &unused); /* gone already if the owner closed fd: as good */
-    uint32_t generation = weft__load_relaxed(&reg->generation);  /* relaxed: changed here only */
+    uint16_t generation = weft__load_relaxed(&reg->generation);  /* relaxed: changed here only */
     /* relaxed: a collector that reads the old value meets a record that is not used again before its collect has ended */
-    weft__store_relaxed(&reg->generation, (generation + 1) & 0xffffu);
-    reg->alive = false;
+    weft__store_relaxed(&reg->generation, (uint16_t)(generation + 1));
+    reg->kind = WEFT__OF_NOBODY;
     weft__fetch_sub_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
     bool kick = false;
     weft__guard_lock(&io->guard);
     if ((weft__load_acquire(&io->sequence) & 1) == 0) { /* pairs: COLLECT-SEQUENCE */
         weft__guard_unlock(&io->guard);
-        weft__slab_put(&io->records, NULL, reg);
+        weft__registration_free(reg);
         return;
     }
     reg->next = weft__load_relaxed(&io->retired); /* relaxed: under the guard */
@@ -114,6 +133,20 @@ void weft__registration_retire(struct weft__registration *reg)
         weft__io_kick(io);
 }
 
+/* Somebody is in: the caller itself, if it was parked here, and has not asked so far how that ended. Then its use goes on as that of this call. */
+static WEFT__COLD bool enter_again(struct weft__registration *reg, uint32_t user, uint32_t old)
+{
+    uint32_t taken = user & ~old, held = weft__park_hand_over(&reg->park) ? reg->parked : 0;
+    if ((old & user & ~held) == 0) {
+        if ((held & ~user) != 0)
+            weft__registration_leave(reg, held & ~user);
+        return true;
+    }
+    if ((taken | held) != 0)
+        weft__registration_leave(reg, taken | held);
+    return false;
+}
+
 int weft__registration_enter(struct weft__registration *reg, uint32_t user)
 {
     uint32_t old;
@@ -121,7 +154,7 @@ int weft__registration_enter(struct weft__registration *reg, uint32_t user)
         old = weft__fetch_add_acq_rel(&reg->users, user); /* pairs: USERS */
     } else {
         old = weft__fetch_or_acq_rel(&reg->users, user); /* pairs: USERS */
-        if ((old & user) != 0)
+        if (weft__unlikely((old & user) != 0) && !enter_again(reg, user, old))
             return -EBUSY;
     }
     if (weft__likely((old & WEFT__GONE) == 0))
@@ -133,12 +166,17 @@ int weft__registration_enter(struct weft__registration *reg, uint32_t user)
 void weft__registration_leave(struct weft__registration *reg, uint32_t user)
 {
     uint32_t old = weft__fetch_sub_acq_rel(&reg->users, user); /* pairs: USERS */
-    if (weft__unlikely(old - user == WEFT__GONE))
-        reg->dispose(reg);
+    if (weft__unlikely(old - user == WEFT__GONE)) {
+        if (reg->kind == WEFT__OF_LISTENER)
+            weft__listener_dispose(reg);
+        else
+            weft__stream_dispose(reg);
+    }
 }
 
 void weft__registration_close(struct weft__registration *reg, const char *call)
 {
+    (void)weft__park_settle_at(&reg->park); /* the closer was parked here itself, and is not any more */
     uint32_t old = weft__fetch_or_acq_rel(&reg->users, WEFT__GONE | WEFT__CLOSER); /* pairs: USERS */
     if ((old & WEFT__GONE) != 0)
         weft__misuse(call, "the object is closed already");
@@ -151,16 +189,19 @@ void weft__registration_close(struct weft__registration *reg, const char *call)
 bool weft__interest_notify(struct weft__interest *i, uint64_t flags)
 {
     uint64_t old = weft__load_acquire(&i->word); /* pairs: INTEREST */
-    struct weft__fiber *fiber;
-    uint32_t ticket;
+    uintptr_t who;
     /* Told already, and nobody waits: whoever clears READY does so after this look, and asks the kernel after that. */
     if ((old & (flags | WEFT__WAITING)) == flags)
         return false;
     do {
-        fiber = weft__load_relaxed(&i->fiber);   /* relaxed: the CAS proves that it is this wait's */
-        ticket = weft__load_relaxed(&i->ticket); /* relaxed: the CAS proves that it is this wait's */
+        who = weft__load_relaxed(&i->who); /* relaxed: the CAS proves that it is this wait's */
     } while (!weft__cas_acq_rel(&i->word, &old, (old | flags) & ~(uint64_t)WEFT__WAITING)); /* pairs: INTEREST */
-    return (old & WEFT__WAITING) != 0 && weft__wake(fiber, ticket, WEFT__WOKEN);
+    if ((old & WEFT__WAITING) == 0)
+        return false;
+    uint32_t ticket = (uint32_t)(old >> 32);
+    if (who & WEFT__WHO_PARKED)
+        return weft__unpark((struct weft_task *)(who & ~WEFT__WHO_PARKED), ticket, WEFT__UNPARK_CAME);
+    return weft__wake((struct weft__fiber *)who, ticket, WEFT__WOKEN);
 }
 
 unsigned weft__registration_event(struct weft__registration *reg, uint32_t events)
@@ -175,22 +216,21 @@ unsigned weft__registration_event(struct weft__registration *reg, uint32_t event
     return wakes;
 }
 
-/* Announce the wait in one direction. False: READY or closed. */
-static bool announce(struct weft__interest *i, struct weft__fiber *f, uint32_t ticket)
+bool weft__interest_announce(struct weft__interest *i, uintptr_t who, uint32_t ticket)
 {
     uint64_t old = weft__load_acquire(&i->word); /* pairs: INTEREST */
     if ((old & (WEFT__READY | WEFT__CLOSED)) != 0)
         return false;
-    weft__store_relaxed(&i->fiber, f);       /* relaxed: published by the CAS */
-    weft__store_relaxed(&i->ticket, ticket); /* relaxed: published by the CAS */
+    weft__store_relaxed(&i->who, who); /* relaxed: published by the CAS */
+    uint64_t turn = (old + WEFT__TURN) & WEFT__TURNS, wait = (uint64_t)ticket << 32 | turn | WEFT__WAITING;
     do {
         if ((old & (WEFT__READY | WEFT__CLOSED)) != 0)
             return false;
-    } while (!weft__cas_acq_rel(&i->word, &old, (old + WEFT__TURN) | WEFT__WAITING)); /* pairs: INTEREST */
+    } while (!weft__cas_acq_rel(&i->word, &old, wait | (old & WEFT__HANGUP))); /* pairs: INTEREST */
     return true;
 }
 
-static void withdraw(struct weft__registration *reg, unsigned directions)
+void weft__interest_withdraw(struct weft__registration *reg, unsigned directions)
 {
     for (unsigned d = 0; d < 2; d++)
         if ((directions & 1u << d) != 0 && (weft__interest_look(reg, d) & WEFT__WAITING) != 0)
@@ -202,8 +242,8 @@ int weft__registration_wait(struct weft__registration *reg, struct weft__fiber *
 {
     uint32_t ticket = weft__wait_begin(f, kind, reg);
     for (unsigned d = 0; d < 2; d++) {
-        if ((directions & 1u << d) != 0 && !announce(&reg->interest[d], f, ticket)) {
-            withdraw(reg, directions & ((1u << d) - 1));
+        if ((directions & 1u << d) != 0 && !weft__interest_announce(&reg->interest[d], (uintptr_t)f, ticket)) {
+            weft__interest_withdraw(reg, directions & ((1u << d) - 1));
             (void)weft__wait_abandon(f);
             return 0;
         }
@@ -211,7 +251,7 @@ int weft__registration_wait(struct weft__registration *reg, struct weft__fiber *
     weft__io_wait_enter(reg->io);
     enum weft__wake how = weft__wait_commit(f, deadline);
     weft__io_wait_leave(reg->io);
-    withdraw(reg, directions);
+    weft__interest_withdraw(reg, directions);
     if (how == WEFT__CANCELLED)
         return -ECANCELED;
     return how == WEFT__TIMED_OUT ? -ETIMEDOUT : 0;

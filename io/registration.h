@@ -3,26 +3,28 @@
 #ifndef WEFT_IO_REGISTRATION_H
 #define WEFT_IO_REGISTRATION_H
 
+#include "executor/parked.h"
 #include "io/reactor.h"
 
-enum weft__direction { WEFT__READ = 0, WEFT__WRITE = 1 };
+enum weft__direction { WEFT__READ = 0, WEFT__WRITE = 1 }; /* a set of them: 1 << each, as in `users` */
 
-/* Bits of an interest's word; above them the number of the wait. */
+/* Bits of an interest's word; above them the number of the wait, and in the upper half its ticket. */
 enum {
     WEFT__READY = 1,   /* an event came since somebody last cleared this */
-    WEFT__WAITING = 2, /* fiber and ticket are to be woken */
+    WEFT__WAITING = 2, /* `who` is to be woken, with this ticket */
     WEFT__HANGUP = 4,  /* end of stream, error or urgent data was seen: a short read proves nothing. Sticky */
     WEFT__CLOSED = 8,  /* Sticky */
     WEFT__TURN = 256,  /* one more with each wait: a waker cannot mix up two waits of the same reader */
 };
+#define WEFT__TURNS UINT64_C(0xffffff00)
 
-/* One direction. The fields are written by the direction's one user while the word has no WAITING, and read by wakers that
- * then prove by CAS of the whole word that they read those of the wait they end. pairs: INTEREST, all of the word. */
+/* One direction. `who` is written by the direction's one user while the word has no WAITING, and read by wakers that
+ * then prove by CAS of the whole word that they read that of the wait they end. pairs: INTEREST, all of the word. */
 struct weft__interest {
     _Atomic(uint64_t) word;
-    _Atomic(struct weft__fiber *) fiber;
-    _Atomic(uint32_t) ticket;
+    _Atomic(uintptr_t) who; /* a fiber; a task + PARKED; before that task has returned, its deadline */
 };
+#define WEFT__WHO_PARKED ((uintptr_t)1)
 
 /* Bits of `users`. */
 enum {
@@ -33,24 +35,44 @@ enum {
     WEFT__GUEST = 16, /* and its multiples: short calls, any number of them */
 };
 
-/* Memory of a slab that lives as long as the runtime: a late event meets a record, never anything else. */
+/* Whose a record is. The first three are streams: of TCP, where a short read means that nothing is left; of other sockets, with recv and
+ * send; of what has read and write. */
+enum weft__registered {
+    WEFT__OF_NOBODY, /* not registered */
+    WEFT__OF_TCP,
+    WEFT__OF_SOCKET,
+    WEFT__OF_PIPE,
+    WEFT__OF_LISTENER,
+    WEFT__OF_FD,
+};
+
+/* Memory of a slab that lives as long as the runtime: a late event meets a record, never anything else. The record of a stream is
+ * the stream (stream.h), so all have its size. */
 struct weft__registration {
-    struct weft__registration *next; /* retired, or in a bucket of foreign descriptors; the slab's link when free */
-    void *slab_link;                 /* the slab's too */
-    struct weft__io *io;
-    struct weft__registration **home; /* the owner's pointer to this record, cleared when the runtime ends first */
-    void (*dispose)(struct weft__registration *reg); /* closed, and nobody is inside any more */
-    void *owner;
+    union {                              /* the slab's link when free, as `io` */
+        struct weft__registration *next; /* retired, or in a bucket of foreign descriptors */
+        struct weft_listener *listener;  /* its owner */
+        struct weft__buffer *buffer;     /* a stream's */
+    };
+    struct weft__io *io; /* NULL: the runtime has ended (a stream that was not closed) */
     int fd;
-    bool alive;
-    _Atomic(uint32_t) generation; /* its low 16 bits go with each event */
     _Atomic(uint32_t) users;      /* pairs: USERS: each enters after what the one before did inside */
+    _Atomic(uint16_t) generation; /* goes with each event */
+    uint8_t kind;                 /* enum weft__registered */
+    uint8_t parked;               /* directions that a task has asked to be parked at: the user's */
+    _Atomic(int)
+        error; /* a stream: what broke the connection, 0: nothing yet; for the reader that then finds the end */
     struct weft__interest interest[2];
+    struct weft__park park; /* of the one task that is parked here */
 };
 
 /* Register fd for both directions, edge-triggered. 0 and *out; -ENOMEM, -ENOSPC, -EPERM, -EEXIST, -EBADF. Any thread. Both
  * directions start READY: nobody knows yet, so the first system call finds out. */
 int weft__registration_open(struct weft__io *io, int fd, struct weft__registration **out);
+/* In two steps: memory (NULL: none), to be given back by free as long as nothing is registered; and the descriptor. */
+struct weft__registration *weft__registration_new(struct weft__io *io);
+void weft__registration_free(struct weft__registration *reg);
+int weft__registration_start(struct weft__registration *reg, int fd);
 /* Have epoll report anew what holds at present, also when fd has become another file meanwhile. 0 or -errno. */
 int weft__registration_again(struct weft__registration *reg);
 /* Take it out of epoll; the record is used again when no collect can know it any more. The descriptor stays open. */
@@ -62,6 +84,9 @@ void weft__registration_leave(struct weft__registration *reg, uint32_t user);
 /* Wake everybody inside, for good; disposes when the last one has left, maybe at once. `call` is named when it was closed
  * before. */
 void weft__registration_close(struct weft__registration *reg, const char *call);
+/* Closed, and nobody is inside any more: stream.c, listen.c. */
+void weft__stream_dispose(struct weft__registration *reg);
+void weft__listener_dispose(struct weft__registration *reg);
 
 /* What an event does to one direction; returns whether it woke somebody. Any thread. */
 bool weft__interest_notify(struct weft__interest *i, uint64_t flags);
@@ -90,5 +115,17 @@ static inline void weft__interest_more(struct weft__registration *reg, enum weft
  * (also without need: look again), -ECANCELED, -ETIMEDOUT. Returns at once when one is READY. */
 int weft__registration_wait(struct weft__registration *reg, struct weft__fiber *f, unsigned directions,
                             const struct weft__wait_kind *kind, weft_ns deadline);
+/* Make known who is to be woken in one direction. False: it is READY or closed. And take that back. Its one user. */
+bool weft__interest_announce(struct weft__interest *i, uintptr_t who, uint32_t ticket);
+void weft__interest_withdraw(struct weft__registration *reg, unsigned directions);
+
+/* park.c: the time of a task that is parked at a registration is over. */
+void weft__park_timer_fires(struct weft__timer *timer);
+
+/* fd.c: a foreign descriptor's record for that user, shared with one of the other direction; and give it back. */
+int weft__fd_join(struct weft__io *io, int fd, uint32_t users, struct weft__registration **out);
+void weft__fd_leave(struct weft__registration *reg, uint32_t users);
+/* What holds now of `interest`: its bits, 0, or a negative errno (-EPERM: a file that cannot be waited for). Never blocks. */
+int weft__fd_look(int fd, int interest);
 
 #endif

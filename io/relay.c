@@ -43,14 +43,14 @@ static ssize_t move(int from, int to, size_t n)
 /* From the stream into the pipe: bytes; 0: the end; -EAGAIN: it has been quiet for PIPE_IDLE; or an error. */
 static ssize_t bring(struct weft_stream *s, struct weft__fiber *f, int pipe)
 {
-    struct weft__registration *reg = s->reg;
+    struct weft__registration *reg = &s->reg;
     for (;;) {
         uint64_t told = weft__interest_consume(reg, WEFT__READ);
         if ((told & WEFT__CLOSED) != 0)
             return -EBADF;
         ssize_t got = -EAGAIN;
         if ((told & (WEFT__READY | WEFT__HANGUP)) != 0)
-            got = move(s->fd, pipe, BULK);
+            got = move(s->reg.fd, pipe, BULK);
         if (got != -EAGAIN) {
             weft__interest_more(reg, WEFT__READ);
             return got < 0 && got != -EINVAL ? weft__stream_broken(s, (int)-got) : got;
@@ -65,12 +65,12 @@ static ssize_t bring(struct weft_stream *s, struct weft__fiber *f, int pipe)
 /* All n bytes out of the pipe. */
 static int deliver(struct weft_stream *s, struct weft__fiber *f, int pipe, size_t n)
 {
-    struct weft__registration *reg = s->reg;
+    struct weft__registration *reg = &s->reg;
     while (n > 0) {
         uint64_t told = weft__interest_look(reg, WEFT__WRITE);
         if ((told & WEFT__CLOSED) != 0)
             return -EBADF;
-        ssize_t sent = move(pipe, s->fd, n);
+        ssize_t sent = move(pipe, s->reg.fd, n);
         int rc = 0;
         if (sent > 0) {
             weft__count(&s->written, (uint64_t)sent);
@@ -121,7 +121,7 @@ static int bulk(struct weft_stream *from, struct weft_stream *to, struct weft__f
 int weft_forward(weft_stream *from, weft_stream *to)
 {
     struct weft__fiber *f = weft__fiber_require("weft_forward");
-    bool able = from->socket && to->socket;
+    bool able = weft__stream_is_socket(from) && weft__stream_is_socket(to);
     int full = 0;
     for (;;) {
         const char *data;

@@ -59,7 +59,7 @@ static ssize_t send_piece(struct weft_stream *s, int fd, off_t at, size_t n)
 {
     ssize_t sent;
     do {
-        sent = sendfile(s->fd, fd, &at, n);
+        sent = sendfile(s->reg.fd, fd, &at, n);
         sent = sent < 0 ? -errno : sent;
     } while (sent == -EINTR);
     if (sent == -EPIPE)
@@ -75,23 +75,23 @@ static bool unable(ssize_t sent)
 /* Through a buffer: bytes sent, 0: the end of the file, or a negative errno. */
 static ssize_t copy_piece(struct weft_stream *s, struct weft__fiber *f, int fd, off_t at, size_t n)
 {
-    char *buffer = weft__buffer_get(s->reg->io);
+    struct weft__buffer *buffer = weft__buffer_get(s->reg.io);
     if (buffer == NULL)
         return -ENOMEM;
-    ssize_t got = pread(fd, buffer, n < WEFT_STREAM_BUFFER ? n : WEFT_STREAM_BUFFER, at);
+    ssize_t got = pread(fd, buffer->data, n < WEFT_STREAM_BUFFER ? n : WEFT_STREAM_BUFFER, at);
     got = got < 0 ? -errno : got;
     if (got > 0) {
-        struct iovec part = {buffer, (size_t)got};
+        struct iovec part = {buffer->data, (size_t)got};
         int rc = weft__stream_write_all(s, f, &part, 1);
         got = rc < 0 ? rc : got;
     }
-    weft__buffer_put(s->reg->io, buffer);
+    weft__buffer_put(s->reg.io, buffer);
     return got;
 }
 
 static int send_file(struct weft_stream *s, struct weft__fiber *f, int fd, off_t at, size_t n)
 {
-    struct weft__registration *reg = s->reg;
+    struct weft__registration *reg = &s->reg;
     bool copying = false;
     while (n > 0) {
         size_t piece = n < PIECE ? n : PIECE;
@@ -135,7 +135,9 @@ ssize_t weft_sendfile(weft_stream *s, int fd, off_t offset, size_t count)
     if (!S_ISREG(st.st_mode) || offset < 0)
         return -EINVAL;
     /* A size of 0 is also that of files whose content is made when they are read. */
-    size_t most = st.st_size == 0 ? (size_t)(SSIZE_MAX - offset) : st.st_size > offset ? (size_t)(st.st_size - offset) : 0;
+    size_t most = st.st_size == 0       ? (size_t)(SSIZE_MAX - offset)
+                  : st.st_size > offset ? (size_t)(st.st_size - offset)
+                                        : 0;
     size_t n = count == 0 || count > most ? most : count;
     int rc = weft__stream_enter(s, WEFT__WRITER);
     if (rc < 0)

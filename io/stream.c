@@ -16,40 +16,104 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct weft_stream *weft__stream_new(void)
+#include "io/listener.h"
+
+struct weft_stream *weft__stream_new(struct weft__io *io)
 {
-    return calloc(1, sizeof(struct weft_stream));
+    struct weft__registration *reg = weft__registration_new(io);
+    return reg != NULL ? weft__stream_of(reg) : NULL;
 }
 
-static void dispose(struct weft__registration *reg)
+void weft__stream_free(struct weft_stream *s)
 {
-    struct weft_stream *s = reg->owner;
+    weft__registration_free(&s->reg);
+}
+
+void weft__stream_dispose(struct weft__registration *reg)
+{
     struct weft__io *io = reg->io;
-    weft__stream_drop_buffer(s);
-    weft__registration_retire(reg);
-    close(s->fd);
+    int fd = reg->fd;
+    weft__stream_drop_buffer(weft__stream_of(reg));
+    weft__registration_retire(reg); /* before the close: the number may be another file's after it */
+    close(fd);
     weft__listeners_retry(io);
-    free(s);
 }
 
-void weft__stream_take(struct weft_stream *s, struct weft__registration *reg, enum weft__stream_kind kind)
+struct weft_stream *weft__stream_take(struct weft__registration *reg, enum weft__stream_kind kind)
 {
-    s->fd = reg->fd;
-    s->socket = kind != WEFT__STREAM_PIPE;
-    s->exact = kind == WEFT__STREAM_TCP;
-    s->reg = reg;
-    reg->owner = s;
-    reg->home = &s->reg;
-    reg->dispose = dispose;
+    struct weft_stream *s = weft__stream_of(reg);
+    reg->buffer = NULL;
+    weft__store_relaxed(&reg->error, 0); /* relaxed: not shared yet, as the next */
+    weft__store_relaxed(&s->written, 0); /* relaxed: see error */
+    reg->kind = (uint8_t)kind;
+    return s;
 }
 
-int weft__stream_open(struct weft_stream *s, struct weft__io *io, int fd, enum weft__stream_kind kind)
+int weft__stream_open(struct weft_stream *s, int fd, enum weft__stream_kind kind)
 {
-    struct weft__registration *reg;
-    int rc = weft__registration_open(io, fd, &reg);
+    int rc = weft__registration_start(&s->reg, fd);
     if (rc == 0)
-        weft__stream_take(s, reg, kind);
+        (void)weft__stream_take(&s->reg, kind);
     return rc;
+}
+
+/* ---- streams that are closed after their runtime has ended -------------------------------------------------------- */
+
+/* Where they lie, until the last of them is closed. Its address is in the first interest's `who`. */
+struct outlived {
+    struct weft__slab records;
+    _Atomic(size_t) left; /* OUTLIVED: each close before the slab goes */
+};
+
+static bool is_stream(const struct weft__registration *reg)
+{
+    return reg->kind >= WEFT__OF_TCP && reg->kind <= WEFT__OF_PIPE;
+}
+
+static void count_stream(void *user, void *object)
+{
+    struct weft__registration *reg = object;
+    if (is_stream(reg))
+        ++*(size_t *)user;
+}
+
+static void let_go(void *user, void *object)
+{
+    struct weft__registration *reg = object;
+    if (reg->kind == WEFT__OF_LISTENER) {
+        reg->listener->reg = NULL;
+        reg->listener->spare = NULL;
+    } else if (is_stream(reg)) {
+        reg->io = NULL;
+        weft__store_relaxed(&reg->interest[0].who, (uintptr_t)user); /* relaxed: no thread of the runtime is left */
+    }
+}
+
+void weft__streams_outlive(struct weft__io *io)
+{
+    size_t left = 0;
+    weft__slab_each(&io->records, count_stream, &left);
+    struct outlived *o = left != 0 ? malloc(sizeof *o) : NULL;
+    weft__slab_each(&io->records, let_go, o);
+    if (o == NULL) {
+        if (left == 0) /* else, without memory even for that, the slab stays for good */
+            weft__slab_destroy(&io->records);
+        return;
+    }
+    o->records = io->records;
+    weft__store_relaxed(&o->left, left); /* relaxed: as above */
+}
+
+static void close_outlived(struct weft_stream *s)
+{
+    struct outlived *o =
+        (struct outlived *)weft__load_relaxed(&s->reg.interest[0].who); /* relaxed: written before weft_run returned */
+    weft__stream_drop_buffer(s);
+    close(s->reg.fd);
+    if (o != NULL && weft__fetch_sub_acq_rel(&o->left, 1) == 1) { /* pairs: OUTLIVED (itself) */
+        weft__slab_destroy(&o->records);
+        free(o);
+    }
 }
 
 /* Only of TCP it is certain that a short read leaves nothing behind: a unix socket stops at a message with descriptors or
@@ -82,13 +146,13 @@ int weft_stream_adopt(weft_stream **out, int fd)
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
         return -errno;
-    struct weft_stream *s = weft__stream_new();
+    struct weft_stream *s = weft__stream_new(io);
     if (s == NULL)
         return -ENOMEM;
-    rc = weft__stream_open(s, io, fd, kind);
+    rc = weft__stream_open(s, fd, kind);
     if (rc < 0) {
         (void)fcntl(fd, F_SETFL, flags);
-        free(s);
+        weft__stream_free(s);
         return rc;
     }
     *out = s;
@@ -114,7 +178,7 @@ int weft_shutdown(weft_stream *s, int interest)
     int rc = weft__stream_enter(s, WEFT__GUEST);
     if (rc < 0)
         return rc;
-    if (shutdown(s->fd, how) != 0)
+    if (shutdown(s->reg.fd, how) != 0)
         rc = -errno;
     weft__stream_leave(s, WEFT__GUEST);
     return rc;
@@ -124,13 +188,10 @@ void weft_stream_close(weft_stream *s)
 {
     if (s == NULL)
         return;
-    if (weft__likely(s->reg != NULL)) {
-        weft__registration_close(s->reg, "weft_close");
-        return;
-    }
-    weft__stream_drop_buffer(s);
-    close(s->fd);
-    free(s);
+    if (weft__likely(s->reg.io != NULL))
+        weft__registration_close(&s->reg, "weft_close");
+    else
+        close_outlived(s);
 }
 
 void weft_stream_abort(weft_stream *s)
@@ -138,8 +199,8 @@ void weft_stream_abort(weft_stream *s)
     if (s == NULL)
         return;
     struct linger now = {.l_onoff = 1, .l_linger = 0};
-    if (s->socket)
-        (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    if (weft__stream_is_socket(s))
+        (void)setsockopt(s->reg.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     weft_stream_close(s);
 }
 
@@ -150,5 +211,5 @@ uint64_t weft_stream_written(const weft_stream *s)
 
 int weft_stream_fd(const weft_stream *s)
 {
-    return s->fd;
+    return s->reg.fd;
 }

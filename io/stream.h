@@ -8,41 +8,55 @@
 
 #include "io/registration.h"
 
-/* An idle connection is this, a registration, and nothing else: some 200 bytes. */
+/* An idle connection is this and nothing else: 96 bytes, in the slab of all records. reg.buffer is the reader's: bytes received and not
+ * yet taken; NULL: none. */
 struct weft_stream {
-    struct weft__registration *reg; /* NULL: its runtime has ended */
-    int fd;
-    bool socket;        /* recv and send; else read and write */
-    bool exact;         /* TCP: a short read means that nothing is left */
-    _Atomic(int) error; /* what broke the connection, 0: nothing yet; for the reader that then finds the end */
+    struct weft__registration reg;
     _Atomic(uint64_t) written;
-    /* The reader's: bytes received and not yet taken are buffer[start, end). */
-    char *buffer; /* from weft__buffer_get if capacity is WEFT_STREAM_BUFFER, else malloc'd; NULL: none */
-    size_t start, end, capacity;
+};
+_Static_assert(WEFT__FIBER_TOOLS || sizeof(struct weft_stream) == 96, "a connection that waits is small");
+
+enum weft__stream_kind {
+    WEFT__STREAM_TCP = WEFT__OF_TCP,
+    WEFT__STREAM_SOCKET = WEFT__OF_SOCKET,
+    WEFT__STREAM_PIPE = WEFT__OF_PIPE
 };
 
-enum weft__stream_kind { WEFT__STREAM_TCP, WEFT__STREAM_SOCKET, WEFT__STREAM_PIPE };
-
-/* Memory for a stream without a descriptor; free() it if it gets none. */
-struct weft_stream *weft__stream_new(void);
+/* Memory for a stream without a descriptor; stream_free it if it gets none. NULL: memory is short. */
+struct weft_stream *weft__stream_new(struct weft__io *io);
+void weft__stream_free(struct weft_stream *s);
 /* Give it a nonblocking descriptor, registered; from now on the stream owns fd. 0 or -errno (fd is the caller's still). */
-int weft__stream_open(struct weft_stream *s, struct weft__io *io, int fd, enum weft__stream_kind kind);
-/* The same with a descriptor that is registered already, by weft__registration_open. */
-void weft__stream_take(struct weft_stream *s, struct weft__registration *reg, enum weft__stream_kind kind);
+int weft__stream_open(struct weft_stream *s, int fd, enum weft__stream_kind kind);
+/* Make a stream of a descriptor that is registered already, by weft__registration_open. */
+struct weft_stream *weft__stream_take(struct weft__registration *reg, enum weft__stream_kind kind);
+/* The runtime ends before these were closed: they keep the slab. */
+void weft__streams_outlive(struct weft__io *io);
 
+static inline struct weft_stream *weft__stream_of(struct weft__registration *reg)
+{
+    return weft__container_of(reg, struct weft_stream, reg);
+}
 static inline int weft__stream_enter(struct weft_stream *s, uint32_t user)
 {
-    return weft__likely(s->reg != NULL) ? weft__registration_enter(s->reg, user) : -EBADF;
+    return weft__likely(s->reg.io != NULL) ? weft__registration_enter(&s->reg, user) : -EBADF;
 }
 static inline void weft__stream_leave(struct weft_stream *s, uint32_t user)
 {
-    weft__registration_leave(s->reg, user);
+    weft__registration_leave(&s->reg, user);
+}
+static inline bool weft__stream_is_socket(const struct weft_stream *s)
+{
+    return s->reg.kind <= WEFT__OF_SOCKET;
+}
+static inline size_t weft__stream_available(const struct weft_stream *s)
+{
+    return s->reg.buffer != NULL ? s->reg.buffer->end - s->reg.buffer->start : 0;
 }
 /* The connection broke: remember why. Returns -error. */
 static inline int weft__stream_broken(struct weft_stream *s, int error)
 {
-    if (error != EPIPE)                        /* tells of our own shutdown too */
-        weft__store_relaxed(&s->error, error); /* relaxed: a late look costs a clearer error, nothing else */
+    if (error != EPIPE)                            /* tells of our own shutdown too */
+        weft__store_relaxed(&s->reg.error, error); /* relaxed: a late look costs a clearer error, nothing else */
     return -error;
 }
 
@@ -50,5 +64,14 @@ static inline int weft__stream_broken(struct weft_stream *s, int error)
 int weft__stream_write_all(struct weft_stream *s, struct weft__fiber *f, struct iovec *parts, int n);
 /* stream_read.c: give the buffer back. */
 void weft__stream_drop_buffer(struct weft_stream *s);
+/* Receive at least one byte more into the buffer, which may grow to `limit`, if that takes no wait. > 0; 0: the end; -EAGAIN: then an
+ * empty buffer has been given back; an error. */
+ssize_t weft__stream_fill_now(struct weft_stream *s, size_t limit);
+/* The end of a peek: `got` is what the last fill said. */
+ssize_t weft__stream_peeked(struct weft_stream *s, ssize_t got, size_t have, const char **data);
+/* weft_read without a wait: -EAGAIN. */
+ssize_t weft__stream_read_now(struct weft_stream *s, void *buf, size_t n);
+/* Wait as the reader for something to come. */
+int weft__stream_wait_readable(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline);
 
 #endif

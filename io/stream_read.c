@@ -27,21 +27,19 @@ static const struct weft__wait_kind read_wait = {"a stream (read)", NULL};
 
 void weft__stream_drop_buffer(struct weft_stream *s)
 {
-    char *buffer = s->buffer;
+    struct weft__buffer *buffer = s->reg.buffer;
     if (buffer == NULL)
         return;
-    bool ours = s->capacity == WEFT_STREAM_BUFFER;
-    s->buffer = NULL;
-    s->start = s->end = s->capacity = 0;
-    if (ours && s->reg != NULL)
-        weft__buffer_put(s->reg->io, buffer);
+    s->reg.buffer = NULL;
+    if (buffer->capacity == WEFT_STREAM_BUFFER && s->reg.io != NULL)
+        weft__buffer_put(s->reg.io, buffer);
     else
         free(buffer);
 }
 
 static size_t available(const struct weft_stream *s)
 {
-    return s->end - s->start;
+    return weft__stream_available(s);
 }
 
 static void drop_if_empty(struct weft_stream *s)
@@ -50,42 +48,36 @@ static void drop_if_empty(struct weft_stream *s)
         weft__stream_drop_buffer(s);
 }
 
-/* Room for at least one byte behind `end`; the buffer grows to at most `limit` bytes (WEFT_STREAM_BUFFER or more). The
- * caller made sure that fewer than `limit` bytes are in it. */
-static int make_room(struct weft_stream *s, size_t limit)
+/* A buffer with room for at least one byte behind `end`; it grows to at most `limit` bytes (WEFT_STREAM_BUFFER or more). The
+ * caller made sure that fewer than `limit` bytes are in it. NULL: memory is short. */
+static struct weft__buffer *make_room(struct weft_stream *s, size_t limit)
 {
-    if (s->buffer == NULL) {
-        s->buffer = weft__buffer_get(s->reg->io);
-        if (s->buffer == NULL)
-            return -ENOMEM;
-        s->capacity = WEFT_STREAM_BUFFER;
+    struct weft__buffer *b = s->reg.buffer;
+    if (b == NULL)
+        return s->reg.buffer = weft__buffer_get(s->reg.io);
+    size_t n = b->end - b->start;
+    if (n == 0) {
+        b->start = b->end = 0;
+    } else if (b->end == b->capacity && b->start > 0) {
+        memmove(b->data, b->data + b->start, n);
+        b->start = 0;
+        b->end = n;
     }
-    if (s->start == s->end) {
-        s->start = s->end = 0;
-    } else if (s->end == s->capacity && s->start > 0) {
-        memmove(s->buffer, s->buffer + s->start, available(s));
-        s->end -= s->start;
-        s->start = 0;
-    }
-    if (s->end < s->capacity)
-        return 0;
-    size_t capacity = s->capacity < limit / 2 ? s->capacity * 2 : limit;
-    char *larger = malloc(capacity);
+    if (b->end < b->capacity)
+        return b;
+    struct weft__buffer *larger = weft__buffer_new(b->capacity < limit / 2 ? b->capacity * 2 : limit);
     if (larger == NULL)
-        return -ENOMEM;
-    size_t n = available(s);
-    memcpy(larger, s->buffer + s->start, n);
+        return NULL;
+    memcpy(larger->data, b->data + b->start, n);
+    larger->end = n;
     weft__stream_drop_buffer(s);
-    s->buffer = larger;
-    s->capacity = capacity;
-    s->end = n;
-    return 0;
+    return s->reg.buffer = larger;
 }
 
 /* One system call, if epoll's word does not say that it is useless. > 0: bytes; 0: the end; -EAGAIN: wait; else an error. */
 static ssize_t receive(struct weft_stream *s, void *to, size_t n)
 {
-    struct weft__registration *reg = s->reg;
+    struct weft__registration *reg = &s->reg;
     uint64_t told = weft__interest_consume(reg, WEFT__READ);
     if ((told & WEFT__CLOSED) != 0)
         return -EBADF;
@@ -94,49 +86,55 @@ static ssize_t receive(struct weft_stream *s, void *to, size_t n)
     ssize_t got;
     int error = 0;
     do {
-        got = s->socket ? recv(s->fd, to, n, 0) : read(s->fd, to, n);
+        got = weft__stream_is_socket(s) ? recv(reg->fd, to, n, 0) : read(reg->fd, to, n);
         error = got < 0 ? errno : 0;
     } while (error == EINTR);
     if (error == EAGAIN || error == EWOULDBLOCK)
         return -EAGAIN;
     /* There may be more, or the next call shall learn the same: only a short read from TCP is the last of it. */
-    if (got <= 0 || !s->exact || (size_t)got == n)
+    if (got <= 0 || reg->kind != WEFT__OF_TCP || (size_t)got == n)
         weft__interest_more(reg, WEFT__READ);
     if (error != 0)
         return weft__stream_broken(s, error);
     if (got == 0)
-        return -weft__load_relaxed(&s->error); /* relaxed: see weft__stream_broken */
+        return -weft__load_relaxed(&reg->error); /* relaxed: see weft__stream_broken */
     return got;
 }
 
-static int wait_readable(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline)
+int weft__stream_wait_readable(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline)
 {
-    return weft__registration_wait(s->reg, f, 1u << WEFT__READ, &read_wait, deadline);
+    return weft__registration_wait(&s->reg, f, 1u << WEFT__READ, &read_wait, deadline);
 }
 
 /* Would a system call be worth a buffer? */
 static bool promising(const struct weft_stream *s)
 {
-    return (weft__interest_look(s->reg, WEFT__READ) & (WEFT__READY | WEFT__HANGUP | WEFT__CLOSED)) != 0;
+    return (weft__interest_look(&s->reg, WEFT__READ) & (WEFT__READY | WEFT__HANGUP | WEFT__CLOSED)) != 0;
+}
+
+ssize_t weft__stream_fill_now(struct weft_stream *s, size_t limit)
+{
+    ssize_t got = -EAGAIN;
+    if (promising(s)) {
+        struct weft__buffer *b = make_room(s, limit);
+        got = b == NULL ? -ENOMEM : receive(s, b->data + b->end, b->capacity - b->end);
+        if (got > 0) {
+            b->end += (size_t)got;
+            return got;
+        }
+    }
+    drop_if_empty(s);
+    return got;
 }
 
 /* Receive at least one byte more into the buffer, which may grow to `limit`. > 0; 0: the end; an error. */
 static ssize_t fill(struct weft_stream *s, struct weft__fiber *f, size_t limit, weft_ns deadline)
 {
     for (;;) {
-        if (promising(s)) {
-            int rc = make_room(s, limit);
-            ssize_t got = rc < 0 ? rc : receive(s, s->buffer + s->end, s->capacity - s->end);
-            if (got > 0) {
-                s->end += (size_t)got;
-                return got;
-            }
-            drop_if_empty(s);
-            if (got != -EAGAIN)
-                return got;
-        }
-        drop_if_empty(s);
-        int rc = wait_readable(s, f, deadline);
+        ssize_t got = weft__stream_fill_now(s, limit);
+        if (got != -EAGAIN)
+            return got;
+        int rc = weft__stream_wait_readable(s, f, deadline);
         if (rc < 0)
             return rc;
     }
@@ -144,23 +142,31 @@ static ssize_t fill(struct weft_stream *s, struct weft__fiber *f, size_t limit, 
 
 static size_t take(struct weft_stream *s, void *to, size_t n)
 {
+    struct weft__buffer *b = s->reg.buffer;
     size_t taken = n < available(s) ? n : available(s);
-    memcpy(to, s->buffer + s->start, taken);
-    s->start += taken;
+    if (b == NULL)
+        return 0;
+    memcpy(to, b->data + b->start, taken);
+    b->start += taken;
     drop_if_empty(s);
     return taken;
 }
 
-static ssize_t read_some(struct weft_stream *s, struct weft__fiber *f, void *buf, size_t n)
+ssize_t weft__stream_read_now(struct weft_stream *s, void *buf, size_t n)
 {
     if (available(s) > 0)
         return (ssize_t)take(s, buf, n);
     weft__stream_drop_buffer(s);
+    return receive(s, buf, n < MOST_AT_ONCE ? n : MOST_AT_ONCE);
+}
+
+static ssize_t read_some(struct weft_stream *s, struct weft__fiber *f, void *buf, size_t n)
+{
     for (;;) {
-        ssize_t got = receive(s, buf, n < MOST_AT_ONCE ? n : MOST_AT_ONCE);
+        ssize_t got = weft__stream_read_now(s, buf, n);
         if (got != -EAGAIN)
             return got;
-        int rc = wait_readable(s, f, WEFT_FOREVER);
+        int rc = weft__stream_wait_readable(s, f, WEFT_FOREVER);
         if (rc < 0)
             return rc;
     }
@@ -180,7 +186,7 @@ static ssize_t exactly_buffered(struct weft_stream *s, struct weft__fiber *f, vo
 /* Large: straight into the caller's memory behind what is buffered. `room` (n bytes) becomes the buffer on failure. */
 static ssize_t exactly_direct(struct weft_stream *s, struct weft__fiber *f, char *buf, size_t n)
 {
-    char *room = malloc(n);
+    struct weft__buffer *room = weft__buffer_new(n);
     if (room == NULL)
         return -ENOMEM;
     size_t had = available(s), have = had;
@@ -192,7 +198,7 @@ static ssize_t exactly_direct(struct weft_stream *s, struct weft__fiber *f, char
             have += (size_t)got;
             rc = weft__budget_spent(f) ? weft__yield(f) : 0;
         } else if (got == -EAGAIN) {
-            rc = wait_readable(s, f, WEFT_FOREVER);
+            rc = weft__stream_wait_readable(s, f, WEFT_FOREVER);
         } else {
             rc = got == 0 ? -EPIPE : got;
         }
@@ -200,16 +206,15 @@ static ssize_t exactly_direct(struct weft_stream *s, struct weft__fiber *f, char
             break;
     }
     if (had > 0)
-        memcpy(rc < 0 ? room : buf, s->buffer + s->start, had);
+        memcpy(rc < 0 ? room->data : buf, s->reg.buffer->data + s->reg.buffer->start, had);
     weft__stream_drop_buffer(s);
     if (rc == 0 || have == 0) {
         free(room);
         return rc < 0 ? rc : (ssize_t)n;
     }
-    memcpy(room + had, buf + had, have - had);
-    s->buffer = room;
-    s->capacity = n;
-    s->end = have;
+    memcpy(room->data + had, buf + had, have - had);
+    room->end = have;
+    s->reg.buffer = room;
     return rc;
 }
 
@@ -219,9 +224,10 @@ static ssize_t read_until(struct weft_stream *s, struct weft__fiber *f, char end
     for (;;) {
         size_t in_reach = available(s) < n ? available(s) : n;
         if (in_reach > searched) {
-            const char *found = memchr(s->buffer + s->start + searched, end, in_reach - searched);
+            const char *first = s->reg.buffer->data + s->reg.buffer->start;
+            const char *found = memchr(first + searched, end, in_reach - searched);
             if (found != NULL)
-                return (ssize_t)take(s, buf, (size_t)(found - (s->buffer + s->start)) + 1);
+                return (ssize_t)take(s, buf, (size_t)(found - first) + 1);
             searched = in_reach;
         }
         if (searched == n)
@@ -236,27 +242,32 @@ static ssize_t read_until(struct weft_stream *s, struct weft__fiber *f, char end
     }
 }
 
-static ssize_t peek(struct weft_stream *s, struct weft__fiber *f, size_t have, const char **data)
+ssize_t weft__stream_peeked(struct weft_stream *s, ssize_t got, size_t have, const char **data)
 {
-    ssize_t got = 1;
-    while (got > 0 && available(s) <= have && available(s) < WEFT_STREAM_BUFFER)
-        got = fill(s, f, WEFT_STREAM_BUFFER, WEFT_FOREVER);
-    *data = s->buffer != NULL ? s->buffer + s->start : "";
+    *data = s->reg.buffer != NULL ? s->reg.buffer->data + s->reg.buffer->start : "";
     if (got <= 0)
         return got;
     return available(s) > have ? (ssize_t)available(s) : -ENOBUFS;
 }
 
+static ssize_t peek(struct weft_stream *s, struct weft__fiber *f, size_t have, const char **data)
+{
+    ssize_t got = 1;
+    while (got > 0 && available(s) <= have && available(s) < WEFT_STREAM_BUFFER)
+        got = fill(s, f, WEFT_STREAM_BUFFER, WEFT_FOREVER);
+    return weft__stream_peeked(s, got, have, data);
+}
+
 static int drain(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline)
 {
     for (;;) {
-        s->start = s->end;
+        weft_consume(s, available(s));
         ssize_t got = fill(s, f, WEFT_STREAM_BUFFER, deadline);
         if (got <= 0)
             return (int)got;
-        s->start = s->end;
+        weft_consume(s, (size_t)got);
         /* A peer that never stops sending never lets fill wait. */
-        if (weft__runtime_now(s->reg->io->rt) >= deadline) {
+        if (weft__runtime_now(s->reg.io->rt) >= deadline) {
             weft__stream_drop_buffer(s);
             return -ETIMEDOUT;
         }
@@ -329,7 +340,8 @@ void weft_consume(weft_stream *s, size_t n)
 {
     if (n > available(s))
         weft__misuse("weft_consume", "more than weft_peek returned");
-    s->start += n; /* the buffer stays: the bytes may be looked at until the next read call */
+    if (n != 0)
+        s->reg.buffer->start += n; /* the buffer stays: the bytes may be looked at until the next read call */
 }
 
 int weft_drain_until_end(weft_stream *s, weft_ns timeout)
@@ -338,7 +350,7 @@ int weft_drain_until_end(weft_stream *s, weft_ns timeout)
     int rc = begin(s, "weft_drain_until_end", &f);
     if (rc < 0)
         return rc;
-    rc = drain(s, f, weft__deadline_after(s->reg->io->rt, timeout));
+    rc = drain(s, f, weft__deadline_after(s->reg.io->rt, timeout));
     weft__stream_leave(s, WEFT__READER);
     return rc;
 }

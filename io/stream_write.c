@@ -52,14 +52,14 @@ static ssize_t send_some(struct weft_stream *s, struct iovec *parts, int n)
 {
     ssize_t sent;
     do {
-        if (!s->socket) {
-            sent = writev_without_signal(s->fd, parts, n);
+        if (!weft__stream_is_socket(s)) {
+            sent = writev_without_signal(s->reg.fd, parts, n);
         } else if (n == 1) {
-            sent = send(s->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+            sent = send(s->reg.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
             sent = sent < 0 ? -errno : sent;
         } else {
             struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
-            sent = sendmsg(s->fd, &message, MSG_NOSIGNAL);
+            sent = sendmsg(s->reg.fd, &message, MSG_NOSIGNAL);
             sent = sent < 0 ? -errno : sent;
         }
     } while (sent == -EINTR);
@@ -82,7 +82,7 @@ static void advance(struct iovec **parts, int *n, size_t sent)
 
 int weft__stream_write_all(struct weft_stream *s, struct weft__fiber *f, struct iovec *parts, int n)
 {
-    struct weft__registration *reg = s->reg;
+    struct weft__registration *reg = &s->reg;
     advance(&parts, &n, 0);
     while (n > 0) {
         uint64_t told = weft__interest_look(reg, WEFT__WRITE);

@@ -27,7 +27,7 @@
 static const struct stressor *const groups[] = {
     task_stressors,     wait_stressors,      join_stressors,   sync_stressors,    queue_stressors,  time_stressors,
     thread_stressors,   runtime_stressors,   socket_stressors, signal_stressors,  strand_stressors, future_stressors,
-    callback_stressors, gathering_stressors, raid_stressors,   machine_stressors, storm_stressors,
+    callback_stressors, gathering_stressors, raid_stressors,   machine_stressors, storm_stressors,  parking_stressors,
 #ifdef STRESS_FAULTS
     fault_stressors,
 #endif

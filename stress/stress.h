@@ -88,7 +88,7 @@ void *stress_alloc(size_t count, size_t size);
 extern const struct stressor task_stressors[], wait_stressors[], join_stressors[], sync_stressors[], queue_stressors[],
     time_stressors[], thread_stressors[], runtime_stressors[], socket_stressors[], signal_stressors[],
     strand_stressors[], future_stressors[], callback_stressors[], gathering_stressors[], raid_stressors[],
-    machine_stressors[], storm_stressors[], fault_stressors[];
+    machine_stressors[], storm_stressors[], fault_stressors[], parking_stressors[];
 
 /* ---- between main.c and support.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* testing/sweep.c -- a program run once for each of its suspensions, cancelled there, and once for each call that can fail, failing there.
  *
- * Every suspension of every task goes through weft__fiber_switch_away, whatever it waits for; --wrap brings it here. Suspensions are counted over all
+ * Every suspension of every task goes through weft__fiber_switch_away (weft__parked_leave, if it parks), whatever it waits for; --wrap brings it here. Suspensions are counted over all
  * tasks of the program (not the runtime's root task, and none that left itself out). At the k-th the victim is cancelled: just before the switch (the
  * wait is announced, the task not asleep), or just after it, on the next context (it is asleep). With one worker and the virtual clock a program
  * suspends in the same order each time, so k = 1, 2, ... up to the number that an undisturbed run counts are all its waits, each exactly once;
@@ -67,11 +67,10 @@ static bool is_the_programs(weft_task *t)
 }
 
 /* Is this suspension the k-th? Then whom to cancel, with a handle. */
-static weft_task *victim_now(void)
+static weft_task *victim_of(weft_task *self)
 {
     if (!atomic_load_explicit(&aim.counting, memory_order_relaxed))
         return NULL;
-    weft_task *self = weft_current_task();
     if (!is_the_programs(self) || atomic_fetch_add(&aim.suspensions, 1) + 1 != aim.k)
         return NULL;
     atomic_store(&aim.landed, true);
@@ -90,7 +89,7 @@ static void cancel_parked(struct weft__worker *w, void *argument)
 
 void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, void *argument)
 {
-    weft_task *victim = victim_now();
+    weft_task *victim = victim_of(weft_current_task());
     if (victim == NULL) {
         __real_weft__fiber_switch_away(f, after, argument);
     } else if (aim.landing == LAND_ARMED) {
@@ -101,6 +100,21 @@ void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, 
         shot = (struct shot){after, argument, victim};
         __real_weft__fiber_switch_away(f, cancel_parked, &shot);
     }
+}
+
+/* A task parks: it has left its fiber already, so its handle is taken before others can have it. */
+void __real_weft__parked_leave(struct weft__fiber *f, struct weft_task *t);
+void __wrap_weft__parked_leave(struct weft__fiber *f, struct weft_task *t);
+
+void __wrap_weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
+{
+    weft_task *victim = victim_of(t);
+    if (victim != NULL && aim.landing == LAND_ARMED)
+        weft_cancel(victim);
+    __real_weft__parked_leave(f, t);
+    if (victim != NULL && aim.landing == LAND_PARKED)
+        weft_cancel(victim);
+    weft_release(victim);
 }
 
 static void main_begins(weft_task *main_task)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http/exchange.h -- the requests a client has sent so far, and the answers to them, sent together.
  *
- * An exchange lives on the client's stack only while there is something to answer: an idle connection holds neither
- * it nor a read buffer. Answers gather in `batch` and leave with one write when no further request is at hand, so
+ * An exchange lives on the client's stack only while there is something to answer: an idle connection holds no stack,
+ * and no read buffer. Answers gather in `batch` and leave with one write when no further request is at hand, so
  * pipelined requests cost one receive and one send together, and a single one costs one of each as well. */
 #ifndef EXAMPLES_HTTP_EXCHANGE_H
 #define EXAMPLES_HTTP_EXCHANGE_H

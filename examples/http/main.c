@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weft-http: an HTTP/1.1 server. Every client is one task, written as if it were alone; every request goes this way:
+/* weft-http: an HTTP/1.1 server. Every client is one task, written as if it were alone, and parked (weft/park.h) between two requests;
+ * every request goes this way:
  *   read the head -> find the route -> read the body -> handle -> answer. README.md beside this file tells more. */
 #include <errno.h>
 #include <stdlib.h>
@@ -142,13 +143,13 @@ static int http(struct http *f)
     struct client *c = client_enter(&f->client);
     const char *data;
     ssize_t n;
-    while ((n = client_peek(c, 0, &data, WEFT_FOREVER)) > 0) {
+    while ((n = client_next(c, &data)) > 0) {
         n = exchange(c, data, (size_t)n);
         if (n != 0) {
             break;
         }
     }
-    return client_leave(c, n);
+    return n == WEFT_PARK ? WEFT_PARK : client_leave(c, n);
 }
 
 /* Ended before it began: the stream was this task's. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weft-kv: a key-value server that speaks RESP2, as redis-cli and redis-benchmark send it. Every client is one task. */
+/* weft-kv: a key-value server that speaks RESP2, as redis-cli and redis-benchmark send it. Every client is one task, parked (weft/park.h)
+ * between two commands. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@ static long bulk_max = 512 * 1024, command_max = 16 * 1024 * 1024;
  * there is something to answer. */
 struct batch {
     struct client *client;
-    struct resp *resp;
+    struct resp resp;
     const char *data;
     size_t used, n;
     weft_ns now;
@@ -29,12 +30,12 @@ static int protocol_error(struct batch *b, const char *error)
 
 static void run(struct batch *b)
 {
-    if (b->resp->argc > 0) {
-        struct call call = {.out = &b->out, .now = b->now, .argc = b->resp->argc, .argv = b->resp->argv};
+    if (b->resp.argc > 0) {
+        struct call call = {.out = &b->out, .now = b->now, .argc = b->resp.argc, .argv = b->resp.argv};
         command_run(&call);
         b->last = call.quit;
     }
-    resp_reset(b->resp);
+    resp_reset(&b->resp);
 }
 
 /* Make room for n bytes in the buffer. */
@@ -67,11 +68,11 @@ static int large_command(struct batch *b)
         }
         memcpy(buffer + have, b->data, b->n);
         have += b->n;
-        long length = have >= resp_wanted(b->resp) ? resp_parse(b->resp, buffer, have) : 0;
+        long length = have >= resp_wanted(&b->resp) ? resp_parse(&b->resp, buffer, have) : 0;
         if (length != 0) {
             b->used = length > 0 ? b->n - (have - (size_t)length) : b->n;
             if (length < 0) {
-                protocol_error(b, b->resp->error);
+                protocol_error(b, b->resp.error);
             } else {
                 b->now = weft_now();
                 run(b);
@@ -111,11 +112,11 @@ static int more(struct batch *b)
 
 /* Answer all commands that have come. 0: the connection stays; 1: it ends well; else a negative errno. Not inlined: its
  * frame must not be on the stack of a client that waits. */
-static __attribute__((noinline)) int commands(struct client *client, struct resp *resp, const char *data, size_t n)
+static __attribute__((noinline)) int commands(struct client *client, const char *data, size_t n)
 {
     struct batch b;
     b.client = client;
-    b.resp = resp;
+    resp_init(&b.resp, (size_t)bulk_max);
     b.data = data;
     b.used = 0;
     b.n = n;
@@ -126,12 +127,12 @@ static __attribute__((noinline)) int commands(struct client *client, struct resp
     b.out.n = 0;
     int rc = 0;
     while (b.used < b.n && !b.last && rc == 0) {
-        long length = resp_parse(resp, b.data + b.used, b.n - b.used);
+        long length = resp_parse(&b.resp, b.data + b.used, b.n - b.used);
         if (length > 0) {
             run(&b);
             b.used += (size_t)length;
         } else if (length < 0) {
-            rc = protocol_error(&b, resp->error);
+            rc = protocol_error(&b, b.resp.error);
         } else {
             rc = more(&b);
         }
@@ -139,6 +140,7 @@ static __attribute__((noinline)) int commands(struct client *client, struct resp
     }
     reply_flush(&b.out);
     weft_consume(client->stream, b.used);
+    resp_free(&b.resp);
     rc = rc == 0 ? b.out.rc : rc;
     return rc < 0 ? rc : b.last ? 1 : 0;
 }
@@ -146,22 +148,19 @@ static __attribute__((noinline)) int commands(struct client *client, struct resp
 struct kv {
     WEFT_FRAME;
     struct client client;
-    struct resp resp;
 };
 static int kv(struct kv *f)
 {
     struct client *c = client_enter(&f->client);
-    resp_init(&f->resp, (size_t)bulk_max);
     const char *data;
     ssize_t n;
-    while ((n = client_peek(c, 0, &data, WEFT_FOREVER)) > 0) {
-        n = commands(c, &f->resp, data, (size_t)n);
+    while ((n = client_next(c, &data)) > 0) {
+        n = commands(c, data, (size_t)n);
         if (n != 0) {
             break;
         }
     }
-    resp_free(&f->resp);
-    return client_leave(c, n);
+    return n == WEFT_PARK ? WEFT_PARK : client_leave(c, n);
 }
 
 /* Ended before it began: the stream was this task's. */

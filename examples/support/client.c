@@ -50,6 +50,9 @@ bool client_told(struct client *c)
 struct client *client_enter(struct client *c)
 {
     struct server *s = c->server;
+    if (c->task != NULL) {
+        return c; /* called again, after it was parked */
+    }
     c->task = weft_current_task();
     note_activity(c);
     pthread_mutex_lock(&s->guard);
@@ -109,6 +112,27 @@ ssize_t client_peek(struct client *c, size_t have, const char **data, weft_ns de
         ssize_t n = peek_until(c, have, data, until);
         if (n != -ECANCELED) {
             note_activity(c);
+            return n;
+        }
+        bool quiet = idle_too_long(c);
+        if (!client_told(c)) {
+            return -ECANCELED;
+        }
+        if (quiet) {
+            return -ETIMEDOUT;
+        }
+    }
+}
+
+ssize_t client_next(struct client *c, const char **data)
+{
+    for (;;) {
+        weft_ns left = c->leaving ? c->leave_by - weft_now() : WEFT_FOREVER;
+        ssize_t n = weft_peek_or_park(c->stream, 0, data, left);
+        if (n != -ECANCELED) {
+            if (n != WEFT_PARK) {
+                note_activity(c);
+            }
             return n;
         }
         bool quiet = idle_too_long(c);

@@ -67,16 +67,18 @@ static inline bool server_draining(struct server *s)
     return atomic_load_explicit(&s->draining, memory_order_relaxed);
 }
 
-/* First and last in a client's task. `server` and `stream` are set by whoever starts the task. client_leave takes
- * the result of the last call: on 0 (the peer has closed) or an error of the connection it closes at once; otherwise
+/* First and last in a client's task; client_enter also when it is called again after it was parked. `server` and `stream` are set
+ * by whoever starts the task. client_leave takes the result of the last call: on 0 (the peer has closed) or an error of the connection it closes at once; otherwise
  * it ends its own side, and waits a little for the peer's end, so that no reset destroys an answer on its way. A
  * client that did not take its answers is reset. Returns 0. */
 struct client *client_enter(struct client *c);
 int client_leave(struct client *c, ssize_t last);
 
-/* As weft_peek, until `deadline` (an instant, or WEFT_FOREVER: between two requests). Besides its errors: -ETIMEDOUT
- * when the deadline, the idle limit, or (between two requests) the moment left by a drain has passed; -ECANCELED:
- * end at once. */
+/* Between two requests: what has come of the next one, as weft_peek_or_park. WEFT_PARK: to be returned, so that a client that does
+ * nothing holds no stack. Besides its errors: -ETIMEDOUT when the idle limit, or the moment left by a drain has passed; -ECANCELED: end at once. */
+ssize_t client_next(struct client *c, const char **data);
+/* Within a request: as weft_peek, until `deadline` (an instant, or WEFT_FOREVER). Besides its errors: -ETIMEDOUT when the deadline, the
+ * idle limit, or (without a deadline) the moment left by a drain has passed; -ECANCELED: end at once. */
 ssize_t client_peek(struct client *c, size_t have, const char **data, weft_ns deadline);
 /* As weft_write and weft_writev (at most 4 parts); -ETIMEDOUT when the client takes nothing for the idle limit. */
 int client_write(struct client *c, const void *bytes, size_t n);

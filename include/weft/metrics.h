@@ -39,6 +39,9 @@ typedef struct weft_metrics {
     uint64_t
         ready_stalls; /* times ready work was left lying for 20 ms or more beside a sleeping worker, with nobody on the way to it: a fault of
                               weft's (not of a machine that gives its threads no CPU); 0 unless there is one */
+    uint64_t task_parks; /* times a task was parked, without a stack (weft/park.h) */
+    uint64_t
+        tasks_parked; /* tasks that are parked now; of one worker: those it parked less those it called again, modulo 2^64 */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
