@@ -134,10 +134,10 @@ bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n)
 /* The first lines of what fires soon: most timers lie in a fiber's second line, and it is the first that decides. */
 static inline __attribute__((always_inline)) void ask_for(const struct weft__timer_run *r, uint32_t places)
 {
-    const char *later = (const char *)weft__timer_run_at(r, r->head + places)->timer;
+    uintptr_t later = (uintptr_t)weft__timer_run_at(r, r->head + places)->timer; /* or a gap, or nothing yet */
     __builtin_prefetch(weft__timer_run_at(r, r->head + 4 * places));
-    __builtin_prefetch(later, 1);
-    __builtin_prefetch(later - 64, 1);
+    __builtin_prefetch((const void *)later, 1);
+    __builtin_prefetch((const void *)(later - 64), 1);
 }
 
 /* Fire what stands first in a run, while it is due and comes before what others have. */

@@ -326,7 +326,8 @@ static int beside(struct beside *f)
         TASK_CHECK(weft_gather_n(t, 4) == -ECANCELED);
         TASK_CHECK(weft_gather_settled_n(t, 4) >= 0);
         for (int i = 0; i < 4; i++)
-            TASK_CHECK(weft_status(t[i]) == (seen.ran[i] && i != 0 ? 0 : -ECANCELED));
+            /* One that has begun may end before its request comes (it was taken by another worker, maybe before the gather began). */
+            TASK_CHECK(weft_status(t[i]) == -ECANCELED || (seen.ran[i] && weft_status(t[i]) == 0));
         TASK_CHECK(weft_await_release(c) == 0);
         break;
     }

@@ -113,28 +113,6 @@ static void test_share_keeps_the_newest(void **state)
     unmade(r);
 }
 
-/* A look at what comes later sees open and closed part as one line. */
-static void test_later(void **state)
-{
-    (void)state;
-    struct weft__ready *r = made(8);
-    assert_int_equal(weft__ready_later(r, 0), 0);
-    for (uintptr_t item = 1; item <= 20; item++)
-        push(r, item);
-    for (int shared = 0; shared < 3; shared++) {
-        for (int64_t n = 0; n < 20; n++)
-            assert_int_equal(weft__ready_later(r, n), n + 1);
-        assert_int_equal(weft__ready_later(r, 20), 0);
-        weft__ready_share(r);
-    }
-    for (uintptr_t item = 1; item <= 20; item++) {
-        assert_int_equal(weft__ready_pop(r), item);
-        assert_int_equal(weft__ready_later(r, 0), item < 20 ? item + 1 : 0);
-        assert_int_equal(weft__ready_later(r, 19), 0);
-    }
-    unmade(r);
-}
-
 static void test_asking(void **state)
 {
     (void)state;
@@ -598,7 +576,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_in_first_out),
         cmocka_unit_test(test_share_keeps_the_newest),
-        cmocka_unit_test(test_later),
         cmocka_unit_test(test_asking),
         cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_remove_newest),

@@ -65,7 +65,7 @@ typedef struct weft_sweep {
     unsigned workers; /* 0: everything with 1, 2 and 8 */
     unsigned victims; /* of cancels: WEFT_VICTIM_*; 0: both, one after the other */
     unsigned most;    /* disturbed runs of one kind; more is an error, since it was not all; 0: 3000 */
-    unsigned least;   /* waits or calls that must be found at least; 0: 1 */
+    unsigned least;   /* waits (with one worker) or calls that must be found at least; 0: 1 */
     unsigned
         persistent; /* faults: 1: the call that failed goes on failing, as when memory or descriptors have run out */
     unsigned real_clock;   /* 1: not the virtual clock */
