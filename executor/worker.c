@@ -8,8 +8,8 @@
  *
  * Whom a due timer wakes goes to the end of the queue as anybody else, unless that is very long. Then what is in it has mostly not
  * begun: to begin it all first would make every sleeper late by all of it, and each would hold a stack meanwhile. So timers fire one at
- * a time then, and whom each wakes runs at once: before tasks that have not begun in all picks but the 64th, before fibers in half of the
- * picks. What has not fired yet stays where the reactor's tick finds it when this worker is stuck.
+ * a time then, and whom each wakes runs at once: before tasks that have not begun in all picks but the 64th, before who has waited in half
+ * of them. What has not fired yet stays where the reactor's tick finds it when this worker is stuck.
  *
  * Pushes and picks share the worker's work when somebody has asked for it (hunger in ready.c, limit in joins.c): one comparison
  * of two words of the owner's. Only who was asked looks whether somebody sleeps.
@@ -199,7 +199,7 @@ static uintptr_t pick_in_order(struct weft__worker *w)
 static WEFT__NOINLINE uintptr_t pick_due(struct weft__worker *w)
 {
     struct weft__hold hold;
-    if ((weft__ready_oldest(&w->ready) & WEFT__ITEM_FIBER) &&
+    if ((weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED) &&
         (w->picks & (WEFT__LOOK_AROUND / 2))) /* many in a row: they run out of what was asked for ahead */
         return 0;
     if (weft__timers_earliest(&w->timers) > w->due_before) {
