@@ -73,7 +73,7 @@ static int sender(struct sender *f)
     if (rc == 0 || play.faults)
         weft_shutdown(f->stream, WEFT_WRITABLE);
     if (rc < 0 && !weft_sweep_disturbed())
-        weft_expect(!"the client could not send its script");
+        weft_expect(false && "the client could not send its script");
     return 0; /* a handler that left is no failure of ours */
 }
 WEFT_CORO(sender);
@@ -92,7 +92,7 @@ static int reader(struct reader *f)
     if (n < 0 && play.faults)
         weft_shutdown(f->stream, WEFT_READABLE); /* the server must not wait for us to read */
     if (n < 0 && !play.faults && (n != -ECONNRESET || !weft_sweep_disturbed()))
-        weft_expect(!"the client saw something else than an end");
+        weft_expect(false && "the client saw something else than an end");
     return 0;
 }
 WEFT_CORO(reader);
@@ -162,9 +162,9 @@ static int scene(struct scene *f)
     weft_release(send);
     weft_release(read);
     if (counted && left > others)
-        weft_expect(!"the handler has ended and left a task");
+        weft_expect(false && "the handler has ended and left a task");
     if (s->connected != 0 || s->clients != NULL)
-        weft_expect(!"the server still counts the client");
+        weft_expect(false && "the server still counts the client");
     return rc < 0 ? rc : client_rc;
 }
 WEFT_CORO(scene);
@@ -184,7 +184,7 @@ int __wrap_server_main(int argc, char **argv, const struct server_kind *kind)
         play.whole_n = play.got_n;
     } else if (play.exact && !play.faults &&
                (play.got_n > play.whole_n || memcmp(play.got, play.whole, play.got_n) != 0)) {
-        weft_expect(!"the client got something that an undisturbed one does not get");
+        weft_expect(false && "the client got something that an undisturbed one does not get");
     }
     return rc < 0;
 }
