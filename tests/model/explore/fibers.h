@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "executor/parked.h"
 #include "executor/runtime.h"
 #include "explore.h"
 
@@ -42,7 +43,7 @@ MACHINE static void let_go_on(void)
 }
 MACHINE void weft__make_ready(struct weft_runtime *runtime, uintptr_t item)
 {
-    CHECK(runtime == &rt && item == weft__item_of_fiber(&fiber));
+    CHECK(runtime == &rt && (item == weft__item_of_fiber(&fiber) || item == weft__item_of_parked(&task)));
     if (cpu.held >> explore_self() & 1)
         cpu.kept[explore_self()] = true;
     else
@@ -82,6 +83,15 @@ MACHINE void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct
     cpu.after = after;
     cpu.argument = argument;
     cpu.left = cpu.posted = true;
+    explore_block(is_ready, NULL);
+    explore_arrive(&cpu.back);
+    cpu.left = cpu.ready = false;
+}
+/* The task on the fiber has returned WEFT_PARK: nothing runs there until its item is picked. */
+MACHINE static inline void fiber_parks(void)
+{
+    cpu.left = true;
+    weft__parked_leave(&fiber, &task);
     explore_block(is_ready, NULL);
     explore_arrive(&cpu.back);
     cpu.left = cpu.ready = false;

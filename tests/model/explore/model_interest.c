@@ -2,9 +2,14 @@
 /* model_interest.c -- io/registration.c: readiness of a descriptor: a reader on a fiber, events, a close, a wake by somebody else (a time limit, a
  * cancellation). What has arrived is read or the close is told; nobody sleeps beside data; the record is disposed of once, when nobody is inside. */
 #include "fibers.h"
+#include "io/park.h"
 #include "io/registration.h"
 
 static struct weft__io io;
+static const struct weft__driver driver = {.park_arm = weft__park_arm,
+                                           .park_resume = weft__park_resume,
+                                           .park_end = weft__park_end,
+                                           .park_names = weft__park_names};
 static struct weft__registration reg;
 static const struct weft__wait_kind reading = {"reading", NULL};
 static _Atomic(uint32_t) arrived; /* the kernel's buffer */
@@ -13,7 +18,7 @@ static unsigned disposed;
 static int outcome;
 static bool taken;
 
-static void dispose(struct weft__registration *r)
+void weft__stream_dispose(struct weft__registration *r)
 {
     CHECK(r == &reg && disposed == 0);
     disposed++;
@@ -26,8 +31,10 @@ static void setup(void)
     memset(&reg, 0, sizeof reg);
     memset(&io, 0, sizeof io);
     reg.io = &io;
+    reg.kind = WEFT__OF_TCP;
+    io.rt = &rt;
+    rt.driver = &driver;
     reg.fd = 3;
-    reg.dispose = dispose;
     weft__store_relaxed(&reg.interest[WEFT__READ].word, WEFT__READY);
     weft__store_relaxed(&arrived, 0);
     weft__store_relaxed(&entered, 0);
@@ -77,6 +84,33 @@ static void reads_twice(void)
     fiber_end();
 }
 
+/* The same by a task without a stack: it returns, is called again, and its use of the stream goes on (executor/parked.c, io/park.c). */
+static void reads_parked(void)
+{
+    fiber_begin();
+    if (weft__registration_enter(&reg, WEFT__READER) < 0)
+        CHECK(false);
+    weft__store_release(&entered, 1);
+    while (outcome == 0) {
+        uint64_t word = weft__interest_consume(&reg, WEFT__READ);
+        outcome = word & WEFT__CLOSED ? -EBADF : receive();
+        if (outcome != 0)
+            break;
+        reg.parked = 1u << WEFT__READ;
+        weft__store_relaxed(&reg.interest[WEFT__READ].who, (uintptr_t)WEFT_FOREVER);
+        weft__park_ask(&fiber, &reg.park);
+        fiber_parks();
+        weft__store_relaxed(&fiber.word, WEFT__FIBER_RUNNING);
+        weft__parked_begin(&workers[explore_self()], &fiber, &task);
+        task.below = NULL;
+        outcome = weft__park_take_over(&fiber);
+        if (outcome > 0) /* readable */
+            outcome = 0;
+    }
+    weft__registration_leave(&reg, WEFT__READER);
+    fiber_end();
+}
+
 static void arrives(void)
 {
     weft__fetch_add_seq_cst(&arrived, 1);
@@ -119,6 +153,12 @@ static void finish_cancelled(void)
           (weft__load_relaxed(&reg.interest[WEFT__READ].word) & WEFT__READY) != 0);
 }
 
+static void finish_only_cancelled(void)
+{
+    CHECK(outcome == -ECANCELED && taken && (weft__load_relaxed(&task.word) & WEFT__C) == 0);
+    CHECK((weft__load_relaxed(&reg.interest[WEFT__READ].word) & WEFT__WAITING) == 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct explore_model models[] = {
@@ -152,6 +192,36 @@ int main(int argc, char **argv)
          .finish = finish_cancelled,
          .preemptions = 2,
          .stale = 0},
+        {.name = "parked",
+         .setup = setup,
+         .thread = {reads_parked, arrives},
+         .finish = finish_read,
+         .preemptions = 3,
+         .stale = 2},
+        {.name = "parked-close",
+         .setup = setup,
+         .thread = {reads_parked, arrives, closes},
+         .finish = finish_closed,
+         .preemptions = 2,
+         .stale = 1},
+        {.name = "parked-only-close",
+         .setup = setup,
+         .thread = {reads_parked, closes},
+         .finish = finish_closed_only,
+         .preemptions = 3,
+         .stale = 2},
+        {.name = "parked-cancel",
+         .setup = setup,
+         .thread = {reads_parked, arrives, cancels},
+         .finish = finish_cancelled,
+         .preemptions = 2,
+         .stale = 1},
+        {.name = "parked-only-cancel",
+         .setup = setup,
+         .thread = {reads_parked, cancels},
+         .finish = finish_only_cancelled,
+         .preemptions = 3,
+         .stale = 2},
     };
     return explore_main(argc, argv, models, sizeof models / sizeof models[0]);
 }

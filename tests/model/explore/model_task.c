@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model_task.c -- the task word (executor/task.c, table in task.h): claim, end, waiters, futures, references. */
+/* model_task.c -- the task word (executor/task.c, table in task.h): claim, end, waiters, futures, references; and what a worker does alone (alone.c). */
 #include "executor/task_hot.h"
 #include "fibers.h"
 
@@ -19,6 +19,10 @@ static void fire(struct weft__waiter *waiter, struct weft_task *t)
     struct seen_waiter *w = weft__container_of(waiter, struct seen_waiter, waiter);
     w->fired++;
     w->rc = weft__task_rc(t);
+}
+void weft__task_unref_checked(struct weft_task *t)
+{
+    weft__task_unref(t);
 }
 void weft__task_free(struct weft_task *t)
 {
@@ -55,7 +59,7 @@ static void ends(void)
 }
 static void ends_hot(void)
 {
-    weft__task_finish_here(&workers[explore_self()], &task, 42, false);
+    weft__task_finish_here(&workers[explore_self()], &task, 42);
 }
 static void adds_and_removes(void)
 {
@@ -181,30 +185,94 @@ static void finish_freed(void)
     CHECK(freed == 1);
 }
 
-/* A worker frees without a locked instruction; somebody looks at all tasks (TASK-WALK). */
-static void setup_walk(void)
+/* ---- alone.c: what the worker does without a locked instruction, and strangers ---- */
+
+static struct weft__worker *self(void)
+{
+    return &workers[explore_self()];
+}
+
+/* Freed while somebody looks at all tasks. */
+static void setup_free(void)
 {
     setup(WEFT__KIND_TASK, WEFT__DONE | WEFT__OWED, 2);
 }
+static void setup_free_kept(void)
+{
+    setup_free();
+    rt.keep = 1;
+}
 static void unrefs_here(void)
 {
-    weft__task_unref_here(&workers[explore_self()], &task);
+    weft__task_unref_here(&task);
 }
 static void walks(void)
 {
-    weft__task_walk_begin(&rt);
+    unsigned visit = weft__stranger_begin(&rt);
     if (weft__task_try_ref(&task)) {
         CHECK(weft__task_state(&task) == WEFT__DONE);
         CHECK(task.frame != NULL);
         weft__task_unref(&task);
     }
-    weft__task_walk_end(&rt);
+    weft__stranger_end(&rt, visit);
 }
-static void finish_walk(void)
+static void visits(void)
+{
+    weft__stranger_end(&rt, weft__stranger_begin(&rt));
+}
+static void ticks(void)
+{
+    weft__stranger_tick(&rt);
+}
+static void finish_free(void)
 {
     bool quickly = weft__load_relaxed(&task.word) == WEFT__FREE;
     CHECK(quickly != (freed == 1));
-    CHECK(weft__load_relaxed(&task.refs) == 0 && weft__load_relaxed(&rt.walkers) == 0);
+    CHECK(weft__load_relaxed(&task.refs) == 0);
+    CHECK(weft__load_relaxed(&rt.strangers) == (weft__load_relaxed(&rt.kept) != 0));
+}
+
+/* Claimed by its creator (thread 1), cancelled and awaited by others; then it ends, on its awaiter's stack. */
+static void setup_home(void)
+{
+    setup(WEFT__KIND_TASK, WEFT__NEW, 10);
+    weft__store_relaxed(&task.fiber, weft__task_home(&workers[1]));
+}
+static void claims_alone(void)
+{
+    claimed[0] = weft__task_claim_alone(self(), &task) ? 1 : weft__task_claim_slow(&task);
+    CHECK(claimed[0] != 0);
+}
+static void adds_second(void)
+{
+    added[1] = weft__task_add_waiter(&task, &waiters[1].waiter);
+}
+static void finish_claimed_alone(void)
+{
+    CHECK(taken && added[1] && weft__load_relaxed(&task.requests) == 1);
+    CHECK((claimed[0] == -1) != ((weft__load_relaxed(&task.word) & WEFT__C) != 0));
+    CHECK((weft__load_relaxed(&task.word) & WEFT__STATE) == WEFT__STARTED);
+    weft__task_finish(&task, 42);
+    CHECK(waiters[1].fired == 1);
+}
+
+static void setup_plain(void)
+{
+    setup(WEFT__KIND_TASK, WEFT__STARTED | WEFT__PLAIN, 10);
+}
+static void ends_alone(void)
+{
+    if (!weft__task_finish_alone(self(), &task, 42))
+        weft__task_finish_awaited(&task, 42);
+}
+static void finish_ended_alone(void)
+{
+    int rc = weft__task_rc(&task);
+    CHECK(rc == (taken ? -ECANCELED : 42) && weft__load_relaxed(&task.requests) == (taken ? 1 : 0));
+    CHECK(waiters[1].fired == added[1] && (!added[1] || waiters[1].rc == rc));
+    uint64_t word = weft__load_relaxed(&task.word);
+    CHECK(word == WEFT__DONE || word == (WEFT__DONE | WEFT__OWED));
+    CHECK(weft__load_relaxed(&task.refs) == (word & WEFT__OWED ? 10U : 9U) + taken); /* the list of marks has one */
 }
 
 int main(int argc, char **argv)
@@ -252,16 +320,28 @@ int main(int argc, char **argv)
          .finish = finish_freed,
          .preemptions = 4,
          .stale = 2},
-        {.name = "task-walk",
-         .setup = setup_walk,
+        {.name = "alone-free",
+         .setup = setup_free,
          .thread = {unrefs_here, walks},
-         .finish = finish_walk,
-         .preemptions = 4,
+         .finish = finish_free,
+         .preemptions = 3,
          .stale = 2},
-        {.name = "task-walks",
-         .setup = setup_walk,
-         .thread = {unrefs_here, walks, walks},
-         .finish = finish_walk,
+        {.name = "alone-free-kept",
+         .setup = setup_free_kept,
+         .thread = {unrefs_here, walks, visits, ticks},
+         .finish = finish_free,
+         .preemptions = 2,
+         .stale = 0},
+        {.name = "alone-claim",
+         .setup = setup_home,
+         .thread = {claims_alone, adds_second, marks},
+         .finish = finish_claimed_alone,
+         .preemptions = 2,
+         .stale = 1},
+        {.name = "alone-end",
+         .setup = setup_plain,
+         .thread = {ends_alone, adds_second, marks},
+         .finish = finish_ended_alone,
          .preemptions = 2,
          .stale = 1},
     };
