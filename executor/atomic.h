@@ -53,10 +53,16 @@ void weft__seam(void);
 /* Keeps the compiler from moving accesses over it; the processor may. */
 #define weft__compiler_barrier() atomic_signal_fence(memory_order_seq_cst)
 
+#ifdef WEFT__EXPLORE
+void weft__explore_relax(void);
+#endif
+
 static inline void weft__cpu_relax(void)
 {
     WEFT__SEAM();
-#if defined(__x86_64__)
+#if defined(WEFT__EXPLORE)
+    weft__explore_relax();
+#elif defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb" ::: "memory");
