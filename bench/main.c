@@ -3,6 +3,7 @@
  *     weft-bench list
  *     weft-bench run NAME [--n N] [--workers W] [--repeat R] [--json FILE] [--why]
  *     weft-bench plan [--workers W] [--pin none|node|core]
+ *     weft-bench topology, weft-bench compare: see topology/command.c, topology/compare.c
  * A repeat prints one line: name,n,workers,seconds,ns_per_op,ops_per_s,max_rss_kib, and one for each further figure of the
  * workload, whose value stands in the column ns_per_op. A wrong answer prints none and exits 1. --why says on stderr what
  * happened during the timed part (steals, parks, wakes, switches ...), and the whole account of the runtime. */
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "topology/commands.h"
 
 static const struct workload *const groups[] = {
     fork_join_workloads, waiting_tree_workloads, real_work_workloads, task_workloads,    cancel_workloads,
@@ -154,6 +156,7 @@ static int usage(void)
         "usage: weft-bench list\n"
         "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--json FILE] [--why]\n"
         "       weft-bench plan [--workers W] [--pin none|node|core]\n");
+    topology_usage();
     return 2;
 }
 
@@ -167,6 +170,10 @@ int main(int argc, char **argv)
                                             {"why", no_argument, NULL, 'y'},
                                             {NULL, 0, NULL, 0}};
     struct settings s = {.repeat = 1, .workers = 1};
+    if (argc > 1 && strcmp(argv[1], "topology") == 0)
+        return topology_command(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return compare_command(argc - 1, argv + 1);
     bool workers_given = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {

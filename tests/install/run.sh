@@ -60,6 +60,12 @@ run "$cc" -std=c17 "${strict[@]}" "${flags[@]}" "$here/consumer.c" -o "$scratch/
 expect "$c_says" "$scratch/pkg-config-c-shared"
 run "$cc" -std=c17 "${strict[@]}" "${flags[@]}" "$here/consumer.c" -o "$scratch/pkg-config-c-static" "${static[@]}"
 expect "$c_says" env -u LD_LIBRARY_PATH "$scratch/pkg-config-c-static"
+if [ -f "$pkgconfig/weft_bench.pc" ]; then
+    read -ra bench < <(pkg-config --cflags --libs weft_bench)
+    run "$cc" -std=c17 "${strict[@]}" "$here/bench.c" -o "$scratch/pkg-config-bench" "${bench[@]}"
+    expect 'measured, and failed as it should' "$scratch/pkg-config-bench" "$scratch/report"
+    [ -s "$scratch/report.html" ]
+fi
 [ -n "$cxx" ] || exit 0
 for standard in 17 20; do
     program=$scratch/pkg-config-c++$standard
@@ -70,7 +76,7 @@ for standard in 17 20; do
 done
 
 mkdir "$scratch/project"
-cp "$here/consumer.c" "$here/consumer.cpp" "$scratch/project/"
+cp "$here/bench.c" "$here/consumer.c" "$here/consumer.cpp" "$scratch/project/"
 cp "$here/consumer.cmake" "$scratch/project/CMakeLists.txt"
 unset PKG_CONFIG_PATH LD_LIBRARY_PATH
 run cmake -S "$scratch/project" -B "$scratch/project/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
@@ -80,3 +86,6 @@ for kind in weft weft_static; do
     expect "$c_says" "$scratch/project/build/c_$kind"
     expect "$cxx_says" "$scratch/project/build/cxx_$kind"
 done
+if [ -x "$scratch/project/build/c_bench" ]; then
+    expect 'measured, and failed as it should' "$scratch/project/build/c_bench" "$scratch/report"
+fi
