@@ -96,8 +96,10 @@ void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
     if (w != NULL) {
         const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
         for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
-            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i]))
+            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i])) {
+                weft__count(&w->counters.wakes[plan->distance[i]], 1);
                 return;
+            }
         }
     } else {
         for (unsigned i = 0; i < (rt->worker_count + 63) / 64; i++) {

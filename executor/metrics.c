@@ -61,10 +61,16 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->task_parks += READ(c->task_parks);
     m->tasks_parked += READ(c->task_parks) - READ(c->task_unparks);
     m->switches += READ(w->steps) - READ(c->idles);
-    for (int i = 0; i < WEFT_DISTANCES; i++)
+    for (int i = 0; i < WEFT_DISTANCES; i++) {
+        uint64_t misses = READ(c->misses[i]), stolen = READ(c->stolen[i]);
         m->steals[i] += READ(c->steals[i]);
-    m->stolen += READ(c->stolen);
-    m->steal_misses += READ(c->misses);
+        m->steal_misses += misses;
+        m->misses[i] += misses;
+        m->stolen += stolen;
+        m->migrations[i] += stolen;
+        m->raids[i] += READ(c->raids[i]);
+        m->wakes_sent[i] += READ(c->wakes[i]);
+    }
     m->parks += READ(c->parks);
     m->wakes += READ(w->wakes);
     m->timers_fired += READ(w->timers.fired);
@@ -188,8 +194,12 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     LINE("switches", m.switches);
     LINE("tasks parked", m.tasks_parked);
     LINE("times parked", m.task_parks);
+    fprintf(out, "%-16s %12s %12s %12s %12s %12s\n", "by distance", "steals", "raids", "tasks moved", "misses",
+            "wakes");
     for (int i = 0; i < WEFT_DISTANCES; i++)
-        fprintf(out, "steals %-9s %llu\n", distances[i], (unsigned long long)m.steals[i]);
+        fprintf(out, "  %-14s %12llu %12llu %12llu %12llu %12llu\n", distances[i], (unsigned long long)m.steals[i],
+                (unsigned long long)m.raids[i], (unsigned long long)m.migrations[i], (unsigned long long)m.misses[i],
+                (unsigned long long)m.wakes_sent[i]);
     LINE("tasks stolen", m.stolen);
     LINE("steal misses", m.steal_misses);
     LINE("parks", m.parks);

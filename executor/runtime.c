@@ -36,7 +36,7 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
     o->size = sizeof *o;
     if (o->workers > WEFT_MAX_WORKERS || o->pin > WEFT_PIN_CORE || o->order > WEFT_ORDER_FIFO ||
         o->clock > WEFT_CLOCK_VIRTUAL || o->inlining > WEFT_INLINING_ALWAYS || o->sched > WEFT_SCHED_SEEDED ||
-        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0 || o->handle_sigint > 1)
+        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0 || o->handle_sigint > 1 || o->stealing > WEFT_STEAL_RANDOM)
         return -EINVAL;
     if (o->max_threads == 0)
         o->max_threads = 64;

@@ -36,6 +36,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "executor/machine.h"
 
@@ -147,30 +148,83 @@ static enum weft_distance distance(const struct weft__cpu *a, const struct weft_
     return WEFT_FAR;
 }
 
-static int compare_keys(const void *a, const void *b)
+/* How far each node is from each other one, as seen from the first: 0, 1, 2 ... with equal ones equal. */
+static uint16_t *rank_nodes(const struct weft__machine *m)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    uint16_t *rank = calloc((size_t)m->nodes * m->nodes + 1, sizeof(*rank));
+    for (unsigned i = 0; rank && i < m->nodes; i++) {
+        const uint64_t *row = m->remoteness + (size_t)i * m->nodes;
+        uint64_t below = 0; /* those nearer than this one, or as near, have their rank */
+        unsigned done = 0;
+        for (unsigned next = 0; done < m->nodes; next++) {
+            uint64_t least = UINT64_MAX;
+            for (unsigned j = 0; j < m->nodes; j++)
+                if ((next == 0 || row[j] > below) && row[j] < least)
+                    least = row[j];
+            for (unsigned j = 0; j < m->nodes; j++)
+                if (row[j] == least) {
+                    rank[(size_t)i * m->nodes + j] = (uint16_t)next;
+                    done++;
+                }
+            below = least;
+        }
+    }
+    return rank;
 }
 
-/* All other workers, nearest first: distance, remoteness of the node, steps around the ring of workers. */
-static void sort_victims(struct plan *plan, const struct weft__machine *m, const struct weft__cpu *place, unsigned i,
-                         uint64_t *key)
+struct sorter {
+    const struct weft__machine *m;
+    const struct weft__cpu *place;
+    uint16_t *rank, *class; /* of nodes; of the victims of one worker */
+    uint32_t *count;        /* of victims of each class */
+    unsigned classes;
+};
+
+/* All other workers, nearest first: by distance, then by the remoteness of the node, then by steps around the ring of workers. There are few
+ * distances and nodes, so they are counted, not compared: a thousand workers have a million pairs. */
+static void sort_victims(struct plan *plan, struct sorter *s, unsigned i)
 {
     struct weft__plan_worker *w = &plan->worker[i];
-    unsigned n = plan->open.workers;
-    for (unsigned step = 1; step < n; step++) {
-        const struct weft__cpu *other = &place[(i + step) % n];
-        uint64_t remote = UINT64_C(1) << 41; /* an unknown node is farther than any */
-        if (place[i].node >= 0 && other->node >= 0)
-            remote = m->remoteness[(unsigned)place[i].node * m->nodes + (unsigned)other->node];
-        key[step - 1] = (uint64_t)distance(&place[i], other) << 60 | remote << 16 | step; /* step: 10 bits */
+    const struct weft__cpu *place = s->place, *own = &place[i];
+    unsigned n = plan->open.workers, nodes = s->m->nodes;
+    memset(s->count, 0, (s->classes + 1) * sizeof(*s->count));
+    for (unsigned step = 1, j = i; step < n; step++) {
+        j = j + 1 < n ? j + 1 : 0;
+        unsigned remote = nodes + 1; /* an unknown node is farther than any */
+        if (own->node >= 0 && place[j].node >= 0)
+            remote = s->rank[(size_t)own->node * nodes + (unsigned)place[j].node];
+        s->class[step] = (uint16_t)((unsigned)distance(own, &place[j]) * (nodes + 2) + remote);
+        s->count[s->class[step] + 1]++;
     }
-    qsort(key, n - 1, sizeof(*key), compare_keys);
-    for (unsigned k = 0; k + 1 < n; k++) {
-        w->victims[k] = (uint16_t)((i + (key[k] & UINT16_MAX)) % n);
-        w->distance[k] = (uint8_t)(key[k] >> 60);
+    for (unsigned c = 0, tier = 0, at = 0; c < s->classes; c++) {
+        unsigned size = s->count[c + 1];
+        memset(w->tier + at, (int)tier, size);
+        memset(w->distance + at, (int)(c / (nodes + 2)), size);
+        s->count[c] = at;
+        at += size;
+        if (c / (nodes + 2) <= WEFT_NEAR_NODE)
+            w->near = at;
+        tier += size != 0 && tier < UINT8_MAX;
     }
+    for (unsigned step = 1, j = i; step < n; step++) {
+        j = j + 1 < n ? j + 1 : 0;
+        w->victims[s->count[s->class[step]]++] = (uint16_t)j;
+    }
+}
+
+static int sort_all(struct plan *plan, const struct weft__machine *m, const struct weft__cpu *place)
+{
+    struct sorter s = {.m = m, .place = place, .classes = WEFT_DISTANCES * (m->nodes + 2)};
+    s.rank = rank_nodes(m);
+    s.class = calloc(plan->open.workers, sizeof(*s.class));
+    s.count = calloc(s.classes + 1, sizeof(*s.count));
+    int rc = s.rank && s.class && s.count ? 0 : -ENOMEM;
+    for (unsigned i = 0; rc == 0 && i < plan->open.workers; i++)
+        sort_victims(plan, &s, i);
+    free(s.rank);
+    free(s.class);
+    free(s.count);
+    return rc;
 }
 
 static int plan_make(const struct weft__machine *m, unsigned workers, unsigned pin, struct plan **out)
@@ -178,11 +232,10 @@ static int plan_make(const struct weft__machine *m, unsigned workers, unsigned p
     if (workers == 0)
         workers = machine_workers(m);
     size_t mask_size = CPU_ALLOC_SIZE(m->highest + 1), others = workers - 1;
-    struct plan *plan = calloc(1, sizeof(*plan) + workers * (sizeof(plan->worker[0]) + mask_size + others * 3));
+    struct plan *plan = calloc(1, sizeof(*plan) + workers * (sizeof(plan->worker[0]) + mask_size + others * 4));
     struct weft__cpu *place = calloc(workers, sizeof(*place));
-    uint64_t *key = calloc(workers, sizeof(*key));
     int rc = -ENOMEM;
-    if (plan && place && key) {
+    if (plan && place) {
         plan->open.workers = workers;
         plan->open.pin = decide_pin(m, workers, pin);
         plan->open.allowed = m->allowed;
@@ -192,17 +245,15 @@ static int plan_make(const struct weft__machine *m, unsigned workers, unsigned p
         plan->here = m->here;
         char *masks = (char *)(plan->worker + workers);
         uint16_t *victims = (uint16_t *)(void *)(masks + workers * mask_size);
-        uint8_t *distances = (uint8_t *)(victims + workers * others);
+        uint8_t *distances = (uint8_t *)(victims + workers * others), *tiers = distances + workers * others;
         for (unsigned i = 0; i < workers; i++) {
             plan->worker[i].victims = victims + i * others;
             plan->worker[i].distance = distances + i * others;
+            plan->worker[i].tier = tiers + i * others;
             place[i] = place_worker(plan, m, i, (cpu_set_t *)(void *)(masks + i * mask_size));
         }
-        for (unsigned i = 0; i < workers; i++)
-            sort_victims(plan, m, place, i, key);
-        rc = 0;
+        rc = sort_all(plan, m, place);
     }
-    free(key);
     free(place);
     if (rc < 0)
         free(plan);

@@ -15,6 +15,8 @@ struct weft__plan_worker {
     unsigned cpus;     /* their number */
     uint16_t *victims; /* the other workers, nearest first; the order within a distance is the thief's to shuffle */
     uint8_t *distance; /* of each victim: enum weft_distance */
+    uint8_t *tier;     /* of each victim: 0 for the nearest ones, one more where the next ones are farther */
+    unsigned near;     /* so many victims, the first ones, are no farther than the node */
 };
 
 struct weft__plan {

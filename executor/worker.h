@@ -17,10 +17,12 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES],
-        stolen, misses, raids, parks, injected;
+    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, parks, injected;
     _Atomic(uint64_t) task_parks, task_unparks;
     _Atomic(uint64_t) batches, events, accepted, accept_pauses;
+    /* by the distance of the other worker */
+    _Atomic(uint64_t) steals[WEFT_DISTANCES], misses[WEFT_DISTANCES], raids[WEFT_DISTANCES], stolen[WEFT_DISTANCES],
+        wakes[WEFT_DISTANCES];
 };
 
 enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2, WEFT__SLOWLY_DUE = 4 };
@@ -59,6 +61,7 @@ struct weft__seen { /* a worker that had closed work, as it was then */
     uint64_t steps;
     int64_t tail, bottom;
     uint64_t forks;
+    uint8_t distance;
 };
 
 struct weft__chain;
@@ -95,6 +98,7 @@ struct weft__worker {
     bool stole;       /* since it last looked around */
     bool stole_child; /* what it took last was a forked child */
     bool seen_fresh;  /* search.c: the note is new, and nobody has come back for it */
+    uint8_t near_first; /* passes in a row that went no farther than the node, where work lies closed */
     unsigned vain;    /* searches that found nothing, in a row */
     unsigned seen_count;
     weft_ns seen_at;
@@ -231,8 +235,9 @@ uintptr_t weft__worker_steal(struct weft__worker *w);
 uintptr_t weft__worker_search(struct weft__worker *w);
 /* Owner, about to sleep: when to come back for what was seen lying closed; WEFT_FOREVER: not by itself. */
 weft_ns weft__worker_look_again(struct weft__worker *w);
-/* Owner, in the idle loop: take of what the victim keeps closed, of its ready items or of its children. 0: it does not stand still, or nothing is left. */
-uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, bool ready, bool joins);
+/* Owner, in the idle loop: take of what the victim, so far away, keeps closed, of its ready items or of its children. 0: it does not stand still, or
+ * nothing is left. */
+uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, unsigned far, bool ready, bool joins);
 /* Owner: somebody has asked it to share its work. */
 void weft__worker_share(struct weft__worker *w);
 /* Does the inline fork come to the library every time: where forks are counted or drawn, or nobody could raid? */

@@ -42,6 +42,12 @@ typedef struct weft_metrics {
     uint64_t task_parks; /* times a task was parked, without a stack (weft/park.h) */
     uint64_t
         tasks_parked; /* tasks that are parked now; of one worker: those it parked less those it called again, modulo 2^64 */
+    /* By the distance of the other worker, whose sums are above. */
+    uint64_t misses[WEFT_DISTANCES]; /* looks in vain, of the one that looked */
+    uint64_t
+        raids[WEFT_DISTANCES]; /* times work was taken without leave from a worker in a long step; not among steals */
+    uint64_t migrations[WEFT_DISTANCES]; /* tasks and children that came from another worker, by steals and raids */
+    uint64_t wakes_sent[WEFT_DISTANCES]; /* of workers that slept, by one that had work for them */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */

@@ -18,6 +18,12 @@ enum weft_pin {
     WEFT_PIN_CORE,        /* each worker runs on one CPU */
 };
 
+/* Whom a worker without work of its own asks first. */
+enum weft_stealing {
+    WEFT_STEAL_NEAR = 0, /* the nearest: same core, shared cache, node, package, then farther nodes by their distance */
+    WEFT_STEAL_RANDOM,   /* anybody, in an order drawn anew each time: for comparison */
+};
+
 /* In which order ready tasks run. */
 enum weft_order {
     WEFT_ORDER_DEFAULT = 0, /* first in first out with shortcuts: what is awaited and not yet started runs at once */
@@ -101,6 +107,7 @@ typedef struct weft_options {
      * on, SIGINT has its former action again. A signal that the process ignores stays ignored; a task that waits for SIGINT by
      * weft_signal_wait has it from then on, and the main coroutine is not cancelled. 0: SIGINT is left alone. asyncio: run() does this. */
     unsigned handle_sigint;
+    unsigned stealing; /* enum weft_stealing */
 } weft_options;
 
 #define WEFT_MAX_WORKERS 1024u
