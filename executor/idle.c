@@ -86,6 +86,11 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
     return true;
 }
 
+bool weft__idle_wake(struct weft_runtime *rt, unsigned worker)
+{
+    return wake_searcher(rt, worker);
+}
+
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
 {
     struct weft__idle *idle = &rt->idle;
@@ -251,7 +256,8 @@ void weft__park(struct weft__worker *w)
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
     weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
     ask_all(rt);
-    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt))) { /* pairs: PARK */
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt)) || /* pairs: PARK */
+        weft__pinned_waits(w)) {
         unpark(w);
         return;
     }

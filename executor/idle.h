@@ -27,6 +27,8 @@ void weft__idle_init(struct weft__idle *idle);
 /* Work for somebody became visible: wake one sleeping worker unless one is searching already. Any thread; `w` the calling
  * worker or NULL. */
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w);
+/* Wake this worker if it sleeps: there is work that only it, or its node, may run. Any thread; false: it does not sleep, or is woken already. */
+bool weft__idle_wake(struct weft_runtime *rt, unsigned worker);
 /* Wake every sleeping worker and the reactor thread (shutdown). */
 void weft__notify_all(struct weft_runtime *rt);
 /* Worker: nothing was found: sleep until woken, an event, or the next own deadline. */

@@ -67,6 +67,7 @@ static void free_runtime(struct weft_runtime *rt)
     weft__seeded_destroy(rt->seeded);
     free(rt->workers);
     weft__topology_plan_free(rt->plan);
+    weft__pinned_destroy(rt);
     free(rt);
 }
 
@@ -97,6 +98,8 @@ static void stop_workers(struct weft_runtime *rt, unsigned started)
 static int start(struct weft_runtime *rt, const weft_options *options, const struct weft__driver *driver)
 {
     pthread_sigmask(SIG_SETMASK, NULL, &rt->caller_mask);
+    unsigned wished =
+        options != NULL && options->size >= sizeof options->size + sizeof options->workers ? options->workers : 0;
     int rc = take_options(rt, options);
     if (rc < 0)
         goto err_runtime;
@@ -108,8 +111,10 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     rt->in_turn = rt->fifo || rt->options.sched == WEFT_SCHED_SEEDED;
     rt->workers = aligned_alloc(WEFT__CACHELINE, rt->worker_count * sizeof *rt->workers);
     rc = -ENOMEM;
-    if (rt->workers == NULL)
+    if (rt->workers == NULL || weft__pinned_init(rt) < 0)
         goto err_runtime;
+    if (rt->options.sched == WEFT_SCHED_SEEDED && wished > rt->worker_count)
+        rt->pinned.named_workers = wished;
     if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
     weft__slab_init(&rt->tasks, sizeof(struct weft_task));
@@ -209,9 +214,8 @@ static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
     uintptr_t item;
     while (rt->seeded != NULL && (item = weft__seeded_take(rt->seeded)) != 0)
         drop_entry(item);
-    while ((item = weft__ready_pop(&w->ready)) != 0) {
+    while ((item = weft__ready_pop(&w->ready)) != 0 || (item = weft__pinned_take(w)) != 0)
         drop_entry(item);
-    }
     for (int i = 0; i < 2 || !weft__inbox_empty(&rt->injector); i++) {
         struct weft__link *link = weft__inbox_claim(i == 0 ? &w->inbox : &rt->injector);
         while (link != NULL) {

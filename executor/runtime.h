@@ -8,6 +8,7 @@
 #include "executor/driver.h"
 #include "executor/idle.h"
 #include "executor/parked.h"
+#include "executor/pinned.h"
 #include "executor/seeded.h"
 #include "executor/worker.h"
 
@@ -50,6 +51,7 @@ struct weft_runtime {
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
+    struct weft__pinned_set pinned;
     struct weft__fiber
         *at_round_end; /* order=fifo: runs when this round is over (NULL: none waits); the worker's own */
     bool halted;       /* order=fifo: the run is over, what is still queued is dropped; the worker's own */

@@ -106,7 +106,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
             seen->cpu = cpu_time(w);
         return false;
     }
-    weft__store_relaxed(&w->hurry, 1); /* relaxed: a hint */
+    weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; another bit's */
     bool late = false;
     if (!rt->is_virtual && !rt->in_turn && weft__timers_earliest(&w->timers) <= now)
         late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
@@ -146,6 +146,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
         weft__notify(rt, NULL);
         late = true;
     }
+    late |= weft__pinned_late(rt);
     return late;
 }
 

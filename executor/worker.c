@@ -135,7 +135,9 @@ static bool fire_timers(struct weft__worker *w)
 static WEFT__COLD void look_around(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
-    weft__store_relaxed(&w->hurry, 0); /* relaxed: a hint */
+    if (weft__load_relaxed(&w->hurry) != 0 && /* relaxed: what comes later stays */
+        (weft__exchange_acq_rel(&w->hurry, 0) & WEFT__HURRY_PINNED) && weft__pinned_waits(w)) /* pairs: PINNED */
+        weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_PINNED);                      /* pairs: PINNED */
     weft__worker_take_inboxes(w);
     if (weft__unlikely(weft__delay_wanted(&w->delay)))
         weft__delay_push(w);
@@ -209,6 +211,8 @@ static WEFT__NOINLINE uintptr_t pick_due(struct weft__worker *w)
     weft__hold_begin(&hold);
     weft__timers_fire_next(&w->timers, w->due_before, weft__fiber_timer_ahead);
     struct weft__link *first = hold.first;
+    if (first != NULL && weft__unlikely(weft__pinned_of(weft__item_of_link(first)) != 0))
+        first = NULL; /* it has a place to go to, like all that is left */
     if (weft__likely(first != NULL)) {
         hold.first = first->next;
         if (first->next == NULL)
@@ -218,16 +222,28 @@ static WEFT__NOINLINE uintptr_t pick_due(struct weft__worker *w)
     return first != NULL ? weft__item_of_link(first) : 0;
 }
 
+/* It is time to look around, or somebody has said something. Of what is pinned one comes at every second pick, and at every one that looks around. */
+static WEFT__COLD uintptr_t pick_rarely(struct weft__worker *w)
+{
+    bool round = (w->picks & (WEFT__LOOK_AROUND - 1)) == 0;
+    if (round || (weft__load_relaxed(&w->hurry) & WEFT__HURRY_TICK)) { /* relaxed: a hint */
+        look_around(w);
+        uintptr_t item = weft__joins_pop_oldest(&w->joins);
+        if (item != 0)
+            return item;
+    }
+    w->pinned_turn = round || !w->pinned_turn;
+    return w->pinned_turn ? weft__pinned_take(w) : 0;
+}
+
 static uintptr_t pick_any(struct weft__worker *w)
 {
     uintptr_t item = 0;
     if (weft__unlikely((++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
-                       weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
-        look_around(w);
-        item = weft__joins_pop_oldest(&w->joins);
-    } else if (weft__unlikely(w->slowly & WEFT__SLOWLY_DUE)) {
+                       weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
+        item = pick_rarely(w);
+    else if (weft__unlikely(w->slowly & WEFT__SLOWLY_DUE))
         item = pick_due(w);
-    }
     if (weft__likely(item == 0)) {
         item = weft__ready_pop(&w->ready);
         weft__look_ahead(&w->ready);
@@ -253,9 +269,11 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
         } else {
             item = pick_any(w);
             if (item == 0) {
-                if (!weft__worker_take_inboxes(w))
+                if (weft__worker_take_inboxes(w))
+                    continue;
+                item = weft__pinned_take(w);
+                if (item == 0)
                     return 0;
-                continue;
             }
         }
         if (weft__likely(claim(w, item)))
@@ -268,7 +286,8 @@ bool weft__worker_look_around(struct weft__worker *w)
     look_around(w);
     if (weft__ready_asked(&w->ready))
         weft__worker_share(w);
-    return !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
+    bool pinned = (weft__load_relaxed(&w->hurry) & ~(uint32_t)WEFT__HURRY_TICK) != 0; /* relaxed: a hint */
+    return !pinned && !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */
@@ -334,6 +353,10 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     if (w->random == 0)
         w->random = 1;
     w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
+    w->own_place = &rt->pinned.place[index];
+    for (unsigned k = 0; k < rt->pinned.nodes; k++)
+        if (rt->pinned.place[rt->pinned.workers + k].node == w->place.node)
+            w->node_place = &rt->pinned.place[rt->pinned.workers + k];
     w->tasks.slab = &rt->tasks;
     w->blocks.slab = &rt->blocks;
     w->large_blocks.slab = &rt->large_blocks;

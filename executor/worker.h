@@ -65,6 +65,7 @@ struct weft__seen { /* a worker that had closed work, as it was then */
 };
 
 struct weft__chain;
+struct weft__pinned;
 
 struct weft__worker {
     struct weft__joins
@@ -98,6 +99,8 @@ struct weft__worker {
     bool stole;       /* since it last looked around */
     bool stole_child; /* what it took last was a forked child */
     bool seen_fresh;  /* search.c: the note is new, and nobody has come back for it */
+    bool node_turn;   /* of its two places the node's was looked at first */
+    bool pinned_turn; /* the last pick that was told of something pinned took it */
     uint8_t near_first; /* passes in a row that went no farther than the node, where work lies closed */
     unsigned vain;    /* searches that found nothing, in a row */
     unsigned seen_count;
@@ -105,6 +108,7 @@ struct weft__worker {
     struct weft__seen seen[WEFT__SEEN];
     uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
+    struct weft__pinned *own_place, *node_place; /* node_place NULL: its node is unknown */
     struct weft__slab_cache tasks, blocks, large_blocks;
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
@@ -118,7 +122,7 @@ struct weft__worker {
     _Atomic(uint32_t) alone;     /* with a task, which it changes without a locked instruction (pairs: TASK-ALONE) */
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
-    alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
+    alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* WEFT__HURRY_*: what to look at at the next pick (PINNED) */
     _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
     struct weft__delay delay;

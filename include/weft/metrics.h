@@ -68,6 +68,11 @@ typedef struct weft_place {
     unsigned cpus; /* the number of CPUs the worker may run on */
 } weft_place;
 WEFT_API int weft_worker_place(weft_runtime *rt, unsigned worker, weft_place *out);
+/* Is there such a place for a task (weft/task.h, `where`)? 0 or -EINVAL. Any thread. */
+WEFT_API int weft_where_check(const weft_runtime *rt, uint32_t where);
+/* The number of the worker that runs the caller, -1 in other threads. Unless the calling task is pinned, it may be another one after the next
+ * call that suspends. Never suspends. */
+WEFT_API int weft_current_worker(void);
 
 /* Write the account as text (for people) to a file descriptor: workers and their places, tasks, steals by distance, parks,
  * reactor batches. 0 or -errno. Any thread. Blocks on the descriptor. */
