@@ -148,7 +148,7 @@ static int write_all(int fd, const char *text, size_t n)
     return 0;
 }
 
-static int write_stream(FILE *stream, char **text, size_t *size, int fd)
+int weft__write_stream(FILE *stream, char **text, size_t *size, int fd)
 {
     int failed = fclose(stream) != 0;
     int rc = failed ? -ENOMEM : write_all(fd, *text, *size);
@@ -217,7 +217,7 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     fprintf(out, "stacks           %llu in use, %llu kept warm\n", (unsigned long long)m.stacks_live,
             (unsigned long long)m.stacks_cached);
 #undef LINE
-    return write_stream(out, &text, &size, fd);
+    return weft__write_stream(out, &text, &size, fd);
 }
 
 /* What t is at: "waits for lock", "ready" ... */
@@ -271,7 +271,7 @@ int weft_dump_tasks(weft_runtime *rt, int fd)
         weft__task_unref(tasks[i]);
     }
     free(tasks);
-    return out != NULL ? write_stream(out, &text, &size, fd) : -ENOMEM;
+    return out != NULL ? weft__write_stream(out, &text, &size, fd) : -ENOMEM;
 }
 
 #define MOST_LINES 100

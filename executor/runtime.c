@@ -36,7 +36,8 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
     o->size = sizeof *o;
     if (o->workers > WEFT_MAX_WORKERS || o->pin > WEFT_PIN_CORE || o->order > WEFT_ORDER_FIFO ||
         o->clock > WEFT_CLOCK_VIRTUAL || o->inlining > WEFT_INLINING_ALWAYS || o->sched > WEFT_SCHED_SEEDED ||
-        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0 || o->handle_sigint > 1 || o->stealing > WEFT_STEAL_RANDOM)
+        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0 || o->handle_sigint > 1 || o->stealing > WEFT_STEAL_RANDOM ||
+        o->spread > WEFT_SPREAD_COMPACT)
         return -EINVAL;
     if (o->max_threads == 0)
         o->max_threads = 64;
@@ -66,7 +67,7 @@ static void free_runtime(struct weft_runtime *rt)
     weft__slab_destroy(&rt->sleeps);
     weft__seeded_destroy(rt->seeded);
     free(rt->workers);
-    weft__topology_plan_free(rt->plan);
+    weft_plan_release(rt->plan);
     weft__pinned_destroy(rt);
     free(rt);
 }
@@ -103,7 +104,8 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     int rc = take_options(rt, options);
     if (rc < 0)
         goto err_runtime;
-    rc = weft__topology_plan(rt->options.workers, rt->options.pin, &rt->plan);
+    rc = weft__topology_plan("", &rt->options, &rt->plan);
+    rt->options.cpus = NULL; /* the program's, and read */
     if (rc < 0)
         goto err_runtime;
     rt->worker_count = rt->plan->workers;

@@ -4,6 +4,7 @@
 #define WEFT_EXECUTOR_RUNTIME_H
 
 #include <signal.h>
+#include <stdio.h>
 
 #include "executor/driver.h"
 #include "executor/idle.h"
@@ -37,7 +38,7 @@ struct weft_runtime {
     _Atomic(uint32_t) kept;      /* one of them, for so many ticks more */
     uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
     struct weft__worker *workers;
-    struct weft__plan *plan;
+    struct weft_plan *plan;
     const struct weft__driver *driver; /* NULL: no I/O */
     void *io;
     struct weft__blocking *blocking;
@@ -157,6 +158,8 @@ void *weft__reactor_main(void *rt);
 /* Virtual clock, all workers parked (checked again inside): move time to the next deadline and fire it. True: something was
  * made ready. */
 bool weft__virtual_advance(struct weft_runtime *rt);
+/* The end of an open_memstream: its text to a descriptor, and freed. 0 or -errno. */
+int weft__write_stream(FILE *stream, char **text, size_t *size, int fd);
 /* A line to the user's report function or stderr. */
 void weft__report(struct weft_runtime *rt, const char *format, ...) WEFT_PRINTF(2, 3);
 
