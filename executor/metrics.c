@@ -80,6 +80,29 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->accept_pauses += READ(c->accept_pauses);
 }
 
+/* How near the nearest worker is whose home that is. */
+static unsigned distance_of_home(const struct weft_runtime *rt, unsigned worker, int home)
+{
+    const struct weft__plan_worker *w = &rt->plan->worker[worker];
+    for (unsigned k = 0; k + 1 < rt->worker_count; k++)
+        if (rt->plan->worker[w->victims[k]].home == home)
+            return w->distance[k];
+    return WEFT_FAR;
+}
+
+static void add_remote_frees(struct weft_metrics *m, struct weft_runtime *rt, unsigned worker)
+{
+    struct weft__worker *w = &rt->workers[worker];
+    const struct weft__slab_cache *caches[] = {&w->tasks, &w->blocks, &w->large_blocks};
+    for (unsigned h = 0; rt->homes > 1 && h < rt->homes; h++) {
+        uint64_t frees = READ(w->stacks_away[h]);
+        for (unsigned i = 0; i < sizeof caches / sizeof *caches; i++)
+            frees += READ(caches[i]->away[h].freed);
+        if (frees != 0)
+            m->remote_frees[distance_of_home(rt, worker, (int)h)] += frees;
+    }
+}
+
 int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
 {
     if (out->size < sizeof out->size || worker >= (int)rt->worker_count)
@@ -89,9 +112,12 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
     if (worker >= 0) {
         add_worker(&m, &rt->workers[worker]);
         m.queue_delay = (uint64_t)weft__delay_of(&rt->workers[worker]);
+        add_remote_frees(&m, rt, (unsigned)worker);
     } else {
-        for (unsigned i = 0; i < rt->worker_count; i++)
+        for (unsigned i = 0; i < rt->worker_count; i++) {
             add_worker(&m, &rt->workers[i]);
+            add_remote_frees(&m, rt, i);
+        }
         m.tasks_created += READ(rt->created_outside);
         m.tasks_finished += READ(rt->finished_outside);
         m.queue_delay = (uint64_t)weft_queue_delay(rt);
@@ -106,12 +132,14 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.stacks_mapped = READ(rt->arena.mapped);
         uint64_t cached = 0;
         weft__guard_lock(&rt->fiber_guard);
-        for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
-            cached += READ(rt->pools[c].count);
+        for (unsigned h = 0; h < rt->homes; h++)
+            for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
+                cached += READ(rt->pools[h][c].count);
         weft__guard_unlock(&rt->fiber_guard);
         for (unsigned i = 0; i < rt->worker_count; i++) {
             for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
                 cached += READ(rt->workers[i].stacks[c].count);
+            cached += READ(rt->workers[i].away_count);
         }
         uint64_t made = READ(rt->arena.live);
         m.stacks_cached = cached;
@@ -194,12 +222,13 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     LINE("switches", m.switches);
     LINE("tasks parked", m.tasks_parked);
     LINE("times parked", m.task_parks);
-    fprintf(out, "%-16s %12s %12s %12s %12s %12s\n", "by distance", "steals", "raids", "tasks moved", "misses",
-            "wakes");
+    fprintf(out, "%-16s %12s %12s %12s %12s %12s %12s\n", "by distance", "steals", "raids", "tasks moved", "misses",
+            "wakes", "freed there");
     for (int i = 0; i < WEFT_DISTANCES; i++)
-        fprintf(out, "  %-14s %12llu %12llu %12llu %12llu %12llu\n", distances[i], (unsigned long long)m.steals[i],
-                (unsigned long long)m.raids[i], (unsigned long long)m.migrations[i], (unsigned long long)m.misses[i],
-                (unsigned long long)m.wakes_sent[i]);
+        fprintf(out, "  %-14s %12llu %12llu %12llu %12llu %12llu %12llu\n", distances[i],
+                (unsigned long long)m.steals[i], (unsigned long long)m.raids[i], (unsigned long long)m.migrations[i],
+                (unsigned long long)m.misses[i], (unsigned long long)m.wakes_sent[i],
+                (unsigned long long)m.remote_frees[i]);
     LINE("tasks stolen", m.stolen);
     LINE("steal misses", m.steal_misses);
     LINE("parks", m.parks);

@@ -20,6 +20,7 @@
 #include "executor/blocking.h"
 #include "executor/guard.h"
 #include "executor/membarrier.h"
+#include "executor/numa.h"
 #include "executor/runtime.h"
 
 /* ---- start -------------------------------------------------------------------------------------------------------- */
@@ -66,7 +67,8 @@ static void free_runtime(struct weft_runtime *rt)
     weft__slab_destroy(&rt->large_blocks);
     weft__slab_destroy(&rt->sleeps);
     weft__seeded_destroy(rt->seeded);
-    free(rt->workers);
+    weft__numa_free(rt->workers, rt->worker_count * sizeof *rt->workers, rt->bound ? 0 : -1);
+    free(rt->pools);
     weft_plan_release(rt->plan);
     weft__pinned_destroy(rt);
     free(rt);
@@ -96,6 +98,26 @@ static void stop_workers(struct weft_runtime *rt, unsigned started)
         pthread_join(rt->workers[i].thread, NULL);
 }
 
+/* Each worker's own structure lies on its node. */
+static bool allocate_workers(struct weft_runtime *rt)
+{
+    size_t size = rt->worker_count * sizeof *rt->workers;
+    rt->workers = rt->bound ? weft__numa_alloc(size, 0) : aligned_alloc(WEFT__WORKER_PAGE, size);
+    rt->pools = calloc(rt->homes, sizeof *rt->pools);
+    for (unsigned i = 0; rt->bound && rt->workers != NULL && i < rt->worker_count; i++)
+        weft__numa_bind(&rt->workers[i], sizeof rt->workers[i], rt->plan->worker[i].node);
+    return rt->workers != NULL && rt->pools != NULL;
+}
+
+static int make_slabs(struct weft_runtime *rt)
+{
+    unsigned parts = rt->bound && rt->plan->homes != 0 ? rt->homes : 0;
+    int rc = weft__slab_init_nodes(&rt->tasks, sizeof(struct weft_task), parts, rt->plan->home);
+    if (rc == 0)
+        rc = weft__slab_init_nodes(&rt->blocks, WEFT__BLOCK, parts, rt->plan->home);
+    return rc == 0 ? weft__slab_init_nodes(&rt->large_blocks, WEFT__LARGE_BLOCK, parts, rt->plan->home) : rc;
+}
+
 static int start(struct weft_runtime *rt, const weft_options *options, const struct weft__driver *driver)
 {
     pthread_sigmask(SIG_SETMASK, NULL, &rt->caller_mask);
@@ -111,17 +133,17 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     rt->worker_count = rt->plan->workers;
     rt->fifo = rt->options.order == WEFT_ORDER_FIFO && rt->worker_count == 1; /* several have no common order */
     rt->in_turn = rt->fifo || rt->options.sched == WEFT_SCHED_SEEDED;
-    rt->workers = aligned_alloc(WEFT__CACHELINE, rt->worker_count * sizeof *rt->workers);
+    rt->bound = rt->plan->machine.here && rt->plan->machine.nodes > 1;
+    rt->homes = rt->bound && rt->plan->homes > 1 ? rt->plan->homes : 1;
     rc = -ENOMEM;
-    if (rt->workers == NULL || weft__pinned_init(rt) < 0)
+    if (!allocate_workers(rt))
+        goto err_runtime;
+    if (weft__pinned_init(rt) < 0 || make_slabs(rt) < 0)
         goto err_runtime;
     if (rt->options.sched == WEFT_SCHED_SEEDED && wished > rt->worker_count)
         rt->pinned.named_workers = wished;
     if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
-    weft__slab_init(&rt->tasks, sizeof(struct weft_task));
-    weft__slab_init(&rt->blocks, WEFT__BLOCK);
-    weft__slab_init(&rt->large_blocks, WEFT__LARGE_BLOCK);
     weft__slab_init(&rt->sleeps, WEFT__SLEEP_PARK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);

@@ -39,6 +39,8 @@ struct weft_runtime {
     uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
     struct weft__worker *workers;
     struct weft_plan *plan;
+    unsigned homes; /* parts that memory is in: one for each node that is a worker's home, 1 where there is one node */
+    bool bound;     /* memory is bound to nodes: this machine has several */
     const struct weft__driver *driver; /* NULL: no I/O */
     void *io;
     struct weft__blocking *blocking;
@@ -46,7 +48,7 @@ struct weft_runtime {
     struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__slab sleeps;               /* of tasks parked until an instant: parked.c */
     struct weft__stack_arena arena;
-    struct weft__fiber_pool pools[WEFT__STACK_CLASSES]; /* under fiber_guard */
+    struct weft__fiber_pool (*pools)[WEFT__STACK_CLASSES]; /* of each home; under fiber_guard */
     uint32_t fiber_guard;
     pthread_t reactor_thread;
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */

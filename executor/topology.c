@@ -38,6 +38,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "executor/numa.h"
+
 static const struct weft__cpu unknown = {-1, -1, -1, -1, -1, -1, 0, 0};
 
 static unsigned machine_workers(const struct weft__machine *m)
@@ -382,4 +384,19 @@ int weft__topology_pin(const struct weft_plan *plan, unsigned worker, struct wef
     }
     CPU_FREE(mask);
     return rc;
+}
+
+void weft__topology_leave(const struct weft_plan *plan)
+{
+    if (!plan->machine.here || plan->pin == WEFT_PIN_NONE)
+        return;
+    cpu_set_t *all = CPU_ALLOC(plan->machine.highest + 1);
+    if (!all)
+        return;
+    CPU_ZERO_S(plan->mask_size, all);
+    for (unsigned k = 0; k < plan->machine.cpus; k++)
+        CPU_SET_S((unsigned)plan->machine.cpu[k].number, plan->mask_size, all);
+    (void)sched_setaffinity(0, plan->mask_size, all); /* else it stays where its creator was */
+    CPU_FREE(all);
+    weft__numa_prefer(-1);
 }

@@ -45,5 +45,7 @@ int weft__topology_plan(const char *root, const weft_options *options, struct we
  * the negative errno of a pin that was refused (the worker runs on unpinned; the caller reports it): -ENODEV: the plan
  * is of another machine; -EXDEV: the kernel put the thread elsewhere; the kernel's own errors. */
 int weft__topology_pin(const struct weft_plan *plan, unsigned worker, struct weft_place *place);
+/* In a thread that a worker's task started and that is no worker: it may run on all CPUs of the plan, and has no node. */
+void weft__topology_leave(const struct weft_plan *plan);
 
 #endif

@@ -20,11 +20,13 @@
  * Threads: all functions belong to the worker's own thread. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "executor/chain.h"
+#include "executor/numa.h"
 #include "executor/strand.h"
 #include "executor/task_hot.h"
 
@@ -313,6 +315,9 @@ void *weft__worker_main(void *worker)
     if (w->pin_error < 0)
         weft__report(rt, "worker %u could not be pinned: %s; it runs where the kernel puts it", w->index,
                      weft_strerror(w->pin_error));
+    /* What this thread touches first (timers, buffers, what tasks allocate) comes from its node, too. */
+    if (rt->bound && w->place.node >= 0)
+        weft__numa_prefer(w->place.node);
     if (weft__signal_stack_enter() < 0)
         weft__report(rt, "worker %u has no alternate signal stack: a stack overflow will not be named", w->index);
     weft__context_init_thread(&w->context);
@@ -341,6 +346,16 @@ void *weft__worker_main(void *worker)
     return NULL;
 }
 
+static void free_homes(struct weft__worker *w)
+{
+    free(w->stacks_away);
+    free(w->tasks.away);
+    free(w->blocks.away);
+    free(w->large_blocks.away);
+    w->stacks_away = NULL;
+    w->tasks.away = w->blocks.away = w->large_blocks.away = NULL;
+}
+
 int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned index)
 {
     memset(w, 0, sizeof *w);
@@ -357,22 +372,30 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     for (unsigned k = 0; k < rt->pinned.nodes; k++)
         if (rt->pinned.place[rt->pinned.workers + k].node == w->place.node)
             w->node_place = &rt->pinned.place[rt->pinned.workers + k];
-    w->tasks.slab = &rt->tasks;
-    w->blocks.slab = &rt->blocks;
-    w->large_blocks.slab = &rt->large_blocks;
+    int home = rt->plan->worker[index].home, node = rt->bound ? rt->plan->worker[index].node : -1;
+    w->home = rt->homes > 1 && home >= 0 ? (uint32_t)home : 0;
+    if (rt->homes > 1)
+        w->stacks_away = calloc(rt->homes, sizeof *w->stacks_away);
+    if ((rt->homes > 1 && w->stacks_away == NULL) || weft__slab_cache_init(&w->tasks, &rt->tasks, w->home) < 0 ||
+        weft__slab_cache_init(&w->blocks, &rt->blocks, w->home) < 0 ||
+        weft__slab_cache_init(&w->large_blocks, &rt->large_blocks, w->home) < 0)
+        goto err_homes;
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);
     weft__delay_init(&w->delay);
-    if (weft__ready_init(&w->ready, 256) < 0)
-        return -ENOMEM;
-    if (weft__joins_init(&w->joins, 256) < 0) {
-        weft__ready_destroy(&w->ready);
-        return -ENOMEM;
-    }
+    if (weft__ready_init(&w->ready, 256, node) < 0)
+        goto err_homes;
+    if (weft__joins_init(&w->joins, 256, node) < 0)
+        goto err_ready;
     w->joins.watched = weft__joins_watched(w);
     weft__joins_satisfied(&w->joins);
     return 0;
+err_ready:
+    weft__ready_destroy(&w->ready);
+err_homes:
+    free_homes(w);
+    return -ENOMEM;
 }
 
 void weft__worker_destroy(struct weft__worker *w)
@@ -380,4 +403,5 @@ void weft__worker_destroy(struct weft__worker *w)
     weft__ready_destroy(&w->ready);
     weft__joins_destroy(&w->joins);
     weft__timers_destroy(&w->timers);
+    free_homes(w);
 }

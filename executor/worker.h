@@ -29,6 +29,7 @@ enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2, WEFT__SLOWLY_DUE = 4 };
 
 /* Fibers that have no task, the warmest last (fiber_cache.c). */
 #define WEFT__STACK_CACHE 64 /* that a worker keeps of each class before it gives some to the pool */
+#define WEFT__STACK_AWAY 16  /* of other nodes' fibers before it sends them home */
 struct weft__fiber_cache {
     _Atomic(uint32_t) count; /* one writer */
     uint32_t cold;           /* so many, from the first on, came from the pool and have not been run since */
@@ -67,8 +68,11 @@ struct weft__seen { /* a worker that had closed work, as it was then */
 struct weft__chain;
 struct weft__pinned;
 
+#define WEFT__WORKER_PAGE                                                                                              \
+    4096 /* each worker lies in pages of its own, that are bound to its node (where pages are larger some share one) */
+
 struct weft__worker {
-    struct weft__joins
+    alignas(WEFT__WORKER_PAGE) struct weft__joins
         joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
     /* ---- the worker's own thread only ---- */
     struct weft__fiber *current; /* NULL in the idle loop */
@@ -110,6 +114,7 @@ struct weft__worker {
     weft_ns last_trim;
     struct weft__pinned *own_place, *node_place; /* node_place NULL: its node is unknown */
     struct weft__slab_cache tasks, blocks, large_blocks;
+    uint32_t home; /* among the runtime's homes */
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
     struct weft_place place;
@@ -132,6 +137,10 @@ struct weft__worker {
     struct weft__timers timers;
     /* ---- the worker's own thread only; last because it is long ---- */
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
+    /* of other homes, on their way there; freed so far, for each home (NULL where there is one) */
+    _Atomic(uint32_t) away_count;
+    struct weft__fiber *away[WEFT__STACK_AWAY];
+    _Atomic(uint64_t) *stacks_away;
 };
 
 /* Ready items are tagged words: a fiber to resume, or a task (also a child) to start; or one that was parked, to be called again: that one has

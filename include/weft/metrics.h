@@ -47,6 +47,8 @@ typedef struct weft_metrics {
     uint64_t
         raids[WEFT_DISTANCES]; /* times work was taken without leave from a worker in a long step; not among steals */
     uint64_t migrations[WEFT_DISTANCES]; /* tasks and children that came from another worker, by steals and raids */
+    uint64_t remote_frees
+        [WEFT_DISTANCES]; /* tasks, stacks and small blocks freed on another node than theirs: they go home in batches */
     uint64_t wakes_sent[WEFT_DISTANCES]; /* of workers that slept, by one that had work for them */
 } weft_metrics;
 
