@@ -483,3 +483,11 @@ void weft__slab_each(struct weft__slab *s, void (*visit)(void *user, void *objec
         }
     }
 }
+
+const void *weft__slab_memory(const struct weft__slab *s, unsigned part, const void *after, size_t *size)
+{
+    const struct weft__slab_chunk *chunk =
+        after == NULL ? s->part[part].chunks : ((const struct weft__slab_chunk *)after)->next;
+    *size = chunk != NULL ? sizeof *chunk + chunk->used * s->object_size : 0;
+    return chunk;
+}

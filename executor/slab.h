@@ -78,6 +78,8 @@ static inline void weft__slab_give(struct weft__slab_cache *cache, void *object)
 }
 void weft__slab_put(struct weft__slab *s, struct weft__slab_cache *cache, void *object);
 void weft__slab_cache_flush(struct weft__slab_cache *cache); /* give everything back to the slab */
+/* While nobody uses the slab: the chunk of a part that follows `after` (NULL: the first), and how much of it has been used. */
+const void *weft__slab_memory(const struct weft__slab *s, unsigned part, const void *after, size_t *size);
 /* Send home what is on its way. */
 void weft__slab_cache_send(struct weft__slab_cache *cache);
 /* Any thread: call visit for every object ever handed out, free or not (its first 16 bytes are the free link when free: so

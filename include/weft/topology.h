@@ -81,6 +81,19 @@ WEFT_API unsigned weft_plan_latency(const weft_plan *plan, unsigned from, unsign
 WEFT_API int weft_plan_print(const weft_plan *plan, int fd);
 WEFT_API int weft_plan_print_json(const weft_plan *plan, int fd);
 
+/* ---- what the kernel says --------------------------------------------------------------------------------------- */
+
+typedef struct weft_memory {
+    size_t size;
+    const char *what; /* "worker", "queues", "stacks" of a worker; "tasks", "blocks", "large blocks" of a node */
+    unsigned worker;  /* UINT32_MAX: of a node, not of a worker */
+    int node;         /* where it is to lie; -1: anywhere */
+    uint64_t pages, home, elsewhere, untouched; /* its pages; of these on that node, on another one, on none yet */
+} weft_memory;
+/* Ask the kernel where the runtime's memory is, and call `visit` for each kind and worker. 0, or the negative errno of a kernel that does not
+ * tell (-ENOSYS, -EPERM). Only in at_end, or while all workers sleep. */
+WEFT_API int weft_memory_check(weft_runtime *rt, void (*visit)(void *user, const weft_memory *m), void *user);
+
 WEFT_END_DECLS
 
 #endif
