@@ -256,6 +256,8 @@ static int read_cpus(struct weft__machine *m, hwloc_topology_t topology, const c
             m->cpu[i].home = m->cpu[i].node >= 0 ? home[m->cpu[i].node] : -1;
         m->cores = different(m, offsetof(struct weft__cpu, core), true);
         m->caches = different(m, offsetof(struct weft__cpu, cache), true);
+        if (m->caches >= m->cores)
+            m->caches = 0; /* nobody shares one */
         m->packages = different(m, offsetof(struct weft__cpu, package), true);
         m->kinds = different(m, offsetof(struct weft__cpu, kind), false);
         rc = order_cpus(m);

@@ -34,7 +34,7 @@ struct weft__machine {
     struct weft__node *node;                 /* in hwloc's order, which weft__cpu.node counts in */
     uint64_t *remoteness;                    /* of node [i * nodes + j] from i, less than 2^41; good for sorting only */
     uint32_t *latency;                       /* of the same, as firmware or a measurement tells it; 0: not known */
-    unsigned cores, caches, packages, kinds; /* different ones among the CPUs; 0: not known */
+    unsigned cores, caches, packages, kinds; /* different ones among the CPUs (caches: shared ones); 0: not known */
     double quota;                            /* CPUs' worth of time, 0: no limit */
     bool here;                               /* it is the machine that runs us */
 };

@@ -151,7 +151,9 @@ static enum weft_distance distance(const struct weft__cpu *a, const struct weft_
         return WEFT_NEAR_SMT;
     if (a->cache >= 0 && a->cache == b->cache)
         return WEFT_NEAR_CACHE;
-    if (a->node >= 0 && a->node == b->node)
+    bool apart = a->package >= 0 && b->package >= 0 && a->package != b->package;
+    if (a->node >= 0 && a->node == b->node &&
+        !apart) /* firmware that interleaves memory makes one node of several packages */
         return WEFT_NEAR_NODE;
     if (a->package >= 0 && a->package == b->package)
         return WEFT_NEAR_PACKAGE;
@@ -211,8 +213,8 @@ static void sort_victims(struct weft_plan *plan, struct sorter *s, unsigned i)
         memset(w->distance + at, (int)(c / (nodes + 2)), size);
         s->count[c] = at;
         at += size;
-        if (c / (nodes + 2) <= WEFT_NEAR_NODE)
-            w->near = at;
+        if (c / (nodes + 2) <= WEFT_NEAR_NODE && (c % (nodes + 2) == 0 || c % (nodes + 2) == nodes + 1))
+            w->near = at; /* a cache may be shared by two nodes */
         tier += size != 0 && tier < UINT8_MAX;
     }
     for (unsigned step = 1, j = i; step < n; step++) {
