@@ -20,7 +20,8 @@
 static const struct workload *const groups[] = {
     fork_join_workloads, waiting_tree_workloads, real_work_workloads, task_workloads,    cancel_workloads,
     timer_workloads,     hand_over_workloads,    sync_workloads,      latency_workloads, mixed_workloads,
-    memory_workloads,    idle_workloads,         connection_workloads};
+    memory_workloads,    idle_workloads,         connection_workloads,
+    locality_workloads};
 
 static const struct workload *find(const char *name)
 {
