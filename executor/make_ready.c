@@ -275,3 +275,8 @@ bool weft__worker_take_inboxes(struct weft__worker *w)
     bool any = take(w, &w->inbox);
     return take(w, &w->rt->injector) || any;
 }
+
+bool weft__worker_take_own_inbox(struct weft__worker *w)
+{
+    return take(w, &w->inbox);
+}

@@ -128,6 +128,7 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.slow_tasks = READ(rt->slow_tasks);
         m.late_wakes = READ(rt->late_wakes);
         m.ready_stalls = READ(rt->ready_stalls);
+        m.active_workers = READ(rt->active);
         m.helper_threads = weft__blocking_threads(rt->blocking);
         m.stacks_mapped = READ(rt->arena.mapped);
         uint64_t cached = 0;
@@ -215,6 +216,7 @@ int weft_metrics_print(weft_runtime *rt, int fd)
                 (unsigned long long)one.parks, (unsigned long long)one.accepted);
     }
 #define LINE(name, value) fprintf(out, "%-16s %llu\n", name, (unsigned long long)(value))
+    LINE("active workers", m.active_workers);
     LINE("tasks created", m.tasks_created);
     LINE("tasks finished", m.tasks_finished);
     LINE("run at once", m.tasks_inlined);

@@ -236,11 +236,12 @@ bool weft__pinned_waits(const struct weft__worker *w)
 
 uintptr_t weft__pinned_take(struct weft__worker *w)
 {
+    if (weft__load_relaxed(&w->hurry) & WEFT__HURRY_PINNED)                /* relaxed: a hint */
+        weft__fetch_and_acq_rel(&w->hurry, ~(uint32_t)WEFT__HURRY_PINNED); /* pairs: PINNED */
     if (weft__likely(!weft__pinned_waits(w)))
         return 0;
     uintptr_t item = 0;
     w->node_turn = !w->node_turn;
-    weft__fetch_and_acq_rel(&w->hurry, ~(uint32_t)WEFT__HURRY_PINNED); /* pairs: PINNED */
     for (int i = 0; i < 2 && item == 0; i++) {
         struct weft__pinned *p = w->node_turn == (i == 0) ? w->node_place : w->own_place;
         if (p != NULL)

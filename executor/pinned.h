@@ -31,7 +31,7 @@ struct weft__pinned_set {
     uint16_t *member;
 };
 
-enum { WEFT__HURRY_TICK = 1, WEFT__HURRY_PINNED = 2 }; /* bits of a worker's `hurry` */
+enum { WEFT__HURRY_TICK = 1, WEFT__HURRY_PINNED = 2, WEFT__HURRY_ASIDE = 4 }; /* bits of a worker's `hurry` */
 
 int weft__pinned_init(struct weft_runtime *rt);
 void weft__pinned_destroy(struct weft_runtime *rt);

@@ -132,6 +132,10 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
         goto err_runtime;
     rt->worker_count = rt->plan->workers;
     rt->fifo = rt->options.order == WEFT_ORDER_FIFO && rt->worker_count == 1; /* several have no common order */
+    weft__store_relaxed(&rt->active, rt->worker_count);                       /* relaxed: before the threads start */
+    rt->followed = weft__monotonic();
+    rt->follows =
+        wished == 0 && rt->options.cpu_count == 0 && !rt->is_virtual && rt->worker_count > 1 && rt->plan->machine.here;
     rt->in_turn = rt->fifo || rt->options.sched == WEFT_SCHED_SEEDED;
     rt->bound = rt->plan->machine.here && rt->plan->machine.nodes > 1;
     rt->homes = rt->bound && rt->plan->homes > 1 ? rt->plan->homes : 1;

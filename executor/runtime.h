@@ -55,6 +55,10 @@ struct weft_runtime {
     struct weft__idle idle;
     struct weft__inbox injector;
     struct weft__pinned_set pinned;
+    /* Workers from this one on stand aside (follow.c). ACTIVE: stored before ASIDE is set or cleared in their `hurry`. */
+    _Atomic(uint32_t) active;
+    bool follows;     /* the number of workers is the machine's, not the program's */
+    weft_ns followed; /* when the reactor thread last looked */
     struct weft__fiber
         *at_round_end; /* order=fifo: runs when this round is over (NULL: none waits); the worker's own */
     bool halted;       /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
@@ -153,6 +157,15 @@ static inline weft_ns weft__deadline_from(weft_ns now, weft_ns duration)
 {
     duration = duration < 0 ? 0 : duration;
     return duration >= WEFT_FOREVER - now ? WEFT_FOREVER : now + duration;
+}
+
+/* The reactor thread: have the CPUs that this process may use changed? (follow.c) */
+void weft__follow_look(struct weft_runtime *rt, weft_ns now);
+/* A worker's turn in its idle loop while it stands aside. */
+void weft__stand_aside(struct weft__worker *w);
+static inline bool weft__stands_aside(const struct weft__worker *w)
+{
+    return weft__unlikely(w->index >= weft__load_acquire(&w->rt->active)); /* pairs: ACTIVE */
 }
 
 /* The reactor thread (tick.c). */

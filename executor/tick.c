@@ -136,6 +136,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
     weft_ns now = weft__stamp_tick(rt);
     weft__stranger_tick(rt);
+    weft__follow_look(rt, now);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
     weft__canary_look(canary, rt, weft__monotonic());

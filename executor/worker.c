@@ -123,7 +123,7 @@ bool weft__item_claim(uintptr_t item)
     return claim(weft__worker_self(), item);
 }
 
-static bool fire_timers(struct weft__worker *w)
+bool weft__worker_fire_timers(struct weft__worker *w)
 {
     if (weft__timers_earliest(&w->timers) == WEFT_FOREVER)
         return false;
@@ -137,14 +137,13 @@ static bool fire_timers(struct weft__worker *w)
 static WEFT__COLD void look_around(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
-    if (weft__load_relaxed(&w->hurry) != 0 && /* relaxed: what comes later stays */
-        (weft__exchange_acq_rel(&w->hurry, 0) & WEFT__HURRY_PINNED) && weft__pinned_waits(w)) /* pairs: PINNED */
-        weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_PINNED);                      /* pairs: PINNED */
+    if (weft__load_relaxed(&w->hurry) & WEFT__HURRY_TICK)                /* relaxed: a hint */
+        weft__fetch_and_acq_rel(&w->hurry, ~(uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; the other bits stay */
     weft__worker_take_inboxes(w);
     if (weft__unlikely(weft__delay_wanted(&w->delay)))
         weft__delay_push(w);
     if (weft__likely(weft__ready_size(&w->ready) <= LONG_QUEUE)) {
-        fire_timers(w);
+        weft__worker_fire_timers(w);
     } else if (weft__timers_earliest(&w->timers) != WEFT_FOREVER) {
         w->due_before = weft__runtime_now(rt);
         if (weft__timers_earliest(&w->timers) <= w->due_before)
@@ -264,6 +263,9 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
     }
     for (;;) {
         uintptr_t item;
+        if (weft__unlikely(weft__load_relaxed(&w->hurry) &
+                           WEFT__HURRY_ASIDE)) /* relaxed: a hint; the idle loop asks again */
+            return 0;
         if (weft__unlikely(w->in_turn)) {
             item = w->rt->fifo ? pick_in_order(w) : weft__seeded_pick(w);
             if (item == 0)
@@ -322,11 +324,15 @@ void *weft__worker_main(void *worker)
         weft__report(rt, "worker %u has no alternate signal stack: a stack overflow will not be named", w->index);
     weft__context_init_thread(&w->context);
     while (weft__load_acquire(&rt->stopping) == 0) { /* pairs: STOPPING */
+        if (weft__stands_aside(w)) {
+            weft__stand_aside(w);
+            continue;
+        }
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
             if (weft__unlikely(weft__delay_told(&w->delay)))
                 weft__delay_none(w);
-            if (!rt->in_turn && fire_timers(w))
+            if (!rt->in_turn && weft__worker_fire_timers(w))
                 continue;
             item = weft__worker_steal(w);
             if (item == 0)

@@ -257,6 +257,10 @@ void weft__worker_share(struct weft__worker *w);
 bool weft__joins_watched(const struct weft__worker *w);
 /* Owner: a child was pushed the slow way. */
 void weft__joins_pushed(struct weft__worker *w);
+/* Owner: make ready what is due. True if anything was. */
+bool weft__worker_fire_timers(struct weft__worker *w);
+/* Owner. Move what lies in its inbox to the ready queue; true if anything came. */
+bool weft__worker_take_own_inbox(struct weft__worker *w);
 /* Owner. Move what lies in the inbox or the injector to the ready queue; true if anything came. */
 bool weft__worker_take_inboxes(struct weft__worker *w);
 /* Owner: an item at the end of its queue. Where it lies there, -1: somewhere else. */

@@ -42,6 +42,8 @@ typedef struct weft_metrics {
     uint64_t task_parks; /* times a task was parked, without a stack (weft/park.h) */
     uint64_t
         tasks_parked; /* tasks that are parked now; of one worker: those it parked less those it called again, modulo 2^64 */
+    uint64_t
+        active_workers; /* that take part now: fewer where CPUs were taken away from the process (option workers 0) */
     /* By the distance of the other worker, whose sums are above. */
     uint64_t misses[WEFT_DISTANCES]; /* looks in vain, of the one that looked */
     uint64_t

@@ -82,7 +82,8 @@ typedef struct weft_exception {
 typedef struct weft_options {
     size_t size;       /* set by WEFT_OPTIONS: the library reads no byte beyond it */
     unsigned workers;  /* worker threads; 0: one per CPU that this process may use (affinity mask, cpuset and
-                             cgroup CPU quota, whichever is least). At most WEFT_MAX_WORKERS */
+                             cgroup CPU quota, whichever is least); if that changes while the runtime runs, so many of them take part,
+                             never more than at the start. At most WEFT_MAX_WORKERS */
     unsigned pin;      /* enum weft_pin */
     unsigned order;    /* enum weft_order */
     unsigned clock;    /* enum weft_clock */
