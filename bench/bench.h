@@ -54,7 +54,7 @@ struct workload {
 /* Tables of the files of this folder; each ends with a name of NULL. */
 extern const struct workload fork_join_workloads[], waiting_tree_workloads[], real_work_workloads[], task_workloads[],
     cancel_workloads[], timer_workloads[], hand_over_workloads[], sync_workloads[], latency_workloads[],
-    mixed_workloads[], memory_workloads[], idle_workloads[], connection_workloads[];
+    mixed_workloads[], memory_workloads[], idle_workloads[], connection_workloads[], locality_workloads[];
 
 void bench_start(struct outcome *out);
 void bench_stop(struct outcome *out);

@@ -2,7 +2,7 @@
 /* weft-bench: an ordinary client of the library that times its parts.
  *     weft-bench list
  *     weft-bench run NAME [--n N] [--workers W] [--repeat R] [--json FILE] [--why]
- *     weft-bench plan [--workers W] [--pin none|node|core]
+ *     weft-bench plan [--workers W] [--pin none|node|core] [--spread evenly|compact] [--cpus LIST] [--json] [--verify]: see plan.c
  *     weft-bench topology, weft-bench compare: see topology/command.c, topology/compare.c
  * A repeat prints one line: name,n,workers,seconds,ns_per_op,ops_per_s,max_rss_kib, and one for each further figure of the
  * workload, whose value stands in the column ns_per_op. A wrong answer prints none and exits 1. --why says on stderr what
@@ -16,12 +16,13 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "plan.h"
 #include "topology/commands.h"
 
 static const struct workload *const groups[] = {
-    fork_join_workloads, waiting_tree_workloads, real_work_workloads, task_workloads,    cancel_workloads,
-    timer_workloads,     hand_over_workloads,    sync_workloads,      latency_workloads, mixed_workloads,
-    memory_workloads,    idle_workloads,         connection_workloads};
+    fork_join_workloads, waiting_tree_workloads, real_work_workloads,  task_workloads,    cancel_workloads,
+    timer_workloads,     hand_over_workloads,    sync_workloads,       latency_workloads, mixed_workloads,
+    memory_workloads,    idle_workloads,         connection_workloads, locality_workloads};
 
 static const struct workload *find(const char *name)
 {
@@ -71,7 +72,7 @@ static void print_line(FILE *to, bool json, const char *name, long n, unsigned w
 
 struct settings {
     long n;
-    unsigned workers, pin;
+    unsigned workers, pin, stealing;
     int repeat;
     const char *json;
     bool why;
@@ -96,8 +97,8 @@ static int run(const char *name, const struct settings *s)
         if (w->run_outside != NULL)
             w->run_outside(n, s->workers, &out);
         else
-            rc = weft_run_with(WEFT_OPTIONS(.workers = s->workers, .pin = s->pin, .slow_task = WEFT_FOREVER,
-                                            .at_end = s->why ? print_why : NULL),
+            rc = weft_run_with(WEFT_OPTIONS(.workers = s->workers, .pin = s->pin, .stealing = s->stealing,
+                                            .slow_task = WEFT_FOREVER, .at_end = s->why ? print_why : NULL),
                                timed, .workload = w, .n = n, .out = &out);
         if (rc < 0) {
             fprintf(stderr, "weft-bench: %s: %s\n", name, weft_strerror(rc));
@@ -125,56 +126,34 @@ static int run(const char *name, const struct settings *s)
     return rc != 0;
 }
 
-struct nothing {
-    WEFT_FRAME;
-};
-static int nothing(struct nothing *f)
-{
-    (void)f;
-    return weft_sleep(WEFT_MS(20)); /* every worker is up by then */
-}
-WEFT_CORO(nothing);
-
-static void print_plan(void *user, weft_runtime *rt)
-{
-    (void)user;
-    for (unsigned i = 0; i < weft_runtime_workers(rt); i++) {
-        weft_place p;
-        (void)weft_worker_place(rt, i, &p);
-        if (p.cpu >= 0)
-            printf("worker %u: CPU %d, node %d%s\n", i, p.cpu, p.node, p.pinned ? ", confirmed by the kernel" : "");
-        else
-            printf("worker %u: any of %u CPUs%s, node %d\n", i, p.cpus, p.pinned ? " (confirmed by the kernel)" : "",
-                   p.node);
-    }
-}
-
 static int usage(void)
 {
     fprintf(
         stderr,
         "usage: weft-bench list\n"
-        "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--json FILE] [--why]\n"
-        "       weft-bench plan [--workers W] [--pin none|node|core]\n");
+        "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--stealing near|random] "
+        "[--json FILE] "
+        "[--why]\n"
+        "       weft-bench plan [--workers W] [--pin none|node|core] [--spread evenly|compact] [--cpus LIST] [--json] "
+        "[--verify]\n");
     topology_usage();
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"n", required_argument, NULL, 'n'},
-                                            {"workers", required_argument, NULL, 'w'},
-                                            {"repeat", required_argument, NULL, 'r'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {"pin", required_argument, NULL, 'p'},
-                                            {"why", no_argument, NULL, 'y'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"n", required_argument, NULL, 'n'},        {"workers", required_argument, NULL, 'w'},
+        {"repeat", required_argument, NULL, 'r'},   {"json", required_argument, NULL, 'j'},
+        {"pin", required_argument, NULL, 'p'},      {"why", no_argument, NULL, 'y'},
+        {"stealing", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
     struct settings s = {.repeat = 1, .workers = 1};
     if (argc > 1 && strcmp(argv[1], "topology") == 0)
         return topology_command(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "compare") == 0)
         return compare_command(argc - 1, argv + 1);
-    bool workers_given = false;
+    if (argc > 1 && strcmp(argv[1], "plan") == 0)
+        return bench_plan(argc - 1, argv + 1);
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'n':
@@ -182,7 +161,6 @@ int main(int argc, char **argv)
             break;
         case 'w':
             s.workers = (unsigned)strtoul(optarg, NULL, 10);
-            workers_given = true;
             break;
         case 'r':
             s.repeat = (int)strtol(optarg, NULL, 10);
@@ -193,10 +171,11 @@ int main(int argc, char **argv)
         case 'y':
             s.why = true;
             break;
+        case 's':
+            s.stealing = strcmp(optarg, "random") == 0 ? WEFT_STEAL_RANDOM : WEFT_STEAL_NEAR;
+            break;
         case 'p':
-            s.pin = strcmp(optarg, "core") == 0   ? WEFT_PIN_CORE
-                    : strcmp(optarg, "node") == 0 ? WEFT_PIN_NODE
-                                                  : WEFT_PIN_NONE;
+            s.pin = bench_parse_pin(optarg);
             break;
         default:
             return usage();
@@ -212,9 +191,6 @@ int main(int argc, char **argv)
         }
         return 0;
     }
-    if (strcmp(command, "plan") == 0)
-        return weft_run_with(WEFT_OPTIONS(.workers = workers_given ? s.workers : 0, .pin = s.pin, .at_end = print_plan),
-                             nothing) < 0;
     if (strcmp(command, "run") == 0 && optind + 1 < argc)
         return run(argv[optind + 1], &s);
     return usage();

@@ -245,7 +245,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
             return rc;
     }
     if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && turn_is_left(f) &&
-        stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) &&
+        stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) && weft__pinned_fits(f, t) &&
         (rt->seeded == NULL || weft__seeded_draw(rt->seeded, WEFT__CHOOSE_INLINE, 2) != 0)) {
         if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))
             weft__batch_close(f); /* to await is to suspend */
@@ -387,7 +387,10 @@ static WEFT__NOINLINE weft_task *create_unusual(struct weft__fiber *f, const wef
     if (weft__likely(t != NULL)) {
         if (weft__unlikely(f->rt->options.debug != 0))
             weft__note_creation(t, caller);
-        if (weft__unlikely(options != NULL) && WEFT__TASK_HAS(options, eager) && options->eager)
+        uint32_t where;
+        if (weft__unlikely(options != NULL && weft__pinned_place(f->rt, options, &where) < 0))
+            weft__task_refuse(t, -EINVAL);
+        else if (weft__unlikely(options != NULL) && WEFT__TASK_HAS(options, eager) && options->eager)
             weft__task_start_eagerly(f, t);
         else
             weft__task_schedule(t);

@@ -145,6 +145,7 @@ static void *helper_main(void *pool)
 {
     struct weft__blocking *b = pool;
     prctl(PR_SET_NAME, "weft-helper");
+    weft__topology_leave(b->rt->plan); /* it began as a copy of the worker that needed it, pinned as that is */
     weft__thread_runtime_enter(b->rt);
     pthread_mutex_lock(&b->mutex);
     struct weft__link *link;

@@ -71,6 +71,8 @@ static bool somebody_sleeps_and_nobody_comes(struct weft_runtime *rt)
 {
     bool sleeps = false;
     for (unsigned i = 0; i < rt->worker_count; i++) {
+        if (weft__load_relaxed(&rt->idle.aside[i >> 6]) >> (i & 63) & 1)          /* relaxed: a hint */
+            continue;                                                             /* it is not there for that work */
         bool parked = weft__load_relaxed(&rt->idle.bits[i >> 6]) >> (i & 63) & 1; /* relaxed: a hint */
         if (!parked && weft__load_relaxed(&rt->workers[i].running) == NULL)       /* relaxed: a hint */
             return false;

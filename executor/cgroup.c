@@ -19,7 +19,7 @@
  * is taken. 2. What cannot be read or understood limits nothing. 3. Of several mounts and of both versions (a
  * "hybrid" machine) the tightest limit counts, since each is in force by itself.
  *
- * Not done: limits changed later are not followed. Shares and weights, bursts and real-time budgets are no limits of
+ * Limits that change are read again by follow.c. Shares and weights, bursts and real-time budgets are no limits of
  * this kind. Any thread; allocates and reads files, so not on a hot path. */
 #include "executor/cgroup.h"
 

@@ -131,8 +131,8 @@ void weft__delay_tick(struct weft__worker *w, bool idle, weft_ns now)
     } else if (state == WEFT__PROBE_NONE) {
         weft__store_release(&d->state, WEFT__PROBE_WANTED); /* pairs: PROBE */
     } else if (state == WEFT__PROBE_WANTED) {
-        if (!w->in_turn) /* there it looks around in each round */
-            SET(w->hurry, 1);
+        if (!w->in_turn)                                                   /* there it looks around in each round */
+            weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; other bits stay */
     } else if (now - GET(d->pushed) >= WINDOW && now - GET(d->pushed) > GET(d->known) &&
                GET(w->steps) - GET(d->steps) >= MANY) {
         tell(w, now - GET(d->pushed));

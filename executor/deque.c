@@ -50,7 +50,8 @@
 #include "executor/deque.h"
 
 #include <errno.h>
-#include <stdlib.h>
+
+#include "executor/numa.h"
 
 struct weft__deque_array {
     int64_t capacity;                /* a power of two */
@@ -67,13 +68,16 @@ static inline _Atomic(uintptr_t) *deque_slot(struct weft__deque_array *a, int64_
     return &a->slots[index & (a->capacity - 1)];
 }
 
-static struct weft__deque_array *array_create(size_t capacity, struct weft__deque_array *older)
+static size_t array_bytes(size_t capacity)
+{
+    return sizeof(struct weft__deque_array) + capacity * sizeof(uintptr_t);
+}
+
+static struct weft__deque_array *array_create(size_t capacity, struct weft__deque_array *older, int node)
 {
     if (capacity > DEQUE_MAX)
         return NULL;
-    size_t bytes = sizeof(struct weft__deque_array) + capacity * sizeof(uintptr_t);
-    bytes = (bytes + WEFT__CACHELINE - 1) & ~(size_t)(WEFT__CACHELINE - 1);
-    struct weft__deque_array *a = aligned_alloc(WEFT__CACHELINE, bytes);
+    struct weft__deque_array *a = weft__numa_alloc(array_bytes(capacity), node);
     if (!a)
         return NULL;
     a->capacity = (int64_t)capacity;
@@ -81,16 +85,17 @@ static struct weft__deque_array *array_create(size_t capacity, struct weft__dequ
     return a;
 }
 
-int weft__deque_init(struct weft__deque *d, size_t capacity)
+int weft__deque_init(struct weft__deque *d, size_t capacity, int node)
 {
     if (capacity > DEQUE_MAX)
         return -ENOMEM;
     size_t rounded = 1;
     while (rounded < capacity)
         rounded *= 2;
-    struct weft__deque_array *a = array_create(rounded, NULL);
+    struct weft__deque_array *a = array_create(rounded, NULL, node);
     if (!a)
         return -ENOMEM;
+    d->node = node;
     d->mask = a->capacity - 1;
     d->slots = a->slots;
     d->limit = a->capacity;
@@ -106,7 +111,7 @@ void weft__deque_destroy(struct weft__deque *d)
     struct weft__deque_array *a = weft__load_relaxed(&d->array); /* relaxed: nobody else uses it any more */
     while (a) {
         struct weft__deque_array *older = a->older;
-        free(a);
+        weft__numa_free(a, array_bytes((size_t)a->capacity), d->node);
         a = older;
     }
     weft__store_relaxed(&d->array, NULL); /* relaxed: as above */
@@ -116,7 +121,7 @@ void weft__deque_destroy(struct weft__deque *d)
 static struct weft__deque_array *deque_grow(struct weft__deque *d, struct weft__deque_array *old, int64_t top,
                                             int64_t bottom)
 {
-    struct weft__deque_array *a = array_create(2 * (size_t)old->capacity, old);
+    struct weft__deque_array *a = array_create(2 * (size_t)old->capacity, old, d->node);
     if (!a)
         return NULL;
     for (int64_t i = top; i < bottom; i++) {

@@ -13,6 +13,7 @@ struct weft__deque {
     alignas(WEFT__CACHELINE) _Atomic(int64_t) bottom;
     int64_t limit;             /* least index for which there may be no room; owner only */
     int64_t mask;              /* of the array; owner only */
+    int node;                  /* where its arrays lie (numa.h); -1: anywhere */
     _Atomic(uintptr_t) *slots; /* of the array; owner only */
     _Atomic(struct weft__deque_array *) array;
     /* the owner and thieves claim here */
@@ -22,7 +23,7 @@ struct weft__deque {
 enum weft__steal { WEFT__STEAL_EMPTY, WEFT__STEAL_LOST, WEFT__STEAL_GOT };
 
 /* 0 or -ENOMEM. `capacity` is rounded up to a power of two. */
-int weft__deque_init(struct weft__deque *d, size_t capacity);
+int weft__deque_init(struct weft__deque *d, size_t capacity, int node);
 void weft__deque_destroy(struct weft__deque *d); /* nobody else uses it any more */
 
 /* Owner only: push where `limit` is reached. */

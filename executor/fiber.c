@@ -80,9 +80,11 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     f->coro = t->frame->coro;
     f->unusual = w->unusual;
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
-    if (weft__unlikely((flags & (WEFT__TASK_STRAND | WEFT__TASK_HAS_PARKED)) || t->kind == WEFT__KIND_CALLBACK)) {
+    if (weft__unlikely((flags & (WEFT__TASK_STRAND | WEFT__TASK_HAS_PARKED | WEFT__TASK_PINNED)) ||
+                       t->kind == WEFT__KIND_CALLBACK)) {
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
         weft__fiber_set(f, (f->strand != NULL ? WEFT__FIBER_STRAND : 0U) |
+                               (flags & WEFT__TASK_PINNED ? WEFT__FIBER_PINNED : 0U) |
                                (t->kind == WEFT__KIND_CALLBACK ? WEFT__FIBER_CALLBACK : 0U));
         if (flags & WEFT__TASK_HAS_PARKED) {
             weft__parked_begin(w, f, t);
@@ -182,7 +184,7 @@ static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *
             weft__callback_failed(t, rc);
         weft__callback_left(f->worker);
     }
-    weft__fiber_clear(f, WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK);
+    weft__fiber_clear(f, WEFT__FIBER_STRAND | WEFT__FIBER_CALLBACK | WEFT__FIBER_PINNED);
 }
 
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument)
@@ -254,11 +256,13 @@ void weft__fiber_round_end(struct weft__fiber *f)
 void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
 {
     struct weft__worker *w = f->worker;
-    struct weft__fiber *next = weft__task_strand(t) == NULL ? weft__fiber_get(w, t->stack_class) : NULL;
+    bool apart = weft__task_strand(t) != NULL || weft__task_pinned(t);
+    struct weft__fiber *next = !apart ? weft__fiber_get(w, t->stack_class) : NULL;
     if (f->unusual & WEFT__FIBER_BATCH)
         weft__batch_close(f); /* somebody else is going to run here */
     if (next == NULL) {
-        weft__task_schedule(t); /* a strand has turns to wait for; and without memory somebody else may have a stack */
+        weft__task_schedule(
+            t); /* a strand has turns to wait for, a place may be elsewhere; without memory somebody else may have a stack */
         return;
     }
     int claimed = weft__task_claim(t);

@@ -52,6 +52,7 @@ enum {
     WEFT__FIBER_SCOPE = 64,         /* a task of its chain has a time limit that is not armed yet: scopes */
     WEFT__FIBER_PARK_ASKED = 128,   /* its outermost task wants to be parked at `park`: parked.c */
     WEFT__FIBER_PARK_RESUMED = 256, /* ... was parked, and has not asked yet how that ended */
+    WEFT__FIBER_PINNED = 1024,      /* its outermost task runs at its place only (pinned.h) */
     WEFT__FIBER_PARK_AGAIN =
         512, /* the innermost has waited here for what it wanted to be parked at, and is to be called again */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/fiber_cache.c -- where fibers come from: made once for a slot of the stack arena, then kept warm. A worker keeps a few of each
- * stack class, what is more goes to pools that all workers share; what nobody needed for a second gives its pages back.
+ * stack class, what is more goes to pools that all workers of a node share; what nobody needed for a second gives its pages back. A fiber whose stack
+ * lies on another node, and which came here with what ran on it, goes to the pool of its home, with some others.
  *
  * Both are arrays of pointers, so fibers come and go without being touched: each lies in a page of its own, and those of the pool have
  * left the caches. For the same reason a worker that has got some from the pool asks for the memory of the next ones
@@ -17,10 +18,15 @@
 #define HALF (WEFT__STACK_CACHE / 2)
 #define TRIM_MOST 256 /* of a pool, in one go */
 
-/* Room in the pool for one fiber more than there are. False: memory. */
-static bool reserve(struct weft_runtime *rt, uint32_t stack_class)
+/* Where this worker's fibers come from. */
+static inline struct weft__fiber_pool *pool_of(const struct weft__worker *w, uint32_t stack_class)
 {
-    struct weft__fiber_pool *pool = &rt->pools[stack_class];
+    return &w->rt->pools[w->home][stack_class];
+}
+
+/* Room in the pool for one fiber more than there are. False: memory. */
+static bool reserve(struct weft_runtime *rt, struct weft__fiber_pool *pool)
+{
     bool done = true;
     weft__guard_lock(&rt->fiber_guard);
     if (weft__unlikely(pool->made == pool->capacity)) {
@@ -41,11 +47,12 @@ static WEFT__NOINLINE struct weft__fiber *make_fiber(struct weft__worker *w, uin
 {
     struct weft_runtime *rt = w->rt;
     struct weft__stack stack;
-    if (!reserve(rt, stack_class))
+    struct weft__fiber_pool *pool = pool_of(w, stack_class);
+    if (!reserve(rt, pool))
         return NULL;
     if (weft__stack_get(&rt->arena, stack_class, w->place.node, &stack) < 0) {
         weft__guard_lock(&rt->fiber_guard);
-        rt->pools[stack_class].made--;
+        pool->made--;
         weft__guard_unlock(&rt->fiber_guard);
         return NULL;
     }
@@ -53,6 +60,7 @@ static WEFT__NOINLINE struct weft__fiber *make_fiber(struct weft__worker *w, uin
     f->kind = WEFT__KIND_FIBER;
     f->rt = rt;
     f->stack = stack;
+    f->stack.home = w->home;
 #ifdef WEFT_DEBUG
     f->stack_limit = (char *)UINTPTR_MAX; /* joins count */
 #else
@@ -110,7 +118,7 @@ struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class
     struct weft__fiber_cache *cache = &w->stacks[stack_class];
     uint32_t count = count_of(&cache->count);
     if (weft__unlikely(count == 0)) {
-        struct weft__fiber_pool *pool = &w->rt->pools[stack_class];
+        struct weft__fiber_pool *pool = pool_of(w, stack_class);
         if (count_of(&pool->count) != 0)
             refill(w->rt, cache, pool);
         count = count_of(&cache->count);
@@ -143,12 +151,42 @@ static WEFT__NOINLINE void spill(struct weft_runtime *rt, struct weft__fiber_cac
         cache->low = count;
 }
 
+static void send_home(struct weft__worker *w)
+{
+    uint32_t n = count_of(&w->away_count);
+    if (n == 0)
+        return;
+    weft__guard_lock(&w->rt->fiber_guard);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct weft__stack *s = &w->away[i]->stack;
+        struct weft__fiber_pool *pool = &w->rt->pools[s->home][s->size_class];
+        pool->fibers[count_of(&pool->count)] = w->away[i];
+        set_count(&pool->count, count_of(&pool->count) + 1);
+    }
+    weft__guard_unlock(&w->rt->fiber_guard);
+    set_count(&w->away_count, 0);
+}
+
+static WEFT__NOINLINE void put_away(struct weft__worker *w, struct weft__fiber *f)
+{
+    uint32_t n = count_of(&w->away_count);
+    w->away[n] = f;
+    set_count(&w->away_count, n + 1);
+    weft__count(&w->stacks_away[f->stack.home], 1);
+    if (n + 1 == WEFT__STACK_AWAY)
+        send_home(w);
+}
+
 void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f)
 {
     uint32_t stack_class = f->stack.size_class;
     struct weft__fiber_cache *cache = &w->stacks[stack_class];
+    if (weft__unlikely(f->stack.home != w->home)) {
+        put_away(w, f);
+        return;
+    }
     if (weft__unlikely(count_of(&cache->count) == WEFT__STACK_CACHE))
-        spill(w->rt, cache, &w->rt->pools[stack_class]);
+        spill(w->rt, cache, pool_of(w, stack_class));
     uint32_t count = count_of(&cache->count);
     cache->fibers[count] = f;
     set_count(&cache->count, count + 1);
@@ -195,13 +233,17 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
     if (now - w->last_trim < WEFT_SEC(1))
         return;
     w->last_trim = now;
+    send_home(w);
+    weft__slab_cache_send(&w->tasks);
+    weft__slab_cache_send(&w->blocks);
+    weft__slab_cache_send(&w->large_blocks);
     for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
         struct weft__fiber_cache *cache = &w->stacks[c];
         uint32_t unused = cache->low;
         cache->low = count_of(&cache->count);
         for (uint32_t i = 0; i < unused; i++)
             weft__stack_trim(&cache->fibers[i]->stack);
-        trim_pool(w->rt, &w->rt->pools[c]);
+        trim_pool(w->rt, pool_of(w, c));
     }
 }
 
@@ -217,8 +259,10 @@ static void destroy(void *runtime, void *fiber)
 void weft__fiber_destroy_all(struct weft_runtime *rt)
 {
     weft__stack_each(&rt->arena, destroy, rt);
-    for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
-        free(rt->pools[c].fibers);
-        rt->pools[c] = (struct weft__fiber_pool){.fibers = NULL};
+    for (uint32_t h = 0; h < rt->homes; h++) {
+        for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
+            free(rt->pools[h][c].fibers);
+            rt->pools[h][c] = (struct weft__fiber_pool){.fibers = NULL};
+        }
     }
 }

@@ -230,6 +230,9 @@ int weft_group_start_(weft_group *group, const weft_task_options *options, const
         return group->group_ == &ended ? -ESHUTDOWN : -ENOMEM;
     if (weft__unlikely(options != NULL) && !weft__task_options_valid(options))
         return -EINVAL;
+    uint32_t where;
+    if (weft__unlikely(options != NULL) && weft__pinned_place(f->rt, options, &where) < 0)
+        return -EINVAL;
     struct group_child *child;
     int rc = reserve(g, &child);
     if (rc < 0)

@@ -45,6 +45,8 @@ void weft__idle_init(struct weft__idle *idle)
     weft__store_relaxed(&idle->last_collect, 0);                 /* relaxed: before the threads start */
     for (unsigned i = 0; i < 16; i++)
         weft__store_relaxed(&idle->bits[i], 0); /* relaxed: before the threads start */
+    for (unsigned i = 0; i < 16; i++)
+        weft__store_relaxed(&idle->aside[i], 0); /* relaxed: before the threads start */
     weft__parker_init(&idle->reactor);
 }
 
@@ -86,6 +88,18 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
     return true;
 }
 
+bool weft__idle_wake(struct weft_runtime *rt, unsigned worker)
+{
+    if (wake_searcher(rt, worker))
+        return true;
+    uint64_t bit = UINT64_C(1) << (worker & 63);
+    _Atomic(uint64_t) *bits = &rt->idle.aside[worker >> 6];
+    if (!(weft__load_seq_cst(bits) & bit) || !(weft__fetch_and_seq_cst(bits, ~bit) & bit)) /* pairs: PINNED, ACTIVE */
+        return false;
+    wake(rt, worker);
+    return true;
+}
+
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
 {
     struct weft__idle *idle = &rt->idle;
@@ -96,8 +110,10 @@ void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
     if (w != NULL) {
         const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
         for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
-            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i]))
+            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i])) {
+                weft__count(&w->counters.wakes[plan->distance[i]], 1);
                 return;
+            }
         }
     } else {
         for (unsigned i = 0; i < (rt->worker_count + 63) / 64; i++) {
@@ -161,7 +177,9 @@ bool weft__all_parked(struct weft_runtime *rt)
     for (unsigned i = 0; i < rt->worker_count; i += 64) {
         unsigned n = rt->worker_count - i;
         uint64_t all = n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
-        if (weft__load_seq_cst(&rt->idle.bits[i >> 6]) != all) /* pairs: ASLEEP */
+        /* Who goes from the ones to the others is for a moment in none. */
+        uint64_t aside = weft__load_seq_cst(&rt->idle.aside[i >> 6]);    /* pairs: ASLEEP */
+        if ((weft__load_seq_cst(&rt->idle.bits[i >> 6]) | aside) != all) /* pairs: ASLEEP */
             return false;
     }
     return true;
@@ -214,6 +232,13 @@ int weft__collect_arrived(struct weft_runtime *rt)
 
 /* ---- parking ----------------------------------------------------------------------------------------------------- */
 
+static void wake_reactor(struct weft_runtime *rt)
+{
+    if (weft__load_seq_cst(&rt->idle.asleep) != 0 && /* pairs: ASLEEP */
+        weft__exchange_seq_cst(&rt->idle.asleep, 0) != 0)
+        weft__parker_post(&rt->idle.reactor);
+}
+
 /* Leave the sleepers. A waker that took the bit has counted this worker as searching; else it counts itself. */
 static void unpark(struct weft__worker *w)
 {
@@ -221,9 +246,7 @@ static void unpark(struct weft__worker *w)
     if (take_bit(rt, w->index))
         weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
     w->searching = true;
-    if (weft__load_seq_cst(&rt->idle.asleep) != 0 && /* pairs: ASLEEP */
-        weft__exchange_seq_cst(&rt->idle.asleep, 0) != 0)
-        weft__parker_post(&rt->idle.reactor);
+    wake_reactor(rt);
 }
 
 /* Who has two items or more is to wake somebody from now on. Then wait the moment that a store takes: see PARK. */
@@ -249,7 +272,8 @@ void weft__park(struct weft__worker *w)
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
     weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
     ask_all(rt);
-    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt))) { /* pairs: PARK */
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt)) || /* pairs: PARK */
+        weft__pinned_waits(w)) {
         unpark(w);
         return;
     }
@@ -279,4 +303,17 @@ void weft__park(struct weft__worker *w)
         weft__parker_wait(&w->parker, ticket, deadline);
     }
     unpark(w);
+}
+
+void weft__park_aside(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    _Atomic(uint64_t) *bits = &rt->idle.aside[w->index >> 6];
+    uint64_t bit = UINT64_C(1) << (w->index & 63);
+    uint32_t ticket = weft__parker_ticket(&w->parker);
+    weft__fetch_or_seq_cst(bits, bit); /* pairs: PINNED, ACTIVE */
+    if (weft__load_seq_cst(&rt->stopping) == 0 && !weft__pinned_waits(w) && weft__stands_aside(w)) /* pairs: STOPPING */
+        weft__parker_wait(&w->parker, ticket, weft__timers_earliest(&w->timers));
+    weft__fetch_and_seq_cst(bits, ~bit); /* pairs: ASLEEP */
+    wake_reactor(rt);
 }

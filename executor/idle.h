@@ -20,6 +20,7 @@ struct weft__idle {
     _Atomic(uint64_t) collects;                          /* grows with each collect, by anyone */
     _Atomic(int64_t) last_collect;                       /* instant of the last one */
     alignas(WEFT__CACHELINE) _Atomic(uint64_t) bits[16]; /* worker i sleeps, and nobody has taken its wake yet */
+    _Atomic(uint64_t) aside[16]; /* worker i sleeps, and stands aside: it is woken for its own sake only (follow.c) */
     struct weft__parker reactor;
 };
 
@@ -27,10 +28,14 @@ void weft__idle_init(struct weft__idle *idle);
 /* Work for somebody became visible: wake one sleeping worker unless one is searching already. Any thread; `w` the calling
  * worker or NULL. */
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w);
+/* Wake this worker if it sleeps: there is work that only it, or its node, may run. Any thread; false: it does not sleep, or is woken already. */
+bool weft__idle_wake(struct weft_runtime *rt, unsigned worker);
 /* Wake every sleeping worker and the reactor thread (shutdown). */
 void weft__notify_all(struct weft_runtime *rt);
 /* Worker: nothing was found: sleep until woken, an event, or the next own deadline. */
 void weft__park(struct weft__worker *w);
+/* Worker that stands aside: sleep until it is woken for what only it can do, or its next own deadline. */
+void weft__park_aside(struct weft__worker *w);
 /* Worker: found something after a search: stop counting as searching, and wake the next one if more is to be had. */
 void weft__search_ended(struct weft__worker *w);
 /* Collect without waiting if nobody else does and I/O is waited for. True: something was made ready. */

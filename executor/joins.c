@@ -34,6 +34,7 @@
 
 #include "executor/guard.h"
 #include "executor/membarrier.h"
+#include "executor/numa.h"
 
 struct weft__joins_array {
     int64_t capacity; /* a power of two */
@@ -41,11 +42,14 @@ struct weft__joins_array {
     alignas(WEFT__CACHELINE) _Atomic(uintptr_t) slots[];
 };
 
-static struct weft__joins_array *array_create(int64_t capacity, struct weft__joins_array *older)
+static size_t array_bytes(int64_t capacity)
 {
-    size_t bytes = sizeof(struct weft__joins_array) + (size_t)capacity * sizeof(uintptr_t);
-    bytes = (bytes + WEFT__CACHELINE - 1) & ~(size_t)(WEFT__CACHELINE - 1);
-    struct weft__joins_array *a = aligned_alloc(WEFT__CACHELINE, bytes);
+    return sizeof(struct weft__joins_array) + (size_t)capacity * sizeof(uintptr_t);
+}
+
+static struct weft__joins_array *array_create(int64_t capacity, struct weft__joins_array *older, int node)
+{
+    struct weft__joins_array *a = weft__numa_alloc(array_bytes(capacity), node);
     if (a == NULL)
         return NULL;
     a->capacity = capacity;
@@ -62,14 +66,15 @@ static void use_array(struct weft__joins *j, struct weft__joins_array *a)
     j->slots = a->slots;
 }
 
-int weft__joins_init(struct weft__joins *j, size_t capacity)
+int weft__joins_init(struct weft__joins *j, size_t capacity, int node)
 {
     int64_t rounded = 1;
     while ((size_t)rounded < capacity)
         rounded *= 2;
-    struct weft__joins_array *a = array_create(rounded, NULL);
+    struct weft__joins_array *a = array_create(rounded, NULL, node);
     if (a == NULL)
         return -ENOMEM;
+    j->node = (int16_t)node;
     use_array(j, a);
     j->guard = 0;
     j->watched = false;
@@ -88,7 +93,7 @@ void weft__joins_destroy(struct weft__joins *j)
     struct weft__joins_array *a = weft__load_relaxed(&j->array); /* relaxed: nobody else uses it any more */
     while (a != NULL) {
         struct weft__joins_array *older = a->older;
-        free(a);
+        weft__numa_free(a, array_bytes(a->capacity), j->node);
         a = older;
     }
     weft__store_relaxed(&j->array, NULL); /* relaxed: as above */
@@ -96,7 +101,7 @@ void weft__joins_destroy(struct weft__joins *j)
 
 static bool grow(struct weft__joins *j, struct weft__joins_array *old, int64_t top, int64_t bottom)
 {
-    struct weft__joins_array *a = array_create(2 * old->capacity, old);
+    struct weft__joins_array *a = array_create(2 * old->capacity, old, j->node);
     if (a == NULL)
         return false;
     for (int64_t i = top; i < bottom; i++)

@@ -20,13 +20,14 @@ struct weft__joins {
     _Atomic(struct weft__joins_array *) array;
     uint32_t guard; /* of floor and end: the owner's slow ways, and raids */
     bool watched;   /* every push takes the slow way, whoever asks; set before anybody else knows it */
+    int16_t node;   /* where its arrays lie (numa.h); -1: anywhere */
     /* thieves claim in [top, end) */
     alignas(WEFT__CACHELINE) _Atomic(int64_t) top;
     _Atomic(int64_t) end;
 };
 
 /* 0 or -ENOMEM. */
-int weft__joins_init(struct weft__joins *j, size_t capacity);
+int weft__joins_init(struct weft__joins *j, size_t capacity, int node);
 void weft__joins_destroy(struct weft__joins *j); /* nobody else uses it any more */
 
 /* Owner only. Adds the newest. False when memory is short (nothing is pushed). */

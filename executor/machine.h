@@ -12,19 +12,31 @@ struct weft__cpu {
     int number;                     /* the kernel's */
     int core, cache, node, package; /* hwloc's logical numbers: good for comparing only */
     int home;                       /* the kernel's number of the node where its memory should lie */
+    int kind;                       /* of core: the higher, the faster; 0 where all are alike */
     unsigned smt;                   /* how many allowed CPUs of the same core come before it */
+};
+
+/* A NUMA node of the machine, whether this process has CPUs there or not. */
+struct weft__node {
+    int number;      /* the kernel's */
+    unsigned cpus;   /* of this process around it */
+    uint64_t memory; /* bytes; 0: none, or not told */
 };
 
 struct weft__machine {
     struct weft__cpu
-        *cpu;      /* those allowed, the first ones of all cores first, then the second ones, each in hwloc's order */
-    unsigned cpus; /* their number; 0: nothing is known of them */
+        *cpu; /* those allowed: the first ones of all cores first, then the second ones; of these those of fast cores
+                      first; each in hwloc's order */
+    unsigned cpus;    /* their number; 0: nothing is known of them */
     unsigned allowed; /* their number in any case, at least 1 */
     unsigned highest; /* CPU number */
     unsigned nodes;
-    uint64_t *remoteness; /* of node [i * nodes + j] from i, less than 2^41; good for sorting only */
-    double quota;         /* CPUs' worth of time, 0: no limit */
-    bool here;            /* it is the machine that runs us */
+    struct weft__node *node;                 /* in hwloc's order, which weft__cpu.node counts in */
+    uint64_t *remoteness;                    /* of node [i * nodes + j] from i, less than 2^41; good for sorting only */
+    uint32_t *latency;                       /* of the same, as firmware or a measurement tells it; 0: not known */
+    unsigned cores, caches, packages, kinds; /* different ones among the CPUs (caches: shared ones); 0: not known */
+    double quota;                            /* CPUs' worth of time, 0: no limit */
+    bool here;                               /* it is the machine that runs us */
 };
 
 /* Describe the machine; cgroup files are read below the directory `root`. 0 or -ENOMEM. */

@@ -29,6 +29,18 @@ struct weft__link *weft__link_of_item(uintptr_t item)
 
 static inline void push_ready(struct weft_runtime *rt, uintptr_t item);
 
+/* Has it no strand and no place? */
+static inline bool is_plain(uintptr_t item)
+{
+    if (item & WEFT__ITEM_FIBER) {
+        const struct weft__fiber *f = (const struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
+        return !(f->unusual & (WEFT__FIBER_STRAND | WEFT__FIBER_PINNED));
+    }
+    struct weft_task *t = weft__item_task(item);
+    return t->kind != WEFT__KIND_TASK ||
+           !(weft__load_relaxed(&t->flags) & (WEFT__TASK_STRAND | WEFT__TASK_PINNED)); /* relaxed: set once */
+}
+
 /* The strand of a ready item; NULL for most. */
 static inline struct weft_strand *strand_of(uintptr_t item)
 {
@@ -40,11 +52,31 @@ static inline struct weft_strand *strand_of(uintptr_t item)
     return t->kind == WEFT__KIND_TASK ? weft__task_strand(t) : NULL;
 }
 
-void weft__make_ready(struct weft_runtime *rt, uintptr_t item)
+static void push_pinned(struct weft_runtime *rt, unsigned place, uintptr_t item);
+
+/* It has the turn of its strand, if it has one. */
+static void push_any(struct weft_runtime *rt, uintptr_t item)
+{
+    unsigned pinned = weft__pinned_of(item);
+    if (weft__likely(pinned == 0))
+        push_ready(rt, item);
+    else
+        push_pinned(rt, pinned - 1, item);
+}
+
+static WEFT__NOINLINE void make_unusual_ready(struct weft_runtime *rt, uintptr_t item)
 {
     struct weft_strand *s = strand_of(item);
-    if (weft__likely(s == NULL) || weft__strand_arrive(s, weft__link_of_item(item)))
+    if (s == NULL || weft__strand_arrive(s, weft__link_of_item(item)))
+        push_any(rt, item);
+}
+
+void weft__make_ready(struct weft_runtime *rt, uintptr_t item)
+{
+    if (weft__likely(is_plain(item)))
         push_ready(rt, item);
+    else
+        make_unusual_ready(rt, item);
 }
 
 void weft__make_due(struct weft_runtime *rt, uintptr_t item)
@@ -59,7 +91,7 @@ void weft__strand_pass(struct weft_runtime *rt, struct weft_strand *s)
 {
     struct weft__link *next = s != NULL ? weft__strand_leave(s) : NULL;
     if (next != NULL)
-        push_ready(rt, weft__item_of_link(next));
+        push_any(rt, weft__item_of_link(next));
 }
 
 /* ---- holding back ------------------------------------------------------------------------------------------------ */
@@ -103,7 +135,7 @@ void weft__hold_end(struct weft__hold *hold)
         weft__announce_later(hold->rt);
     for (struct weft__link *link = hold->first; link != NULL;) {
         struct weft__link *next = link->next;
-        push_ready(hold->rt, weft__item_of_link(link));
+        push_any(hold->rt, weft__item_of_link(link));
         link = next;
     }
     if (many)
@@ -136,6 +168,25 @@ static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
     weft__fetch_add_relaxed(&rt->injected, 1); /* relaxed: statistic */
     weft__notify(rt, NULL);
     weft__runtime_leave(rt);
+}
+
+/* As push_ready, to a place's queue. */
+static void push_pinned(struct weft_runtime *rt, unsigned place, uintptr_t item)
+{
+    struct weft__worker *w = weft__worker_self();
+    bool own = w != NULL && w->rt == rt;
+    struct weft__hold *hold = own ? w->hold : *foreign_hold();
+    if (hold != NULL && (own || hold->rt == NULL || hold->rt == rt)) {
+        hold->rt = rt;
+        keep(hold, item);
+    } else if (own) {
+        weft__pinned_push(rt, place, item);
+    } else {
+        weft__fetch_add_seq_cst(&rt->visitors, 1); /* pairs: VISIT; as above */
+        weft__pinned_push(rt, place, item);
+        weft__fetch_add_relaxed(&rt->injected, 1); /* relaxed: statistic */
+        weft__runtime_leave(rt);
+    }
 }
 
 void weft__announce_later(struct weft_runtime *rt)
@@ -223,4 +274,9 @@ bool weft__worker_take_inboxes(struct weft__worker *w)
 {
     bool any = take(w, &w->inbox);
     return take(w, &w->rt->injector) || any;
+}
+
+bool weft__worker_take_own_inbox(struct weft__worker *w)
+{
+    return take(w, &w->inbox);
 }

@@ -61,10 +61,16 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->task_parks += READ(c->task_parks);
     m->tasks_parked += READ(c->task_parks) - READ(c->task_unparks);
     m->switches += READ(w->steps) - READ(c->idles);
-    for (int i = 0; i < WEFT_DISTANCES; i++)
+    for (int i = 0; i < WEFT_DISTANCES; i++) {
+        uint64_t misses = READ(c->misses[i]), stolen = READ(c->stolen[i]);
         m->steals[i] += READ(c->steals[i]);
-    m->stolen += READ(c->stolen);
-    m->steal_misses += READ(c->misses);
+        m->steal_misses += misses;
+        m->misses[i] += misses;
+        m->stolen += stolen;
+        m->migrations[i] += stolen;
+        m->raids[i] += READ(c->raids[i]);
+        m->wakes_sent[i] += READ(c->wakes[i]);
+    }
     m->parks += READ(c->parks);
     m->wakes += READ(w->wakes);
     m->timers_fired += READ(w->timers.fired);
@@ -72,6 +78,29 @@ static void add_worker(struct weft_metrics *m, struct weft__worker *w)
     m->reactor_events += READ(c->events);
     m->accepted += READ(c->accepted);
     m->accept_pauses += READ(c->accept_pauses);
+}
+
+/* How near the nearest worker is whose home that is. */
+static unsigned distance_of_home(const struct weft_runtime *rt, unsigned worker, int home)
+{
+    const struct weft__plan_worker *w = &rt->plan->worker[worker];
+    for (unsigned k = 0; k + 1 < rt->worker_count; k++)
+        if (rt->plan->worker[w->victims[k]].home == home)
+            return w->distance[k];
+    return WEFT_FAR;
+}
+
+static void add_remote_frees(struct weft_metrics *m, struct weft_runtime *rt, unsigned worker)
+{
+    struct weft__worker *w = &rt->workers[worker];
+    const struct weft__slab_cache *caches[] = {&w->tasks, &w->blocks, &w->large_blocks};
+    for (unsigned h = 0; rt->homes > 1 && h < rt->homes; h++) {
+        uint64_t frees = READ(w->stacks_away[h]);
+        for (unsigned i = 0; i < sizeof caches / sizeof *caches; i++)
+            frees += READ(caches[i]->away[h].freed);
+        if (frees != 0)
+            m->remote_frees[distance_of_home(rt, worker, (int)h)] += frees;
+    }
 }
 
 int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
@@ -83,9 +112,12 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
     if (worker >= 0) {
         add_worker(&m, &rt->workers[worker]);
         m.queue_delay = (uint64_t)weft__delay_of(&rt->workers[worker]);
+        add_remote_frees(&m, rt, (unsigned)worker);
     } else {
-        for (unsigned i = 0; i < rt->worker_count; i++)
+        for (unsigned i = 0; i < rt->worker_count; i++) {
             add_worker(&m, &rt->workers[i]);
+            add_remote_frees(&m, rt, i);
+        }
         m.tasks_created += READ(rt->created_outside);
         m.tasks_finished += READ(rt->finished_outside);
         m.queue_delay = (uint64_t)weft_queue_delay(rt);
@@ -96,16 +128,19 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.slow_tasks = READ(rt->slow_tasks);
         m.late_wakes = READ(rt->late_wakes);
         m.ready_stalls = READ(rt->ready_stalls);
+        m.active_workers = READ(rt->active);
         m.helper_threads = weft__blocking_threads(rt->blocking);
         m.stacks_mapped = READ(rt->arena.mapped);
         uint64_t cached = 0;
         weft__guard_lock(&rt->fiber_guard);
-        for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
-            cached += READ(rt->pools[c].count);
+        for (unsigned h = 0; h < rt->homes; h++)
+            for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
+                cached += READ(rt->pools[h][c].count);
         weft__guard_unlock(&rt->fiber_guard);
         for (unsigned i = 0; i < rt->worker_count; i++) {
             for (unsigned c = 0; c < WEFT__STACK_CLASSES; c++)
                 cached += READ(rt->workers[i].stacks[c].count);
+            cached += READ(rt->workers[i].away_count);
         }
         uint64_t made = READ(rt->arena.live);
         m.stacks_cached = cached;
@@ -142,7 +177,7 @@ static int write_all(int fd, const char *text, size_t n)
     return 0;
 }
 
-static int write_stream(FILE *stream, char **text, size_t *size, int fd)
+int weft__write_stream(FILE *stream, char **text, size_t *size, int fd)
 {
     int failed = fclose(stream) != 0;
     int rc = failed ? -ENOMEM : write_all(fd, *text, *size);
@@ -181,6 +216,7 @@ int weft_metrics_print(weft_runtime *rt, int fd)
                 (unsigned long long)one.parks, (unsigned long long)one.accepted);
     }
 #define LINE(name, value) fprintf(out, "%-16s %llu\n", name, (unsigned long long)(value))
+    LINE("active workers", m.active_workers);
     LINE("tasks created", m.tasks_created);
     LINE("tasks finished", m.tasks_finished);
     LINE("run at once", m.tasks_inlined);
@@ -188,8 +224,13 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     LINE("switches", m.switches);
     LINE("tasks parked", m.tasks_parked);
     LINE("times parked", m.task_parks);
+    fprintf(out, "%-16s %12s %12s %12s %12s %12s %12s\n", "by distance", "steals", "raids", "tasks moved", "misses",
+            "wakes", "freed there");
     for (int i = 0; i < WEFT_DISTANCES; i++)
-        fprintf(out, "steals %-9s %llu\n", distances[i], (unsigned long long)m.steals[i]);
+        fprintf(out, "  %-14s %12llu %12llu %12llu %12llu %12llu %12llu\n", distances[i],
+                (unsigned long long)m.steals[i], (unsigned long long)m.raids[i], (unsigned long long)m.migrations[i],
+                (unsigned long long)m.misses[i], (unsigned long long)m.wakes_sent[i],
+                (unsigned long long)m.remote_frees[i]);
     LINE("tasks stolen", m.stolen);
     LINE("steal misses", m.steal_misses);
     LINE("parks", m.parks);
@@ -207,7 +248,7 @@ int weft_metrics_print(weft_runtime *rt, int fd)
     fprintf(out, "stacks           %llu in use, %llu kept warm\n", (unsigned long long)m.stacks_live,
             (unsigned long long)m.stacks_cached);
 #undef LINE
-    return write_stream(out, &text, &size, fd);
+    return weft__write_stream(out, &text, &size, fd);
 }
 
 /* What t is at: "waits for lock", "ready" ... */
@@ -261,7 +302,7 @@ int weft_dump_tasks(weft_runtime *rt, int fd)
         weft__task_unref(tasks[i]);
     }
     free(tasks);
-    return out != NULL ? write_stream(out, &text, &size, fd) : -ENOMEM;
+    return out != NULL ? weft__write_stream(out, &text, &size, fd) : -ENOMEM;
 }
 
 #define MOST_LINES 100

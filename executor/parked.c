@@ -250,6 +250,7 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
         weft__strand_pass(rt, f->strand); /* while the task still holds it */
         weft__fiber_clear(f, WEFT__FIBER_STRAND);
     }
+    weft__fiber_clear(f, WEFT__FIBER_PINNED); /* the task itself says where it goes on */
     weft__count(&w->counters.task_parks, 1);
     uint64_t word = armed;
     uint64_t parked = (uint64_t)ticket << 32 | number << 16 | WEFT__PARK_PARKED | WEFT__PARK;

@@ -39,21 +39,23 @@
 #include <stdlib.h>
 
 #include "executor/membarrier.h"
+#include "executor/numa.h"
 
 #define SHARE_MOST 256 /* items opened in one go */
 #define LONE_TIMES 8   /* that a single item is opened in vain after one was found neglected */
 #define LONE_MOST 64
 
-int weft__ready_init(struct weft__ready *r, size_t capacity)
+int weft__ready_init(struct weft__ready *r, size_t capacity, int node)
 {
     size_t rounded = 1;
     while (rounded < capacity)
         rounded *= 2;
-    r->slots = malloc(rounded * sizeof *r->slots);
+    r->node = node;
+    r->slots = weft__numa_alloc(rounded * sizeof *r->slots, node);
     if (r->slots == NULL)
         return -ENOMEM;
-    if (weft__deque_init(&r->shared, rounded) < 0) {
-        free(r->slots);
+    if (weft__deque_init(&r->shared, rounded, node) < 0) {
+        weft__numa_free(r->slots, rounded * sizeof *r->slots, node);
         return -ENOMEM;
     }
     r->mask = (int64_t)rounded - 1;
@@ -71,7 +73,8 @@ int weft__ready_init(struct weft__ready *r, size_t capacity)
 
 void weft__ready_destroy(struct weft__ready *r)
 {
-    free(r->slots);
+    if (r->slots != NULL)
+        weft__numa_free(r->slots, ((size_t)r->mask + 1) * sizeof *r->slots, r->node);
     r->slots = NULL;
     weft__deque_destroy(&r->shared);
 }
@@ -93,7 +96,7 @@ WEFT__COLD void weft__ready_wait(struct weft__ready *r)
 WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
 {
     size_t capacity = 2 * ((size_t)r->mask + 1);
-    _Atomic(uintptr_t) *slots = malloc(capacity * sizeof *slots);
+    _Atomic(uintptr_t) *slots = weft__numa_alloc(capacity * sizeof *slots, r->node);
     if (slots == NULL)
         return false;
     weft__ready_enter(r);
@@ -107,7 +110,7 @@ WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
     weft__store_relaxed(&slots[t & r->mask], item); /* relaxed: inside */
     weft__store_relaxed(&r->tail, t + 1);           /* relaxed: inside */
     weft__ready_leave(r);
-    free(old);
+    weft__numa_free(old, capacity / 2 * sizeof *slots, r->node);
     return true;
 }
 

@@ -17,12 +17,14 @@ struct weft__ready {
         lone; /* above 0: a single item is shared, too. More with each that thieves got, less with each that they did not */
     int64_t mask;
     _Atomic(uintptr_t) *slots;
+    int node;    /* of slots; -1: anywhere */
     bool fenced; /* no membarrier here: the owner's accesses have to be ordered by themselves */
     /* the open part: older than all of the above */
     struct weft__deque shared;
 };
 
-int weft__ready_init(struct weft__ready *r, size_t capacity);
+/* `node`: where its arrays lie (numa.h), -1: anywhere. */
+int weft__ready_init(struct weft__ready *r, size_t capacity, int node);
 void weft__ready_destroy(struct weft__ready *r);
 /* The owner found a thief inside: wait until it has left. */
 void weft__ready_wait(struct weft__ready *r);

@@ -20,6 +20,7 @@
 #include "executor/blocking.h"
 #include "executor/guard.h"
 #include "executor/membarrier.h"
+#include "executor/numa.h"
 #include "executor/runtime.h"
 
 /* ---- start -------------------------------------------------------------------------------------------------------- */
@@ -36,7 +37,8 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
     o->size = sizeof *o;
     if (o->workers > WEFT_MAX_WORKERS || o->pin > WEFT_PIN_CORE || o->order > WEFT_ORDER_FIFO ||
         o->clock > WEFT_CLOCK_VIRTUAL || o->inlining > WEFT_INLINING_ALWAYS || o->sched > WEFT_SCHED_SEEDED ||
-        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0 || o->handle_sigint > 1)
+        o->stack_size > WEFT_MAX_STACK || o->slow_task < 0 || o->handle_sigint > 1 || o->stealing > WEFT_STEAL_RANDOM ||
+        o->spread > WEFT_SPREAD_COMPACT)
         return -EINVAL;
     if (o->max_threads == 0)
         o->max_threads = 64;
@@ -65,8 +67,10 @@ static void free_runtime(struct weft_runtime *rt)
     weft__slab_destroy(&rt->large_blocks);
     weft__slab_destroy(&rt->sleeps);
     weft__seeded_destroy(rt->seeded);
-    free(rt->workers);
-    weft__topology_plan_free(rt->plan);
+    weft__numa_free(rt->workers, rt->worker_count * sizeof *rt->workers, rt->bound ? 0 : -1);
+    free(rt->pools);
+    weft_plan_release(rt->plan);
+    weft__pinned_destroy(rt);
     free(rt);
 }
 
@@ -94,27 +98,56 @@ static void stop_workers(struct weft_runtime *rt, unsigned started)
         pthread_join(rt->workers[i].thread, NULL);
 }
 
+/* Each worker's own structure lies on its node. */
+static bool allocate_workers(struct weft_runtime *rt)
+{
+    size_t size = rt->worker_count * sizeof *rt->workers;
+    rt->workers = rt->bound ? weft__numa_alloc(size, 0) : aligned_alloc(WEFT__WORKER_PAGE, size);
+    rt->pools = calloc(rt->homes, sizeof *rt->pools);
+    for (unsigned i = 0; rt->bound && rt->workers != NULL && i < rt->worker_count; i++)
+        weft__numa_bind(&rt->workers[i], sizeof rt->workers[i], rt->plan->worker[i].node);
+    return rt->workers != NULL && rt->pools != NULL;
+}
+
+static int make_slabs(struct weft_runtime *rt)
+{
+    unsigned parts = rt->bound && rt->plan->homes != 0 ? rt->homes : 0;
+    int rc = weft__slab_init_nodes(&rt->tasks, sizeof(struct weft_task), parts, rt->plan->home);
+    if (rc == 0)
+        rc = weft__slab_init_nodes(&rt->blocks, WEFT__BLOCK, parts, rt->plan->home);
+    return rc == 0 ? weft__slab_init_nodes(&rt->large_blocks, WEFT__LARGE_BLOCK, parts, rt->plan->home) : rc;
+}
+
 static int start(struct weft_runtime *rt, const weft_options *options, const struct weft__driver *driver)
 {
     pthread_sigmask(SIG_SETMASK, NULL, &rt->caller_mask);
+    unsigned wished =
+        options != NULL && options->size >= sizeof options->size + sizeof options->workers ? options->workers : 0;
     int rc = take_options(rt, options);
     if (rc < 0)
         goto err_runtime;
-    rc = weft__topology_plan(rt->options.workers, rt->options.pin, &rt->plan);
+    rc = weft__topology_plan("", &rt->options, &rt->plan);
+    rt->options.cpus = NULL; /* the program's, and read */
     if (rc < 0)
         goto err_runtime;
     rt->worker_count = rt->plan->workers;
     rt->fifo = rt->options.order == WEFT_ORDER_FIFO && rt->worker_count == 1; /* several have no common order */
+    weft__store_relaxed(&rt->active, rt->worker_count);                       /* relaxed: before the threads start */
+    rt->followed = weft__monotonic();
+    rt->follows =
+        wished == 0 && rt->options.cpu_count == 0 && !rt->is_virtual && rt->worker_count > 1 && rt->plan->machine.here;
     rt->in_turn = rt->fifo || rt->options.sched == WEFT_SCHED_SEEDED;
-    rt->workers = aligned_alloc(WEFT__CACHELINE, rt->worker_count * sizeof *rt->workers);
+    rt->bound = rt->plan->machine.here && rt->plan->machine.nodes > 1;
+    rt->homes = rt->bound && rt->plan->homes > 1 ? rt->plan->homes : 1;
     rc = -ENOMEM;
-    if (rt->workers == NULL)
+    if (!allocate_workers(rt))
         goto err_runtime;
+    if (weft__pinned_init(rt) < 0 || make_slabs(rt) < 0)
+        goto err_runtime;
+    if (rt->options.sched == WEFT_SCHED_SEEDED && wished > rt->worker_count)
+        rt->pinned.named_workers = wished;
     if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
-    weft__slab_init(&rt->tasks, sizeof(struct weft_task));
-    weft__slab_init(&rt->blocks, WEFT__BLOCK);
-    weft__slab_init(&rt->large_blocks, WEFT__LARGE_BLOCK);
     weft__slab_init(&rt->sleeps, WEFT__SLEEP_PARK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
@@ -209,9 +242,8 @@ static void drop_entries(struct weft_runtime *rt, struct weft__worker *w)
     uintptr_t item;
     while (rt->seeded != NULL && (item = weft__seeded_take(rt->seeded)) != 0)
         drop_entry(item);
-    while ((item = weft__ready_pop(&w->ready)) != 0) {
+    while ((item = weft__ready_pop(&w->ready)) != 0 || (item = weft__pinned_take(w)) != 0)
         drop_entry(item);
-    }
     for (int i = 0; i < 2 || !weft__inbox_empty(&rt->injector); i++) {
         struct weft__link *link = weft__inbox_claim(i == 0 ? &w->inbox : &rt->injector);
         while (link != NULL) {

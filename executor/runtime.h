@@ -4,10 +4,12 @@
 #define WEFT_EXECUTOR_RUNTIME_H
 
 #include <signal.h>
+#include <stdio.h>
 
 #include "executor/driver.h"
 #include "executor/idle.h"
 #include "executor/parked.h"
+#include "executor/pinned.h"
 #include "executor/seeded.h"
 #include "executor/worker.h"
 
@@ -36,7 +38,9 @@ struct weft_runtime {
     _Atomic(uint32_t) kept;      /* one of them, for so many ticks more */
     uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
     struct weft__worker *workers;
-    struct weft__plan *plan;
+    struct weft_plan *plan;
+    unsigned homes; /* parts that memory is in: one for each node that is a worker's home, 1 where there is one node */
+    bool bound;     /* memory is bound to nodes: this machine has several */
     const struct weft__driver *driver; /* NULL: no I/O */
     void *io;
     struct weft__blocking *blocking;
@@ -44,12 +48,17 @@ struct weft_runtime {
     struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__slab sleeps;               /* of tasks parked until an instant: parked.c */
     struct weft__stack_arena arena;
-    struct weft__fiber_pool pools[WEFT__STACK_CLASSES]; /* under fiber_guard */
+    struct weft__fiber_pool (*pools)[WEFT__STACK_CLASSES]; /* of each home; under fiber_guard */
     uint32_t fiber_guard;
     pthread_t reactor_thread;
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;
+    struct weft__pinned_set pinned;
+    /* Workers from this one on stand aside (follow.c). ACTIVE: stored before ASIDE is set or cleared in their `hurry`. */
+    _Atomic(uint32_t) active;
+    bool follows;     /* the number of workers is the machine's, not the program's */
+    weft_ns followed; /* when the reactor thread last looked */
     struct weft__fiber
         *at_round_end; /* order=fifo: runs when this round is over (NULL: none waits); the worker's own */
     bool halted;       /* order=fifo: the run is over, what is still queued is dropped; the worker's own */
@@ -150,11 +159,22 @@ static inline weft_ns weft__deadline_from(weft_ns now, weft_ns duration)
     return duration >= WEFT_FOREVER - now ? WEFT_FOREVER : now + duration;
 }
 
+/* The reactor thread: have the CPUs that this process may use changed? (follow.c) */
+void weft__follow_look(struct weft_runtime *rt, weft_ns now);
+/* A worker's turn in its idle loop while it stands aside. */
+void weft__stand_aside(struct weft__worker *w);
+static inline bool weft__stands_aside(const struct weft__worker *w)
+{
+    return weft__unlikely(w->index >= weft__load_acquire(&w->rt->active)); /* pairs: ACTIVE */
+}
+
 /* The reactor thread (tick.c). */
 void *weft__reactor_main(void *rt);
 /* Virtual clock, all workers parked (checked again inside): move time to the next deadline and fire it. True: something was
  * made ready. */
 bool weft__virtual_advance(struct weft_runtime *rt);
+/* The end of an open_memstream: its text to a descriptor, and freed. 0 or -errno. */
+int weft__write_stream(FILE *stream, char **text, size_t *size, int fd);
 /* A line to the user's report function or stderr. */
 void weft__report(struct weft_runtime *rt, const char *format, ...) WEFT_PRINTF(2, 3);
 

@@ -26,6 +26,7 @@
 #define RAID_AGE WEFT_US(50)    /* of work that is asked for and not given: thief and owner pay 16 us */
 #define GLANCE_AGE WEFT_US(200) /* much longer than a step of a server */
 #define SEARCH_BACKOFF 6        /* after that many searches in vain: one in 2^6 */
+#define SEEN_NEAR 6             /* of WEFT__SEEN notes, where there are others farther away */
 
 static bool has_closed(const struct weft__worker *v)
 {
@@ -54,23 +55,34 @@ static bool joins_neglected(const struct weft__seen *seen)
            weft__joins_size(j) >= (still ? 1 : 2);
 }
 
-/* Note the workers with closed work, from a random one on: with always the same first one, what another keeps closed might wait for ever. */
-static bool note(struct weft__worker *w)
+/* Note those of the victims [first, end) that have closed work, until there are `most`, from a random one on: with always the same first one, what
+ * another keeps closed might wait for ever. */
+static void note_among(struct weft__worker *w, unsigned first, unsigned end, unsigned most)
 {
     struct weft_runtime *rt = w->rt;
     const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
-    unsigned others = rt->worker_count - 1;
-    unsigned start = (unsigned)(weft__random(&w->random) % others);
-    w->seen_count = 0;
-    for (unsigned i = 0; i < others && w->seen_count < WEFT__SEEN; i++) {
-        struct weft__worker *v = &rt->workers[plan->victims[(start + i) % others]];
+    unsigned size = end - first;
+    unsigned start = size != 0 ? (unsigned)(weft__random(&w->random) % size) : 0;
+    for (unsigned i = 0; i < size && w->seen_count < most; i++) {
+        unsigned at = first + (start + i) % size;
+        struct weft__worker *v = &rt->workers[plan->victims[at]];
         if (has_closed(v))
-            w->seen[w->seen_count++] =
-                (struct weft__seen){v, weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
-                                    weft__load_relaxed(&v->ready.tail),    /* relaxed: as above */
-                                    weft__load_relaxed(&v->joins.bottom),  /* relaxed: as above */
-                                    weft__load_relaxed(&v->joins.pushes)}; /* relaxed: as above */
+            w->seen[w->seen_count++] = (struct weft__seen){v,
+                                                           weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
+                                                           weft__load_relaxed(&v->ready.tail), /* relaxed: as above */
+                                                           weft__load_relaxed(&v->joins.bottom), /* relaxed: as above */
+                                                           weft__load_relaxed(&v->joins.pushes), /* relaxed: as above */
+                                                           plan->distance[at]};
     }
+}
+
+/* Near ones first, but not so many that none from far away is among them. */
+static bool note(struct weft__worker *w)
+{
+    unsigned others = w->rt->worker_count - 1, near = w->rt->plan->worker[w->index].near;
+    w->seen_count = 0;
+    note_among(w, 0, near, near < others ? SEEN_NEAR : WEFT__SEEN);
+    note_among(w, near, others, WEFT__SEEN);
     return w->seen_count != 0;
 }
 
@@ -79,7 +91,7 @@ static uintptr_t raid(struct weft__worker *w)
     uintptr_t item = 0;
     for (unsigned i = 0; i < w->seen_count && item == 0; i++) {
         const struct weft__seen *seen = &w->seen[i];
-        item = weft__worker_raid(w, seen->worker, ready_neglected(seen), joins_neglected(seen));
+        item = weft__worker_raid(w, seen->worker, seen->distance, ready_neglected(seen), joins_neglected(seen));
     }
     w->seen_count = 0;
     return item;

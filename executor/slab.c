@@ -17,6 +17,10 @@
  *               | next                   | next                      count         in a batch's second: how many it has
  *              ...                      NULL                       (a batch without a second has one object)
  *
+ * Nodes. A slab of several parts has one for each NUMA node: chunks of 2 MiB, each aligned to that and bound to its node, so an object tells
+ * where it belongs. A cache takes from one part. What is freed into it and belongs to another goes home in batches of SLAB_AWAY; only what
+ * slab_give puts there unseen stays until the cache spills, and is sorted then.
+ *
  * Invariants
  *   1 Every chunk but the newest is used up, and `used` of the newest grows only: [objects, objects + used) have been
  *     handed out, or lie zeroed (so not alive) in a cache. Only under the guard.
@@ -31,11 +35,14 @@
  * slab lives: its high-water mark is the price of stable types. */
 #include "executor/slab.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "executor/guard.h"
+#include "executor/numa.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SLAB_LSAN 1
@@ -60,6 +67,7 @@
 #define SLAB_HUGE_SLOW 2000000               /* nanoseconds of the thread's own time: then small pages do better */
 #define SLAB_HUGE_MOST ((size_t)64 * 1024 * 1024)
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
+#define SLAB_AWAY 32U  /* objects that go home at once */
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
 
 struct weft__slab_object {
@@ -74,6 +82,8 @@ struct weft__slab_chunk {
     struct weft__slab_chunk *next; /* older; constant once the chunk is on the list, as its size */
     size_t size;
     uint32_t used;
+    uint32_t home; /* the number of its part */
+    bool huge;     /* of huge pages, if the kernel has any */
     alignas(WEFT__CACHELINE) char objects[];
 };
 
@@ -90,46 +100,89 @@ static inline struct weft__slab_object *chunk_object(const struct weft__slab *s,
     return (struct weft__slab_object *)(void *)(chunk->objects + i * s->object_size);
 }
 
+static void part_init(struct weft__slab_part *p, int node)
+{
+    memset(p, 0, sizeof *p);
+    p->node = node;
+}
+
 void weft__slab_init(struct weft__slab *s, size_t object_size)
 {
     WEFT__BUG_ON(object_size == 0 || object_size > SLAB_CHUNK / 8);
     s->object_size = (object_size + 15) & ~(size_t)15;
-    s->guard = 0;
-    s->chunks = NULL;
-    s->shared = NULL;
+    s->parts = 1;
+    s->part = &s->only;
+    part_init(&s->only, -1);
     weft__store_relaxed(&s->mapped_bytes, 0); /* relaxed: nobody else knows it yet */
     weft__store_relaxed(&s->small_pages, 0);  /* relaxed: as above */
 }
 
+int weft__slab_init_nodes(struct weft__slab *s, size_t object_size, unsigned parts, const int *nodes)
+{
+    weft__slab_init(s, object_size);
+    if (parts <= 1) {
+        s->only.node = parts == 1 ? nodes[0] : -1;
+        return 0;
+    }
+    struct weft__slab_part *part = calloc(parts, sizeof *part);
+    if (part == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < parts; i++)
+        part_init(&part[i], nodes[i]);
+    s->part = part;
+    s->parts = parts;
+    return 0;
+}
+
+int weft__slab_cache_init(struct weft__slab_cache *cache, struct weft__slab *s, uint32_t home)
+{
+    *cache = (struct weft__slab_cache){.slab = s, .home = s->parts > 1 ? home : 0};
+    if (s->parts > 1 && (cache->away = calloc(s->parts, sizeof *cache->away)) == NULL)
+        return -ENOMEM;
+    return 0;
+}
+
 void weft__slab_destroy(struct weft__slab *s)
 {
-    struct weft__slab_chunk *chunk = s->chunks;
-    while (chunk) {
-        struct weft__slab_chunk *next = chunk->next;
-        SLAB_UNROOT(chunk, chunk->size);
-        WEFT__BUG_ON(munmap(chunk, chunk->size) != 0);
-        chunk = next;
+    for (unsigned i = 0; i < s->parts; i++) {
+        struct weft__slab_chunk *chunk = s->part[i].chunks;
+        while (chunk) {
+            struct weft__slab_chunk *next = chunk->next;
+            SLAB_UNROOT(chunk, chunk->size);
+            WEFT__BUG_ON(munmap(chunk, chunk->size) != 0);
+            chunk = next;
+        }
     }
-    s->chunks = NULL;
-    s->shared = NULL;
+    if (s->part != &s->only)
+        free(s->part);
+    s->parts = 0;
+    s->part = NULL;
     weft__store_relaxed(&s->mapped_bytes, 0); /* relaxed: nobody else uses it any more */
+}
+
+/* The number of an object's part. */
+static inline uint32_t home_of(const struct weft__slab *s, const struct weft__slab_object *object)
+{
+    if (weft__likely(s->parts == 1))
+        return 0;
+    return ((const struct weft__slab_chunk *)((uintptr_t)object & ~(uintptr_t)(SLAB_HUGE - 1)))->home;
 }
 
 /* ---- under the guard ---- */
 
-static void shared_push(struct weft__slab *s, struct weft__slab_object *batch, uint32_t count)
+static void shared_push(struct weft__slab_part *p, struct weft__slab_object *batch, uint32_t count)
 {
-    batch->batch = s->shared;
+    batch->batch = p->shared;
     if (batch->next)
         batch->next->count = count;
-    s->shared = batch;
+    p->shared = batch;
 }
 
 /* Takes a whole batch; there is one. */
-static struct weft__slab_object *shared_pop(struct weft__slab *s, uint32_t *count)
+static struct weft__slab_object *shared_pop(struct weft__slab_part *p, uint32_t *count)
 {
-    struct weft__slab_object *batch = s->shared;
-    s->shared = batch->batch;
+    struct weft__slab_object *batch = p->shared;
+    p->shared = batch->batch;
     *count = batch->next ? (uint32_t)batch->next->count : 1;
     return batch;
 }
@@ -140,8 +193,8 @@ static void *map(size_t size)
     return memory != MAP_FAILED ? memory : NULL;
 }
 
-/* Aligned to a huge page, and of huge pages if the kernel has any. */
-static void *map_huge(size_t size, bool small_pages)
+/* Aligned to a huge page. */
+static void *map_huge(size_t size)
 {
     char *memory = map(size + SLAB_HUGE);
     if (memory == NULL)
@@ -150,34 +203,46 @@ static void *map_huge(size_t size, bool small_pages)
     if (before != 0)
         munmap(memory, before);
     munmap(memory + before + size, SLAB_HUGE - before);
-    madvise(memory + before, size, small_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* fails only where there are none */
     return memory + before;
 }
 
 /* The next chunk: NULL when memory is short. */
-static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s)
+static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s, struct weft__slab_part *p)
 {
-    uint64_t mapped = weft__load_relaxed(&s->mapped_bytes); /* relaxed: written under the guard only */
     struct weft__slab_chunk *chunk = NULL;
     size_t size = SLAB_CHUNK;
-    if (mapped >= SLAB_HUGE_FROM) {
+    bool large = p->mapped >= SLAB_HUGE_FROM;
+    if (s->parts > 1) {
         size = SLAB_HUGE;
-        while (size < SLAB_HUGE_MOST && size < 3 * mapped)
+        chunk = map_huge(size);
+        if (chunk == NULL)
+            return NULL;
+    } else if (large) {
+        size = SLAB_HUGE;
+        while (size < SLAB_HUGE_MOST && size < 3 * p->mapped)
             size *= 2;
-        chunk = map_huge(size, weft__load_relaxed(&s->small_pages) != 0); /* relaxed: a hint */
+        chunk = map_huge(size);
     }
+    bool small_pages = weft__load_relaxed(&s->small_pages) != 0; /* relaxed: a hint */
     if (chunk == NULL) {
         size = SLAB_CHUNK;
         chunk = map(size);
+        large = false;
+    } else if (large) {
+        madvise(chunk, size, small_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* fails only where there are none */
     }
     if (chunk == NULL)
         return NULL;
+    weft__numa_bind(chunk, size, p->node);
     SLAB_ROOT(chunk, size);
-    chunk->next = s->chunks;
+    chunk->next = p->chunks;
     chunk->size = size;
     chunk->used = 0;
-    s->chunks = chunk;
-    weft__count(&s->mapped_bytes, size); /* one writer: under the guard */
+    chunk->home = (uint32_t)(p - s->part);
+    chunk->huge = large;
+    p->chunks = chunk;
+    p->mapped += size;
+    weft__fetch_add_relaxed(&s->mapped_bytes, size); /* relaxed: statistic */
     return chunk;
 }
 
@@ -187,18 +252,19 @@ struct fresh {
 };
 
 /* Up to `wish` fresh objects in a row; *count is 0 when memory is short. *fresh: the huge page that they reach first. */
-static struct weft__slab_object *slab_carve(struct weft__slab *s, uint32_t wish, uint32_t *count, struct fresh *fresh)
+static struct weft__slab_object *slab_carve(struct weft__slab *s, struct weft__slab_part *p, uint32_t wish,
+                                            uint32_t *count, struct fresh *fresh)
 {
-    struct weft__slab_chunk *chunk = s->chunks;
+    struct weft__slab_chunk *chunk = p->chunks;
     *count = 0;
-    if ((!chunk || chunk->used == slab_per_chunk(s, chunk)) && (chunk = slab_grow(s)) == NULL)
+    if ((!chunk || chunk->used == slab_per_chunk(s, chunk)) && (chunk = slab_grow(s, p)) == NULL)
         return NULL;
     uint32_t limit = slab_per_chunk(s, chunk);
     struct weft__slab_object *first = chunk_object(s, chunk, chunk->used);
     *count = wish < limit - chunk->used ? wish : limit - chunk->used;
     bool unused = chunk->used == 0;
     chunk->used += *count;
-    if (chunk->size >= SLAB_HUGE && weft__load_relaxed(&s->small_pages) == 0) { /* relaxed: a hint */
+    if (chunk->huge && weft__load_relaxed(&s->small_pages) == 0) { /* relaxed: a hint */
         uintptr_t last = (uintptr_t)chunk_object(s, chunk, chunk->used) - 1;
         if (unused || (last ^ (uintptr_t)first) >= SLAB_HUGE) {
             fresh->page = (char *)chunk + (last - (uintptr_t)chunk) / SLAB_HUGE * SLAB_HUGE;
@@ -234,16 +300,17 @@ static void *slab_get_uncached(struct weft__slab *s)
 {
     uint32_t count;
     struct fresh unused;
-    weft__guard_lock(&s->guard);
-    struct weft__slab_object *object = s->shared;
+    struct weft__slab_part *p = &s->part[0];
+    weft__guard_lock(&p->guard);
+    struct weft__slab_object *object = p->shared;
     if (object) {
-        object = shared_pop(s, &count);
+        object = shared_pop(p, &count);
         if (object->next)
-            shared_push(s, object->next, count - 1);
+            shared_push(p, object->next, count - 1);
     } else {
-        object = slab_carve(s, 1, &count, &unused);
+        object = slab_carve(s, p, 1, &count, &unused);
     }
-    weft__guard_unlock(&s->guard);
+    weft__guard_unlock(&p->guard);
     if (object)
         memset(object, 0, sizeof *object);
     return object;
@@ -252,15 +319,16 @@ static void *slab_get_uncached(struct weft__slab *s)
 static void slab_put_uncached(struct weft__slab *s, struct weft__slab_object *object)
 {
     uint32_t count = 0;
+    struct weft__slab_part *p = &s->part[home_of(s, object)];
     object->next = NULL;
-    weft__guard_lock(&s->guard);
+    weft__guard_lock(&p->guard);
     /* Let the first batch grow, so that single frees do not leave the caches batches of one. */
-    if (s->shared && s->shared->next && s->shared->next->count < SLAB_BATCH)
-        object->next = shared_pop(s, &count);
-    else if (s->shared && !s->shared->next)
-        object->next = shared_pop(s, &count);
-    shared_push(s, object, count + 1);
-    weft__guard_unlock(&s->guard);
+    if (p->shared && p->shared->next && p->shared->next->count < SLAB_BATCH)
+        object->next = shared_pop(p, &count);
+    else if (p->shared && !p->shared->next)
+        object->next = shared_pop(p, &count);
+    shared_push(p, object, count + 1);
+    weft__guard_unlock(&p->guard);
 }
 
 /* ---- with a cache ---- */
@@ -268,15 +336,16 @@ static void slab_put_uncached(struct weft__slab *s, struct weft__slab_object *ob
 static WEFT__NOINLINE bool cache_refill(struct weft__slab_cache *cache)
 {
     struct weft__slab *s = cache->slab;
-    weft__guard_lock(&s->guard);
-    if (s->shared) {
-        cache->free = shared_pop(s, &cache->count);
-        weft__guard_unlock(&s->guard);
+    struct weft__slab_part *p = &s->part[cache->home];
+    weft__guard_lock(&p->guard);
+    if (p->shared) {
+        cache->free = shared_pop(p, &cache->count);
+        weft__guard_unlock(&p->guard);
         return true;
     }
     struct fresh fresh = {NULL, NULL};
-    struct weft__slab_object *first = slab_carve(s, SLAB_CARVE, &cache->count, &fresh);
-    weft__guard_unlock(&s->guard);
+    struct weft__slab_object *first = slab_carve(s, p, SLAB_CARVE, &cache->count, &fresh);
+    weft__guard_unlock(&p->guard);
     if (weft__unlikely(fresh.page != NULL))
         touch(s, fresh);
     struct weft__slab_object *object = first;
@@ -286,6 +355,56 @@ static WEFT__NOINLINE bool cache_refill(struct weft__slab_cache *cache)
     }
     cache->free = first; /* the last one's next is zero, as it came from the kernel */
     return first != NULL;
+}
+
+/* A whole list goes to a part. */
+static void give_back(struct weft__slab *s, uint32_t home, struct weft__slab_object *batch, uint32_t count)
+{
+    struct weft__slab_part *p = &s->part[home];
+    if (count == 0)
+        return;
+    weft__guard_lock(&p->guard);
+    shared_push(p, batch, count);
+    weft__guard_unlock(&p->guard);
+}
+
+static void send_away(struct weft__slab_cache *cache, uint32_t home)
+{
+    struct weft__slab_away *a = &cache->away[home];
+    give_back(cache->slab, home, a->first, a->count);
+    a->first = NULL;
+    a->count = 0;
+}
+
+static WEFT__NOINLINE void put_away(struct weft__slab_cache *cache, struct weft__slab_object *object, uint32_t home)
+{
+    struct weft__slab_away *a = &cache->away[home];
+    object->next = a->first;
+    a->first = object;
+    weft__count(&a->freed, 1);
+    if (++a->count == SLAB_AWAY)
+        send_away(cache, home);
+}
+
+/* Of a list that leaves the cache: what belongs to others goes home, the rest is returned. */
+static struct weft__slab_object *sort_out(struct weft__slab_cache *cache, struct weft__slab_object *list,
+                                          uint32_t *count)
+{
+    struct weft__slab_object *own = NULL;
+    *count = 0;
+    while (list != NULL) {
+        struct weft__slab_object *next = list->next;
+        uint32_t home = home_of(cache->slab, list);
+        if (home != cache->home) {
+            put_away(cache, list, home);
+        } else {
+            list->next = own;
+            own = list;
+            ++*count;
+        }
+        list = next;
+    }
+    return own;
 }
 
 /* Keeps the half that was freed last: it is warm. */
@@ -298,9 +417,15 @@ WEFT__NOINLINE void weft__slab_cache_spill(struct weft__slab_cache *cache)
     uint32_t count = cache->count - SLAB_BATCH;
     last->next = NULL;
     cache->count = SLAB_BATCH;
-    weft__guard_lock(&cache->slab->guard);
-    shared_push(cache->slab, batch, count);
-    weft__guard_unlock(&cache->slab->guard);
+    if (cache->away != NULL)
+        batch = sort_out(cache, batch, &count);
+    give_back(cache->slab, cache->home, batch, count);
+}
+
+void weft__slab_cache_send(struct weft__slab_cache *cache)
+{
+    for (uint32_t i = 0; cache->away != NULL && i < cache->slab->parts; i++)
+        send_away(cache, i);
 }
 
 void *weft__slab_get(struct weft__slab *s, struct weft__slab_cache *cache)
@@ -323,31 +448,46 @@ void weft__slab_put(struct weft__slab *s, struct weft__slab_cache *cache, void *
         slab_put_uncached(s, freed);
         return;
     }
-    weft__slab_give(cache, freed);
+    uint32_t home = home_of(s, freed);
+    if (weft__likely(home == cache->home))
+        weft__slab_give(cache, freed);
+    else
+        put_away(cache, freed, home);
 }
 
 void weft__slab_cache_flush(struct weft__slab_cache *cache)
 {
-    if (!cache->free)
-        return;
-    weft__guard_lock(&cache->slab->guard);
-    shared_push(cache->slab, cache->free, cache->count);
-    weft__guard_unlock(&cache->slab->guard);
+    struct weft__slab_object *list = cache->free;
+    uint32_t count = cache->count;
+    if (cache->away != NULL)
+        list = sort_out(cache, list, &count);
+    give_back(cache->slab, cache->home, list, count);
+    weft__slab_cache_send(cache);
     cache->free = NULL;
     cache->count = 0;
 }
 
 void weft__slab_each(struct weft__slab *s, void (*visit)(void *user, void *object), void *user)
 {
-    /* The list at one moment; visit runs without the guard. What is handed out first meanwhile is not visited. */
-    weft__guard_lock(&s->guard);
-    struct weft__slab_chunk *chunk = s->chunks;
-    uint32_t used = chunk ? chunk->used : 0;
-    weft__guard_unlock(&s->guard);
-    while (chunk) {
-        for (uint32_t i = 0; i < used; i++)
-            visit(user, chunk_object(s, chunk, i));
-        chunk = chunk->next;
-        used = chunk ? slab_per_chunk(s, chunk) : 0; /* invariant 1 */
+    for (unsigned p = 0; p < s->parts; p++) {
+        /* The list at one moment; visit runs without the guard. What is handed out first meanwhile is not visited. */
+        weft__guard_lock(&s->part[p].guard);
+        struct weft__slab_chunk *chunk = s->part[p].chunks;
+        uint32_t used = chunk ? chunk->used : 0;
+        weft__guard_unlock(&s->part[p].guard);
+        while (chunk) {
+            for (uint32_t i = 0; i < used; i++)
+                visit(user, chunk_object(s, chunk, i));
+            chunk = chunk->next;
+            used = chunk ? slab_per_chunk(s, chunk) : 0; /* invariant 1 */
+        }
     }
+}
+
+const void *weft__slab_memory(const struct weft__slab *s, unsigned part, const void *after, size_t *size)
+{
+    const struct weft__slab_chunk *chunk =
+        after == NULL ? s->part[part].chunks : ((const struct weft__slab_chunk *)after)->next;
+    *size = chunk != NULL ? sizeof *chunk + chunk->used * s->object_size : 0;
+    return chunk;
 }

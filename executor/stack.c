@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "executor/guard.h"
+#include "executor/numa.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -187,15 +188,8 @@ static struct weft__stack_chunk *chunk_map(uint32_t size_class, unsigned node, b
         return NULL;
     }
     madvise(memory, CHUNK_SIZE, MADV_NOHUGEPAGE); /* fails only where there are no huge pages */
-#ifdef SYS_mbind
-    if (bind) {
-        enum {
-            PREFERRED = 1
-        }; /* MPOL_PREFERRED; best effort: without it memory comes from where it is first touched */
-        unsigned long mask = 1UL << node;
-        syscall(SYS_mbind, memory, CHUNK_SIZE, PREFERRED, &mask, 8 * sizeof mask + 1, 0);
-    }
-#endif
+    if (bind)
+        weft__numa_bind(memory, CHUNK_SIZE, (int)node);
     c->warm = NULL;
     c->fresh = NULL;
     c->first_free = NONE;

@@ -18,7 +18,7 @@
 #define WEFT__STACK_SLOT (WEFT__STACK_PLAIN_SLOT * WEFT__STACK_SCALE)
 #define WEFT__STACK_CLASSES 9
 #define WEFT__STACK_DEFAULT ((size_t)32 * 1024) /* guaranteed to each task */
-#define WEFT__STACK_NODES 64                    /* NUMA nodes told apart; the last list is that of "any" */
+#define WEFT__STACK_NODES 256                   /* NUMA nodes told apart; the last list is that of "any" */
 /* At the top of each slot, above the stack, so many bytes are the owner's own: the first page that a stack touches holds them
  * too. The owner is a struct weft__fiber (fiber.c asserts that it fits). */
 #define WEFT__STACK_OWNER ((size_t)320 * (1 + WEFT__FIBER_TOOLS))
@@ -30,6 +30,7 @@ struct weft__stack {
     uint32_t slot;       /* in its chunk */
     struct weft__stack_chunk *chunk;
     uint32_t valgrind_id;
+    uint32_t home; /* the owner's to use */
 };
 
 /* Chunks of one class and node that have something to give. */

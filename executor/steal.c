@@ -3,8 +3,10 @@
  *
  * How much is taken decides how two workers do on small work, more than the kind of deque: a thief that takes whatever it sees makes a
  * worker that creates and awaits one task at a time many times slower, because every item then crosses between caches. So:
- * - of a ready queue half of all that lies there, as far as it is open, at most MOST; of forked children the oldest; what is closed is asked
- *   for, and its owner opens the older part of it, but never its newest item (ready.c, joins.c);
+ * - near victims first, in tiers (topology.c), within a tier in an order drawn anew each time. From another node only when near ones have nothing:
+ *   while one of them has work that lies closed, and so is asked for, NEAR_PASSES passes go no farther;
+ * - of a ready queue half of all that lies there, as far as it is open, the more the farther away it is, at most MOST; of forked children the
+ *   oldest; what is closed is asked for, and its owner opens the older part of it, but never its newest item (ready.c, joins.c);
  * - an inbox is claimed as a whole, since its owner may be stuck;
  * - what an owner that does not answer keeps closed is taken without leave: when, is decided in search.c.
  *
@@ -13,7 +15,10 @@
 
 #include "executor/runtime.h"
 
-#define MOST 32
+#define MOST 128      /* items taken at once */
+#define NEAR_PASSES 8 /* about so many microseconds has a near owner to answer before it is asked far away */
+
+static const uint8_t most_at[WEFT_DISTANCES] = {32, 32, 32, 64, MOST};
 
 /* What was taken goes to the own queue, all but the first. */
 static uintptr_t keep_first(struct weft__worker *w, const uintptr_t *items, unsigned n)
@@ -44,7 +49,9 @@ static unsigned take(struct weft__deque *from, uintptr_t *items, int64_t wanted)
     return n;
 }
 
-static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim, unsigned *taken)
+/* *asked: it has work that lies closed, and has been asked for it. */
+static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim, int64_t most, unsigned *taken,
+                            bool *asked)
 {
     uintptr_t items[MOST];
     int64_t open = weft__deque_size(&victim->ready.shared);
@@ -54,14 +61,16 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
             (open + weft__ready_closed(&victim->ready) + 1) / 2; /* mostly all: its owner has opened a half */
         if (wanted > open)
             wanted = open;
-        *taken = take(&victim->ready.shared, items, wanted < MOST ? wanted : MOST);
+        *taken = take(&victim->ready.shared, items, wanted < most ? wanted : most);
         if (*taken != 0) {
             w->stole_child = false;
             return keep_first(w, items, *taken);
         }
     }
-    if (weft__ready_closed(&victim->ready) > weft__load_relaxed(&victim->ready.least)) /* relaxed: a hint */
+    if (weft__ready_closed(&victim->ready) > weft__load_relaxed(&victim->ready.least)) { /* relaxed: a hint */
         weft__ready_ask(&victim->ready);
+        *asked = true;
+    }
     /* The oldest child is the largest piece: one is enough for a start. */
     for (unsigned lost = 0; lost < 4 && weft__joins_open(&victim->joins) != 0; lost++) {
         if (weft__joins_steal(&victim->joins, &items[0]) == WEFT__STEAL_GOT) {
@@ -71,8 +80,10 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
         }
         weft__cpu_relax();
     }
-    if (weft__joins_size(&victim->joins) >= 2)
+    if (weft__joins_size(&victim->joins) >= 2) {
         weft__joins_ask(&victim->joins, 1);
+        *asked = true;
+    }
     struct weft__link *link = weft__inbox_claim(&victim->inbox);
     uintptr_t first = 0;
     while (link != NULL) {
@@ -94,40 +105,79 @@ static uintptr_t usable(struct weft__worker *w, uintptr_t item)
     return weft__item_claim(item) ? item : weft__worker_pick(w);
 }
 
+/* Each of n once, in an order drawn anew each time: at, at + step, ... modulo n. */
+struct order {
+    unsigned n, at, step;
+};
+
+static unsigned common_divisor(unsigned a, unsigned b)
+{
+    while (b != 0) {
+        unsigned rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static struct order draw_order(struct weft__worker *w, unsigned n)
+{
+    uint64_t drawn = weft__random(&w->random) >> 8;
+    struct order o = {.n = n, .at = (unsigned)(drawn % n), .step = 1};
+    if (n > 2) {
+        o.step = 1 + (unsigned)((drawn >> 24) % (n - 1));
+        while (common_divisor(n, o.step) != 1)
+            o.step--; /* 1 has none */
+    }
+    return o;
+}
+
+static unsigned next_of(struct order *o)
+{
+    unsigned at = o->at;
+    o->at = (at + o->step) % o->n;
+    return at;
+}
+
 uintptr_t weft__worker_steal(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
-    unsigned others = rt->worker_count - 1;
     const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
-    for (unsigned first = 0; first < others;) {
-        /* One tier: the victims at the same distance, from a random one on. */
-        unsigned end = first + 1;
-        while (end < others && plan->distance[end] == plan->distance[first])
+    unsigned others = rt->worker_count - 1;
+    bool anywhere = rt->options.stealing == WEFT_STEAL_RANDOM, asked = false;
+    for (unsigned first = 0, end; first < others; first = end) {
+        if (first == plan->near && asked && !anywhere && w->near_first < NEAR_PASSES) {
+            w->near_first++;
+            return 0;
+        }
+        for (end = first + 1; end < others && (anywhere || plan->tier[end] == plan->tier[first]);)
             end++;
-        unsigned n = end - first, start = (unsigned)(weft__random(&w->random) % n);
-        for (unsigned i = 0; i < n; i++) {
-            unsigned at = first + (start + i) % n, taken;
-            uintptr_t item = steal_from(w, &rt->workers[plan->victims[at]], &taken);
+        struct order order = draw_order(w, end - first);
+        for (unsigned i = first; i < end; i++) {
+            unsigned at = first + next_of(&order), taken;
+            unsigned far = plan->distance[at];
+            uintptr_t item = steal_from(w, &rt->workers[plan->victims[at]], most_at[far], &taken, &asked);
             if (item == 0) {
-                weft__count(&w->counters.misses, 1);
+                weft__count(&w->counters.misses[far], 1);
                 continue;
             }
-            weft__count(&w->counters.steals[plan->distance[at]], 1);
-            weft__count(&w->counters.stolen, taken);
+            weft__count(&w->counters.steals[far], 1);
+            weft__count(&w->counters.stolen[far], taken);
             w->stole = true;
+            w->near_first = 0;
             item = usable(w, item);
             if (item != 0)
                 return item;
         }
-        first = end;
     }
+    w->near_first = 0;
     return 0;
 }
 
-uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, bool ready, bool joins)
+uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, unsigned far, bool ready, bool joins)
 {
     uintptr_t items[MOST];
-    unsigned n = ready ? weft__ready_raid(&victim->ready, items, MOST) : 0;
+    unsigned n = ready ? weft__ready_raid(&victim->ready, items, most_at[far]) : 0;
     if (n == 0 && joins && weft__joins_raid(&victim->joins) &&
         weft__joins_steal(&victim->joins, &items[0]) == WEFT__STEAL_GOT) {
         w->stole_child = true;
@@ -135,8 +185,8 @@ uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim,
     }
     if (n == 0)
         return 0;
-    weft__count(&w->counters.raids, 1);
-    weft__count(&w->counters.stolen, n);
+    weft__count(&w->counters.raids[far], 1);
+    weft__count(&w->counters.stolen[far], n);
     w->stole = true;
     return usable(w, keep_first(w, items, n));
 }

@@ -52,6 +52,17 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
         x->strand = weft_strand_ref(options->strand);
         weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
     }
+    uint32_t where;
+    int place = weft__pinned_place(t->rt, options, &where);
+    if (place >= 0 && where != WEFT_ANYWHERE) { /* the caller asks about places that do not exist */
+        struct weft__task_extra *x = weft__task_extra(t);
+        if (x == NULL)
+            return false;
+        x->where = where;
+        x->pinned = (uint32_t)place;
+        if (place > 0)
+            weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_PINNED); /* pairs: TASK-REFS */
+    }
     return true;
 }
 
@@ -164,6 +175,17 @@ int weft__task_claim_strange(struct weft_task *t)
     int claimed = weft__task_claim(t);
     weft__stranger_end(t->rt, visit);
     return claimed;
+}
+
+void weft__task_refuse(struct weft_task *t, int rc)
+{
+    if (weft__task_claim(t) == 0) { /* somebody who enumerates the tasks has it */
+        weft__task_unref(t);
+        return;
+    }
+    if (t->frame->coro->unstarted != NULL)
+        t->frame->coro->unstarted(t->frame);
+    weft__task_finish(t, rc);
 }
 
 int weft__task_claim_slow(struct weft_task *t)

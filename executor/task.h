@@ -84,8 +84,9 @@ enum {
     WEFT__TASK_STRAND = 64,     /* extra->strand is set */
     WEFT__TASK_DESTROY = 256,   /* a FUTURE that stands for others: future->destroy */
     WEFT__TASK_HAS_PARKED =
-        1024,               /* it was parked before: whatever is its item in a ready queue was put there by an unpark */
-    WEFT__TASK_ARMED = 128, /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
+        1024, /* it was parked before: whatever is its item in a ready queue was put there by an unpark */
+    WEFT__TASK_PINNED = 2048, /* extra->pinned is set */
+    WEFT__TASK_ARMED = 128,   /* a CALLBACK that waits, or waited, for something: its extra is callback.c's */
 };
 
 /* What a FUTURE that stands for others does when it is cancelled. */
@@ -107,6 +108,8 @@ struct weft__task_extra {
     _Atomic(const char *) outcome;   /* message it ended with */
     struct weft_strand *strand;      /* referenced */
     const void *created_at;          /* debug: the address that called create */
+    uint32_t where;                  /* as asked for */
+    uint32_t pinned;                 /* the number of its place + 1 (pinned.h); 0: none */
 };
 
 struct weft__park;
@@ -225,6 +228,8 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
                                     const weft_task_options *options);
 /* Make a NEW task ready: its runtime reference goes into a ready queue of the calling worker (or the injector). */
 void weft__task_schedule(struct weft_task *t);
+/* End a NEW task that is in no queue yet, unrun. */
+void weft__task_refuse(struct weft_task *t, int rc);
 /* Start a NEW task at once, on a fiber of its own, and come back here when it suspends first, or ends (fiber.c). */
 void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t);
 /* End a task with an outcome: tells the waiters; gives the runtime's reference back when counted. A success with C pending
@@ -271,6 +276,10 @@ static inline struct weft_strand *weft__task_strand(const struct weft_task *t)
             !(weft__load_relaxed(&((struct weft_task *)t)->flags) & WEFT__TASK_STRAND))) /* relaxed: set once */
         return NULL;
     return weft__task_has_extra(t)->strand;
+}
+static inline bool weft__task_pinned(const struct weft_task *t)
+{
+    return (weft__load_relaxed(&((struct weft_task *)t)->flags) & WEFT__TASK_PINNED) != 0; /* relaxed: set once */
 }
 /* A task was claimed with a cancellation pending: true if there is something to run in place of its body. */
 static inline bool weft__task_owns(struct weft_task *t)

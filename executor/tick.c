@@ -106,7 +106,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
             seen->cpu = cpu_time(w);
         return false;
     }
-    weft__store_relaxed(&w->hurry, 1); /* relaxed: a hint */
+    weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; another bit's */
     bool late = false;
     if (!rt->is_virtual && !rt->in_turn && weft__timers_earliest(&w->timers) <= now)
         late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
@@ -136,6 +136,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
     weft_ns now = weft__stamp_tick(rt);
     weft__stranger_tick(rt);
+    weft__follow_look(rt, now);
     for (unsigned i = 0; i < rt->worker_count; i++)
         late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
     weft__canary_look(canary, rt, weft__monotonic());
@@ -146,6 +147,7 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
         weft__notify(rt, NULL);
         late = true;
     }
+    late |= weft__pinned_late(rt);
     return late;
 }
 

@@ -12,10 +12,10 @@
  * choose the same. A quota below the mask means the same: others are expected here. A program that has its CPUs to
  * itself says WEFT_PIN_CORE.
  *
- * Places. A second CPU of a core (SMT) is taken only when every core has a worker. If not all of a kind are needed
- * they are spread evenly over the machine: 2 workers of 8 cores get the 1st and the 5th. Workers beyond the allowed
- * CPUs start again from the first. WEFT_PIN_NODE goes to the same places and widens each to the allowed CPUs of its
- * node.
+ * Places. A second CPU of a core (SMT) is taken only when every core has a worker, fast cores come before slow ones. If not all of such a
+ * class are needed they are spread evenly over the machine: 2 workers of 8 cores get the 1st and the 5th; or taken from the first on
+ * (WEFT_SPREAD_COMPACT). Workers beyond the allowed CPUs start again from the first. WEFT_PIN_NODE goes to the same places and widens
+ * each to the allowed CPUs of its node. With a list of CPUs (option `cpus`) that list is the machine, and its order the workers'.
  *
  * Distances. A worker knows its core, shared cache, node and package as far as all CPUs it may run on share them; two
  * workers are as near as the smallest thing that both know and share. A worker that may run anywhere on a machine of
@@ -36,17 +36,11 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "executor/machine.h"
+#include "executor/numa.h"
 
-static const struct weft__cpu unknown = {-1, -1, -1, -1, -1, -1, 0};
-
-struct plan {
-    struct weft__plan open;
-    size_t mask_size;
-    bool here;
-    struct weft__plan_worker worker[]; /* and after these the masks, victims and distances */
-};
+static const struct weft__cpu unknown = {-1, -1, -1, -1, -1, -1, 0, 0};
 
 static unsigned machine_workers(const struct weft__machine *m)
 {
@@ -68,25 +62,28 @@ static unsigned decide_pin(const struct weft__machine *m, unsigned workers, unsi
     return own_all ? WEFT_PIN_NODE : WEFT_PIN_NONE;
 }
 
-/* The CPU for worker i of n: whole kinds (first CPU of each core, second of each core, ...) as long as they are needed
- * wholly, the last kind spread. */
-static const struct weft__cpu *choose(const struct weft__machine *m, unsigned i, unsigned n)
+/* The CPU for worker i of n: whole classes (first CPUs of the fastest cores, of slower ones, second CPUs of the fastest ...) as long as they are
+ * needed wholly, the last class spread. */
+static const struct weft__cpu *choose(const struct weft__machine *m, unsigned i, unsigned n, unsigned spread)
 {
     i %= m->cpus;
     if (n > m->cpus)
         n = m->cpus;
-    unsigned first = 0, kind = 0;
-    for (;;) {
-        while (first + kind < m->cpus && m->cpu[first + kind].smt == m->cpu[first].smt)
-            kind++;
-        if (i < first + kind || n <= first + kind)
-            break;
-        first += kind;
-        kind = 0;
-    }
-    if (i < first || n >= first + kind)
+    if (spread == WEFT_SPREAD_COMPACT)
         return &m->cpu[i];
-    return &m->cpu[first + (uint64_t)(i - first) * kind / (n - first)];
+    unsigned first = 0, size = 0;
+    for (;;) {
+        while (first + size < m->cpus && m->cpu[first + size].smt == m->cpu[first].smt &&
+               m->cpu[first + size].kind == m->cpu[first].kind)
+            size++;
+        if (i < first + size || n <= first + size)
+            break;
+        first += size;
+        size = 0;
+    }
+    if (i < first || n >= first + size)
+        return &m->cpu[i];
+    return &m->cpu[first + (uint64_t)(i - first) * size / (n - first)];
 }
 
 static int common(int a, int b)
@@ -104,34 +101,48 @@ static void widen(struct weft__cpu *p, const struct weft__cpu *more)
         .node = common(p->node, more->node),
         .package = common(p->package, more->package),
         .home = common(p->home, more->home),
+        .kind = p->kind == more->kind ? p->kind : 0,
     };
 }
 
 /* Decide where worker i may run: its mask if it is to be pinned, and what is common to its CPUs. */
-static struct weft__cpu place_worker(struct plan *plan, const struct weft__machine *m, unsigned i, cpu_set_t *mask)
+static void place_worker(struct weft_plan *plan, const int *listed, size_t count, unsigned i, cpu_set_t *mask)
 {
+    const struct weft__machine *m = &plan->machine;
     struct weft__plan_worker *w = &plan->worker[i];
-    struct weft__cpu p = unknown;
+    w->place = unknown;
     w->cpus = m->allowed;
     if (m->cpus > 0) {
-        const struct weft__cpu *chosen = choose(m, i, plan->open.workers);
-        bool one = plan->open.pin == WEFT_PIN_CORE, node = plan->open.pin == WEFT_PIN_NODE && chosen->node >= 0;
-        p = *chosen;
+        const struct weft__cpu *chosen = NULL;
+        for (unsigned k = 0; listed && k < m->cpus; k++)
+            if (m->cpu[k].number == listed[i % count])
+                chosen = &m->cpu[k];
+        if (!chosen)
+            chosen = choose(m, i, plan->workers, plan->spread);
+        bool one = plan->pin == WEFT_PIN_CORE, node = plan->pin == WEFT_PIN_NODE && chosen->node >= 0;
+        w->place = *chosen;
         w->cpus = 0;
         for (unsigned k = 0; k < m->cpus; k++) {
             const struct weft__cpu *other = &m->cpu[k];
             if (one ? other != chosen : node && other->node != chosen->node)
                 continue;
             if (!one)
-                widen(&p, other);
+                widen(&w->place, other);
             CPU_SET_S((unsigned)other->number, plan->mask_size, mask);
             w->cpus++;
         }
         w->cpuset = one || node ? mask : NULL;
     }
-    w->cpu = p.number;
-    w->node = p.home;
-    return p;
+    w->cpu = w->place.number;
+    w->node = w->place.home;
+    w->home = -1;
+    for (unsigned k = 0; k < plan->homes; k++)
+        if (plan->home[k] == w->node)
+            w->home = (int)k;
+    if (w->home < 0 && w->node >= 0) {
+        w->home = (int)plan->homes;
+        plan->home[plan->homes++] = w->node;
+    }
 }
 
 static enum weft_distance distance(const struct weft__cpu *a, const struct weft__cpu *b)
@@ -140,70 +151,152 @@ static enum weft_distance distance(const struct weft__cpu *a, const struct weft_
         return WEFT_NEAR_SMT;
     if (a->cache >= 0 && a->cache == b->cache)
         return WEFT_NEAR_CACHE;
-    if (a->node >= 0 && a->node == b->node)
+    bool apart = a->package >= 0 && b->package >= 0 && a->package != b->package;
+    if (a->node >= 0 && a->node == b->node &&
+        !apart) /* firmware that interleaves memory makes one node of several packages */
         return WEFT_NEAR_NODE;
     if (a->package >= 0 && a->package == b->package)
         return WEFT_NEAR_PACKAGE;
     return WEFT_FAR;
 }
 
-static int compare_keys(const void *a, const void *b)
+/* How far each node is from each other one, as seen from the first: 0, 1, 2 ... with equal ones equal. */
+static uint16_t *rank_nodes(const struct weft__machine *m)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    uint16_t *rank = calloc((size_t)m->nodes * m->nodes + 1, sizeof(*rank));
+    for (unsigned i = 0; rank && i < m->nodes; i++) {
+        const uint64_t *row = m->remoteness + (size_t)i * m->nodes;
+        uint64_t below = 0; /* those nearer than this one, or as near, have their rank */
+        unsigned done = 0;
+        for (unsigned next = 0; done < m->nodes; next++) {
+            uint64_t least = UINT64_MAX;
+            for (unsigned j = 0; j < m->nodes; j++)
+                if ((next == 0 || row[j] > below) && row[j] < least)
+                    least = row[j];
+            for (unsigned j = 0; j < m->nodes; j++)
+                if (row[j] == least) {
+                    rank[(size_t)i * m->nodes + j] = (uint16_t)next;
+                    done++;
+                }
+            below = least;
+        }
+    }
+    return rank;
 }
 
-/* All other workers, nearest first: distance, remoteness of the node, steps around the ring of workers. */
-static void sort_victims(struct plan *plan, const struct weft__machine *m, const struct weft__cpu *place, unsigned i,
-                         uint64_t *key)
+struct sorter {
+    uint16_t *rank, *class; /* of nodes; of the victims of one worker */
+    uint32_t *count;        /* of victims of each class */
+    unsigned classes;
+};
+
+/* All other workers, nearest first: by distance, then by the remoteness of the node, then by steps around the ring of workers. There are few
+ * distances and nodes, so they are counted, not compared: a thousand workers have a million pairs. */
+static void sort_victims(struct weft_plan *plan, struct sorter *s, unsigned i)
 {
     struct weft__plan_worker *w = &plan->worker[i];
-    unsigned n = plan->open.workers;
-    for (unsigned step = 1; step < n; step++) {
-        const struct weft__cpu *other = &place[(i + step) % n];
-        uint64_t remote = UINT64_C(1) << 41; /* an unknown node is farther than any */
-        if (place[i].node >= 0 && other->node >= 0)
-            remote = m->remoteness[(unsigned)place[i].node * m->nodes + (unsigned)other->node];
-        key[step - 1] = (uint64_t)distance(&place[i], other) << 60 | remote << 16 | step; /* step: 10 bits */
+    const struct weft__cpu *own = &w->place;
+    unsigned n = plan->workers, nodes = plan->machine.nodes;
+    memset(s->count, 0, (s->classes + 1) * sizeof(*s->count));
+    for (unsigned step = 1, j = i; step < n; step++) {
+        j = j + 1 < n ? j + 1 : 0;
+        unsigned remote = nodes + 1; /* an unknown node is farther than any */
+        const struct weft__cpu *other = &plan->worker[j].place;
+        if (own->node >= 0 && other->node >= 0)
+            remote = s->rank[(size_t)own->node * nodes + (unsigned)other->node];
+        s->class[step] = (uint16_t)((unsigned)distance(own, other) * (nodes + 2) + remote);
+        s->count[s->class[step] + 1]++;
     }
-    qsort(key, n - 1, sizeof(*key), compare_keys);
-    for (unsigned k = 0; k + 1 < n; k++) {
-        w->victims[k] = (uint16_t)((i + (key[k] & UINT16_MAX)) % n);
-        w->distance[k] = (uint8_t)(key[k] >> 60);
+    for (unsigned c = 0, tier = 0, at = 0; c < s->classes; c++) {
+        unsigned size = s->count[c + 1];
+        memset(w->tier + at, (int)tier, size);
+        memset(w->distance + at, (int)(c / (nodes + 2)), size);
+        s->count[c] = at;
+        at += size;
+        if (c / (nodes + 2) <= WEFT_NEAR_NODE && (c % (nodes + 2) == 0 || c % (nodes + 2) == nodes + 1))
+            w->near = at; /* a cache may be shared by two nodes */
+        tier += size != 0 && tier < UINT8_MAX;
+    }
+    for (unsigned step = 1, j = i; step < n; step++) {
+        j = j + 1 < n ? j + 1 : 0;
+        w->victims[s->count[s->class[step]]++] = (uint16_t)j;
     }
 }
 
-static int plan_make(const struct weft__machine *m, unsigned workers, unsigned pin, struct plan **out)
+static int sort_all(struct weft_plan *plan)
 {
+    struct sorter s = {.classes = WEFT_DISTANCES * (plan->machine.nodes + 2)};
+    s.rank = rank_nodes(&plan->machine);
+    s.class = calloc(plan->workers, sizeof(*s.class));
+    s.count = calloc(s.classes + 1, sizeof(*s.count));
+    int rc = s.rank && s.class && s.count ? 0 : -ENOMEM;
+    for (unsigned i = 0; rc == 0 && i < plan->workers; i++)
+        sort_victims(plan, &s, i);
+    free(s.rank);
+    free(s.class);
+    free(s.count);
+    return rc;
+}
+
+/* Leave only the CPUs that are listed. -EINVAL: one is not there. */
+static int keep_listed(struct weft__machine *m, const int *listed, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool found = false;
+        for (unsigned k = 0; k < m->cpus && !found; k++)
+            found = m->cpu[k].number == listed[i];
+        if (!found)
+            return -EINVAL;
+    }
+    unsigned kept = 0;
+    for (unsigned k = 0; k < m->cpus; k++) {
+        bool found = false;
+        for (size_t i = 0; i < count && !found; i++)
+            found = m->cpu[k].number == listed[i];
+        if (found)
+            m->cpu[kept++] = m->cpu[k];
+    }
+    m->cpus = kept;
+    return 0;
+}
+
+/* Takes over what *m points to, unless it fails. */
+static int plan_make(struct weft__machine *m, const weft_options *o, struct weft_plan **out)
+{
+    unsigned workers = o->workers, pin = o->pin;
+    if (o->cpus) {
+        int rc = keep_listed(m, o->cpus, o->cpu_count);
+        if (rc < 0)
+            return rc;
+        if (workers == 0)
+            workers = o->cpu_count < WEFT_MAX_WORKERS ? (unsigned)o->cpu_count : WEFT_MAX_WORKERS;
+        pin = pin == WEFT_PIN_DEFAULT ? WEFT_PIN_CORE : pin;
+    }
     if (workers == 0)
         workers = machine_workers(m);
     size_t mask_size = CPU_ALLOC_SIZE(m->highest + 1), others = workers - 1;
-    struct plan *plan = calloc(1, sizeof(*plan) + workers * (sizeof(plan->worker[0]) + mask_size + others * 3));
-    struct weft__cpu *place = calloc(workers, sizeof(*place));
-    uint64_t *key = calloc(workers, sizeof(*key));
-    int rc = -ENOMEM;
-    if (plan && place && key) {
-        plan->open.workers = workers;
-        plan->open.pin = decide_pin(m, workers, pin);
-        plan->open.allowed = m->allowed;
-        plan->open.quota = m->quota;
-        plan->open.worker = plan->worker;
-        plan->mask_size = mask_size;
-        plan->here = m->here;
-        char *masks = (char *)(plan->worker + workers);
-        uint16_t *victims = (uint16_t *)(void *)(masks + workers * mask_size);
-        uint8_t *distances = (uint8_t *)(victims + workers * others);
-        for (unsigned i = 0; i < workers; i++) {
-            plan->worker[i].victims = victims + i * others;
-            plan->worker[i].distance = distances + i * others;
-            place[i] = place_worker(plan, m, i, (cpu_set_t *)(void *)(masks + i * mask_size));
-        }
-        for (unsigned i = 0; i < workers; i++)
-            sort_victims(plan, m, place, i, key);
-        rc = 0;
+    size_t each = sizeof(struct weft__plan_worker) + mask_size + others * 4 + sizeof(int);
+    struct weft_plan *plan = calloc(1, sizeof(*plan) + workers * each);
+    if (!plan)
+        return -ENOMEM;
+    plan->workers = workers;
+    plan->pin = decide_pin(m, workers, pin);
+    plan->spread = o->spread;
+    plan->allowed = m->allowed;
+    plan->quota = m->quota;
+    plan->mask_size = mask_size;
+    plan->machine = *m;
+    char *masks = (char *)(plan->worker + workers);
+    plan->home = (int *)(void *)(masks + workers * mask_size);
+    uint16_t *victims = (uint16_t *)(void *)(plan->home + workers);
+    uint8_t *distances = (uint8_t *)(victims + workers * others), *tiers = distances + workers * others;
+    for (unsigned i = 0; i < workers; i++) {
+        plan->worker[i].victims = victims + i * others;
+        plan->worker[i].distance = distances + i * others;
+        plan->worker[i].tier = tiers + i * others;
+        place_worker(plan, o->cpus, o->cpu_count, i, (cpu_set_t *)(void *)(masks + i * mask_size));
     }
-    free(key);
-    free(place);
+    int rc = sort_all(plan);
     if (rc < 0)
         free(plan);
     else
@@ -211,31 +304,39 @@ static int plan_make(const struct weft__machine *m, unsigned workers, unsigned p
     return rc;
 }
 
-int weft__topology_plan_below(const char *root, unsigned workers, unsigned pin, struct weft__plan **out)
+int weft__topology_plan(const char *root, const weft_options *options, struct weft_plan **out)
 {
-    if (workers > WEFT_MAX_WORKERS || pin > WEFT_PIN_CORE)
+    const weft_options *o = options;
+    if (o->workers > WEFT_MAX_WORKERS || o->pin > WEFT_PIN_CORE || o->spread > WEFT_SPREAD_COMPACT ||
+        (o->cpus != NULL) != (o->cpu_count != 0) || (o->cpus && o->pin == WEFT_PIN_NONE))
         return -EINVAL;
     struct weft__machine m;
     int rc = weft__machine_read(&m, root);
     if (rc < 0)
         return rc;
-    struct plan *plan;
-    rc = plan_make(&m, workers, pin, &plan);
-    weft__machine_free(&m);
-    if (rc == 0)
-        *out = &plan->open;
+    rc = plan_make(&m, o, out);
+    if (rc < 0)
+        weft__machine_free(&m);
     return rc;
 }
 
-int weft__topology_plan(unsigned workers, unsigned pin, struct weft__plan **out)
+int weft_plan_create(weft_plan **out, const weft_options *options)
 {
-    return weft__topology_plan_below("", workers, pin, out);
+    weft_options copy = {.size = sizeof(copy)};
+    if (options) {
+        if (options->size < sizeof(options->size) || options->size > sizeof(copy))
+            return -EINVAL;
+        memcpy(&copy, options, options->size);
+    }
+    return weft__topology_plan("", &copy, out);
 }
 
-void weft__topology_plan_free(struct weft__plan *plan)
+void weft_plan_release(weft_plan *plan)
 {
-    if (plan)
-        free(weft__container_of(plan, struct plan, open));
+    if (!plan)
+        return;
+    weft__machine_free(&plan->machine);
+    free(plan);
 }
 
 unsigned weft__topology_default_workers(void)
@@ -251,7 +352,8 @@ unsigned weft__topology_default_workers(void)
 /* ---- pinning ---- */
 
 /* Does `mask` hold exactly the CPUs that worker w was given? Is it on one of them now? */
-static int check_pin(const struct plan *plan, const struct weft__plan_worker *w, const cpu_set_t *mask, size_t size)
+static int check_pin(const struct weft_plan *plan, const struct weft__plan_worker *w, const cpu_set_t *mask,
+                     size_t size)
 {
     if ((unsigned)CPU_COUNT_S(size, mask) != w->cpus)
         return -EXDEV;
@@ -262,13 +364,12 @@ static int check_pin(const struct plan *plan, const struct weft__plan_worker *w,
     return now < 0 ? -errno : CPU_ISSET_S((unsigned)now, plan->mask_size, (const cpu_set_t *)w->cpuset) ? 0 : -EXDEV;
 }
 
-int weft__topology_pin(const struct weft__plan *open, unsigned worker, struct weft_place *place)
+int weft__topology_pin(const struct weft_plan *plan, unsigned worker, struct weft_place *place)
 {
-    const struct plan *plan = (const struct plan *)(const void *)open; /* its first field */
     const struct weft__plan_worker *w = &plan->worker[worker];
     int rc = 0, read = 0;
     if (w->cpuset)
-        rc = !plan->here ? -ENODEV : sched_setaffinity(0, plan->mask_size, w->cpuset) == 0 ? 0 : -errno;
+        rc = !plan->machine.here ? -ENODEV : sched_setaffinity(0, plan->mask_size, w->cpuset) == 0 ? 0 : -errno;
     *place = (struct weft_place){.cpu = -1, .node = w->cpuset && rc < 0 ? -1 : w->node};
     size_t size = 0;
     cpu_set_t *mask = weft__machine_own_mask(&size, &read);
@@ -285,4 +386,19 @@ int weft__topology_pin(const struct weft__plan *open, unsigned worker, struct we
     }
     CPU_FREE(mask);
     return rc;
+}
+
+void weft__topology_leave(const struct weft_plan *plan)
+{
+    if (!plan->machine.here || plan->pin == WEFT_PIN_NONE)
+        return;
+    cpu_set_t *all = CPU_ALLOC(plan->machine.highest + 1);
+    if (!all)
+        return;
+    CPU_ZERO_S(plan->mask_size, all);
+    for (unsigned k = 0; k < plan->machine.cpus; k++)
+        CPU_SET_S((unsigned)plan->machine.cpu[k].number, plan->mask_size, all);
+    (void)sched_setaffinity(0, plan->mask_size, all); /* else it stays where its creator was */
+    CPU_FREE(all);
+    weft__numa_prefer(-1);
 }

@@ -20,11 +20,13 @@
  * Threads: all functions belong to the worker's own thread. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "executor/chain.h"
+#include "executor/numa.h"
 #include "executor/strand.h"
 #include "executor/task_hot.h"
 
@@ -121,7 +123,7 @@ bool weft__item_claim(uintptr_t item)
     return claim(weft__worker_self(), item);
 }
 
-static bool fire_timers(struct weft__worker *w)
+bool weft__worker_fire_timers(struct weft__worker *w)
 {
     if (weft__timers_earliest(&w->timers) == WEFT_FOREVER)
         return false;
@@ -135,12 +137,13 @@ static bool fire_timers(struct weft__worker *w)
 static WEFT__COLD void look_around(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
-    weft__store_relaxed(&w->hurry, 0); /* relaxed: a hint */
+    if (weft__load_relaxed(&w->hurry) & WEFT__HURRY_TICK)                /* relaxed: a hint */
+        weft__fetch_and_acq_rel(&w->hurry, ~(uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; the other bits stay */
     weft__worker_take_inboxes(w);
     if (weft__unlikely(weft__delay_wanted(&w->delay)))
         weft__delay_push(w);
     if (weft__likely(weft__ready_size(&w->ready) <= LONG_QUEUE)) {
-        fire_timers(w);
+        weft__worker_fire_timers(w);
     } else if (weft__timers_earliest(&w->timers) != WEFT_FOREVER) {
         w->due_before = weft__runtime_now(rt);
         if (weft__timers_earliest(&w->timers) <= w->due_before)
@@ -209,6 +212,8 @@ static WEFT__NOINLINE uintptr_t pick_due(struct weft__worker *w)
     weft__hold_begin(&hold);
     weft__timers_fire_next(&w->timers, w->due_before, weft__fiber_timer_ahead);
     struct weft__link *first = hold.first;
+    if (first != NULL && weft__unlikely(weft__pinned_of(weft__item_of_link(first)) != 0))
+        first = NULL; /* it has a place to go to, like all that is left */
     if (weft__likely(first != NULL)) {
         hold.first = first->next;
         if (first->next == NULL)
@@ -218,16 +223,28 @@ static WEFT__NOINLINE uintptr_t pick_due(struct weft__worker *w)
     return first != NULL ? weft__item_of_link(first) : 0;
 }
 
+/* It is time to look around, or somebody has said something. Of what is pinned one comes at every second pick, and at every one that looks around. */
+static WEFT__COLD uintptr_t pick_rarely(struct weft__worker *w)
+{
+    bool round = (w->picks & (WEFT__LOOK_AROUND - 1)) == 0;
+    if (round || (weft__load_relaxed(&w->hurry) & WEFT__HURRY_TICK)) { /* relaxed: a hint */
+        look_around(w);
+        uintptr_t item = weft__joins_pop_oldest(&w->joins);
+        if (item != 0)
+            return item;
+    }
+    w->pinned_turn = round || !w->pinned_turn;
+    return w->pinned_turn ? weft__pinned_take(w) : 0;
+}
+
 static uintptr_t pick_any(struct weft__worker *w)
 {
     uintptr_t item = 0;
     if (weft__unlikely((++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
-                       weft__load_relaxed(&w->hurry) != 0)) { /* relaxed: a hint */
-        look_around(w);
-        item = weft__joins_pop_oldest(&w->joins);
-    } else if (weft__unlikely(w->slowly & WEFT__SLOWLY_DUE)) {
+                       weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
+        item = pick_rarely(w);
+    else if (weft__unlikely(w->slowly & WEFT__SLOWLY_DUE))
         item = pick_due(w);
-    }
     if (weft__likely(item == 0)) {
         item = weft__ready_pop(&w->ready);
         weft__look_ahead(&w->ready);
@@ -246,6 +263,9 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
     }
     for (;;) {
         uintptr_t item;
+        if (weft__unlikely(weft__load_relaxed(&w->hurry) &
+                           WEFT__HURRY_ASIDE)) /* relaxed: a hint; the idle loop asks again */
+            return 0;
         if (weft__unlikely(w->in_turn)) {
             item = w->rt->fifo ? pick_in_order(w) : weft__seeded_pick(w);
             if (item == 0)
@@ -253,9 +273,11 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
         } else {
             item = pick_any(w);
             if (item == 0) {
-                if (!weft__worker_take_inboxes(w))
+                if (weft__worker_take_inboxes(w))
+                    continue;
+                item = weft__pinned_take(w);
+                if (item == 0)
                     return 0;
-                continue;
             }
         }
         if (weft__likely(claim(w, item)))
@@ -268,7 +290,8 @@ bool weft__worker_look_around(struct weft__worker *w)
     look_around(w);
     if (weft__ready_asked(&w->ready))
         weft__worker_share(w);
-    return !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
+    bool pinned = (weft__load_relaxed(&w->hurry) & ~(uint32_t)WEFT__HURRY_TICK) != 0; /* relaxed: a hint */
+    return !pinned && !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */
@@ -294,15 +317,22 @@ void *weft__worker_main(void *worker)
     if (w->pin_error < 0)
         weft__report(rt, "worker %u could not be pinned: %s; it runs where the kernel puts it", w->index,
                      weft_strerror(w->pin_error));
+    /* What this thread touches first (timers, buffers, what tasks allocate) comes from its node, too. */
+    if (rt->bound && w->place.node >= 0)
+        weft__numa_prefer(w->place.node);
     if (weft__signal_stack_enter() < 0)
         weft__report(rt, "worker %u has no alternate signal stack: a stack overflow will not be named", w->index);
     weft__context_init_thread(&w->context);
     while (weft__load_acquire(&rt->stopping) == 0) { /* pairs: STOPPING */
+        if (weft__stands_aside(w)) {
+            weft__stand_aside(w);
+            continue;
+        }
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
             if (weft__unlikely(weft__delay_told(&w->delay)))
                 weft__delay_none(w);
-            if (!rt->in_turn && fire_timers(w))
+            if (!rt->in_turn && weft__worker_fire_timers(w))
                 continue;
             item = weft__worker_steal(w);
             if (item == 0)
@@ -322,6 +352,16 @@ void *weft__worker_main(void *worker)
     return NULL;
 }
 
+static void free_homes(struct weft__worker *w)
+{
+    free(w->stacks_away);
+    free(w->tasks.away);
+    free(w->blocks.away);
+    free(w->large_blocks.away);
+    w->stacks_away = NULL;
+    w->tasks.away = w->blocks.away = w->large_blocks.away = NULL;
+}
+
 int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned index)
 {
     memset(w, 0, sizeof *w);
@@ -334,22 +374,34 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     if (w->random == 0)
         w->random = 1;
     w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
-    w->tasks.slab = &rt->tasks;
-    w->blocks.slab = &rt->blocks;
-    w->large_blocks.slab = &rt->large_blocks;
+    w->own_place = &rt->pinned.place[index];
+    for (unsigned k = 0; k < rt->pinned.nodes; k++)
+        if (rt->pinned.place[rt->pinned.workers + k].node == w->place.node)
+            w->node_place = &rt->pinned.place[rt->pinned.workers + k];
+    int home = rt->plan->worker[index].home, node = rt->bound ? rt->plan->worker[index].node : -1;
+    w->home = rt->homes > 1 && home >= 0 ? (uint32_t)home : 0;
+    if (rt->homes > 1)
+        w->stacks_away = calloc(rt->homes, sizeof *w->stacks_away);
+    if ((rt->homes > 1 && w->stacks_away == NULL) || weft__slab_cache_init(&w->tasks, &rt->tasks, w->home) < 0 ||
+        weft__slab_cache_init(&w->blocks, &rt->blocks, w->home) < 0 ||
+        weft__slab_cache_init(&w->large_blocks, &rt->large_blocks, w->home) < 0)
+        goto err_homes;
     weft__inbox_init(&w->inbox);
     weft__parker_init(&w->parker);
     weft__timers_init(&w->timers);
     weft__delay_init(&w->delay);
-    if (weft__ready_init(&w->ready, 256) < 0)
-        return -ENOMEM;
-    if (weft__joins_init(&w->joins, 256) < 0) {
-        weft__ready_destroy(&w->ready);
-        return -ENOMEM;
-    }
+    if (weft__ready_init(&w->ready, 256, node) < 0)
+        goto err_homes;
+    if (weft__joins_init(&w->joins, 256, node) < 0)
+        goto err_ready;
     w->joins.watched = weft__joins_watched(w);
     weft__joins_satisfied(&w->joins);
     return 0;
+err_ready:
+    weft__ready_destroy(&w->ready);
+err_homes:
+    free_homes(w);
+    return -ENOMEM;
 }
 
 void weft__worker_destroy(struct weft__worker *w)
@@ -357,4 +409,5 @@ void weft__worker_destroy(struct weft__worker *w)
     weft__ready_destroy(&w->ready);
     weft__joins_destroy(&w->joins);
     weft__timers_destroy(&w->timers);
+    free_homes(w);
 }

@@ -17,16 +17,19 @@
 
 /* Written by the worker's own thread, read by anyone. */
 struct weft__counters {
-    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, steals[WEFT_DISTANCES],
-        stolen, misses, raids, parks, injected;
+    _Atomic(uint64_t) created, finished /* but for the inlined */, inlined, forks, idles, parks, injected;
     _Atomic(uint64_t) task_parks, task_unparks;
     _Atomic(uint64_t) batches, events, accepted, accept_pauses;
+    /* by the distance of the other worker */
+    _Atomic(uint64_t) steals[WEFT_DISTANCES], misses[WEFT_DISTANCES], raids[WEFT_DISTANCES], stolen[WEFT_DISTANCES],
+        wakes[WEFT_DISTANCES];
 };
 
 enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2, WEFT__SLOWLY_DUE = 4 };
 
 /* Fibers that have no task, the warmest last (fiber_cache.c). */
 #define WEFT__STACK_CACHE 64 /* that a worker keeps of each class before it gives some to the pool */
+#define WEFT__STACK_AWAY 16  /* of other nodes' fibers before it sends them home */
 struct weft__fiber_cache {
     _Atomic(uint32_t) count; /* one writer */
     uint32_t cold;           /* so many, from the first on, came from the pool and have not been run since */
@@ -59,12 +62,17 @@ struct weft__seen { /* a worker that had closed work, as it was then */
     uint64_t steps;
     int64_t tail, bottom;
     uint64_t forks;
+    uint8_t distance;
 };
 
 struct weft__chain;
+struct weft__pinned;
+
+#define WEFT__WORKER_PAGE                                                                                              \
+    4096 /* each worker lies in pages of its own, that are bound to its node (where pages are larger some share one) */
 
 struct weft__worker {
-    struct weft__joins
+    alignas(WEFT__WORKER_PAGE) struct weft__joins
         joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
     /* ---- the worker's own thread only ---- */
     struct weft__fiber *current; /* NULL in the idle loop */
@@ -89,19 +97,24 @@ struct weft__worker {
     struct weft_task *chain_task; /* of these, the one that runs */
     int64_t chain_place;
     uint32_t chain_vain,
-        chain_skip;   /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
-    uint16_t unusual; /* of every fiber of this runtime */
-    bool searching;   /* counted in idle.searching */
-    bool stole;       /* since it last looked around */
-    bool stole_child; /* what it took last was a forked child */
-    bool seen_fresh;  /* search.c: the note is new, and nobody has come back for it */
-    unsigned vain;    /* searches that found nothing, in a row */
+        chain_skip;     /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
+    uint16_t unusual;   /* of every fiber of this runtime */
+    bool searching;     /* counted in idle.searching */
+    bool stole;         /* since it last looked around */
+    bool stole_child;   /* what it took last was a forked child */
+    bool seen_fresh;    /* search.c: the note is new, and nobody has come back for it */
+    bool node_turn;     /* of its two places the node's was looked at first */
+    bool pinned_turn;   /* the last pick that was told of something pinned took it */
+    uint8_t near_first; /* passes in a row that went no farther than the node, where work lies closed */
+    unsigned vain;      /* searches that found nothing, in a row */
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
     uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
+    struct weft__pinned *own_place, *node_place; /* node_place NULL: its node is unknown */
     struct weft__slab_cache tasks, blocks, large_blocks;
+    uint32_t home; /* among the runtime's homes */
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
     struct weft_place place;
@@ -114,7 +127,7 @@ struct weft__worker {
     _Atomic(uint32_t) alone;     /* with a task, which it changes without a locked instruction (pairs: TASK-ALONE) */
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
-    alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* set by the tick: look at timers and I/O at the next pick */
+    alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* WEFT__HURRY_*: what to look at at the next pick (PINNED) */
     _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
     struct weft__delay delay;
@@ -124,6 +137,10 @@ struct weft__worker {
     struct weft__timers timers;
     /* ---- the worker's own thread only; last because it is long ---- */
     struct weft__fiber_cache stacks[WEFT__STACK_CLASSES];
+    /* of other homes, on their way there; freed so far, for each home (NULL where there is one) */
+    _Atomic(uint32_t) away_count;
+    struct weft__fiber *away[WEFT__STACK_AWAY];
+    _Atomic(uint64_t) *stacks_away;
 };
 
 /* Ready items are tagged words: a fiber to resume, or a task (also a child) to start; or one that was parked, to be called again: that one has
@@ -231,14 +248,19 @@ uintptr_t weft__worker_steal(struct weft__worker *w);
 uintptr_t weft__worker_search(struct weft__worker *w);
 /* Owner, about to sleep: when to come back for what was seen lying closed; WEFT_FOREVER: not by itself. */
 weft_ns weft__worker_look_again(struct weft__worker *w);
-/* Owner, in the idle loop: take of what the victim keeps closed, of its ready items or of its children. 0: it does not stand still, or nothing is left. */
-uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, bool ready, bool joins);
+/* Owner, in the idle loop: take of what the victim, so far away, keeps closed, of its ready items or of its children. 0: it does not stand still, or
+ * nothing is left. */
+uintptr_t weft__worker_raid(struct weft__worker *w, struct weft__worker *victim, unsigned far, bool ready, bool joins);
 /* Owner: somebody has asked it to share its work. */
 void weft__worker_share(struct weft__worker *w);
 /* Does the inline fork come to the library every time: where forks are counted or drawn, or nobody could raid? */
 bool weft__joins_watched(const struct weft__worker *w);
 /* Owner: a child was pushed the slow way. */
 void weft__joins_pushed(struct weft__worker *w);
+/* Owner: make ready what is due. True if anything was. */
+bool weft__worker_fire_timers(struct weft__worker *w);
+/* Owner. Move what lies in its inbox to the ready queue; true if anything came. */
+bool weft__worker_take_own_inbox(struct weft__worker *w);
 /* Owner. Move what lies in the inbox or the injector to the ready queue; true if anything came. */
 bool weft__worker_take_inboxes(struct weft__worker *w);
 /* Owner: an item at the end of its queue. Where it lies there, -1: somewhere else. */

@@ -21,5 +21,6 @@
 #include <weft/sync.h>
 #include <weft/task.h>
 #include <weft/thread.h>
+#include <weft/topology.h>
 
 #endif

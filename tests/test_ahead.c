@@ -18,7 +18,7 @@ static void test_later(void **state)
     struct weft__ready *r = aligned_alloc(WEFT__CACHELINE, sizeof *r);
     int64_t place;
     assert_non_null(r);
-    assert_int_equal(weft__ready_init(r, 8), 0);
+    assert_int_equal(weft__ready_init(r, 8, -1), 0);
     assert_int_equal(weft__ready_later(r, 0), 0);
     for (uintptr_t item = 1; item <= 20; item++)
         assert_true(weft__ready_push(r, item, &place));

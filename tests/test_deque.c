@@ -23,7 +23,7 @@ static void test_newest_is_last_in_first_out(void **state)
 {
     (void)state;
     struct weft__deque d;
-    assert_int_equal(weft__deque_init(&d, 4), 0);
+    assert_int_equal(weft__deque_init(&d, 4, -1), 0);
     assert_int_equal(weft__deque_pop_newest(&d), 0);
     for (uintptr_t i = 1; i <= 100; i++)
         assert_true(weft__deque_push(&d, i));
@@ -41,7 +41,7 @@ static void test_oldest_is_first_in_first_out(void **state)
 {
     (void)state;
     struct weft__deque d;
-    assert_int_equal(weft__deque_init(&d, 0), 0); /* rounded up to one */
+    assert_int_equal(weft__deque_init(&d, 0, -1), 0); /* rounded up to one */
     assert_int_equal(weft__deque_pop_oldest(&d), 0);
     for (uintptr_t i = 1; i <= 100; i++)
         assert_true(weft__deque_push(&d, i));
@@ -63,7 +63,7 @@ static void test_newest_if_takes_only_that_item(void **state)
 {
     (void)state;
     struct weft__deque d;
-    assert_int_equal(weft__deque_init(&d, 8), 0);
+    assert_int_equal(weft__deque_init(&d, 8, -1), 0);
     assert_false(weft__deque_pop_newest_if(&d, 1));
     for (uintptr_t i = 1; i <= 3; i++)
         assert_true(weft__deque_push(&d, i));
@@ -82,7 +82,7 @@ static void test_the_ring_wraps_without_growing(void **state)
 {
     (void)state;
     struct weft__deque d;
-    assert_int_equal(weft__deque_init(&d, 8), 0);
+    assert_int_equal(weft__deque_init(&d, 8, -1), 0);
     struct weft__deque_array *array = weft__load_relaxed(&d.array);
     /* Across 2^32 and with a start that is no multiple of the capacity. */
     weft__store_relaxed(&d.top, INT64_C(0x100000000) - 1003);
@@ -108,7 +108,7 @@ static void test_growth_keeps_order(void **state)
 {
     (void)state;
     struct weft__deque d;
-    assert_int_equal(weft__deque_init(&d, 3), 0); /* four */
+    assert_int_equal(weft__deque_init(&d, 3, -1), 0); /* four */
     uintptr_t in = 1, out = 1;
     for (int round = 0; round < 2000; round++) {
         for (int i = 0; i < 3; i++)
@@ -124,9 +124,9 @@ static void test_growth_keeps_order(void **state)
 static int push_until_full(void)
 {
     struct weft__deque d;
-    if (weft__deque_init(&d, SIZE_MAX) != -ENOMEM || weft__deque_init(&d, (size_t)1 << 32) != -ENOMEM)
+    if (weft__deque_init(&d, SIZE_MAX, -1) != -ENOMEM || weft__deque_init(&d, (size_t)1 << 32, -1) != -ENOMEM)
         return 1;
-    if (weft__deque_init(&d, 4) != 0)
+    if (weft__deque_init(&d, 4, -1) != 0)
         return 2;
     uintptr_t pushed = 0;
     while (weft__deque_push(&d, pushed + 1))
@@ -196,7 +196,7 @@ static void game_play(struct game *g, void (*body)(void *shared, unsigned index)
 {
     g->tally = calloc(g->items + 1, sizeof *g->tally);
     assert_non_null(g->tally);
-    assert_int_equal(weft__deque_init(&g->d, capacity), 0);
+    assert_int_equal(weft__deque_init(&g->d, capacity, -1), 0);
     threads_run(1 + g->thieves, body, g);
     assert_int_equal(weft__deque_size(&g->d), 0);
     assert_int_equal(weft__load_relaxed(&g->faults), 0);
@@ -374,7 +374,7 @@ static void test_no_starvation(void **state)
 {
     (void)state;
     struct feast f = {.share = threads_scale(2000)};
-    assert_int_equal(weft__deque_init(&f.d, 64), 0);
+    assert_int_equal(weft__deque_init(&f.d, 64, -1), 0);
     threads_run(1 + THIEVES, feast_body, &f);
     assert_int_equal(weft__load_relaxed(&f.fed), THIEVES);
     weft__deque_destroy(&f.d);
@@ -422,7 +422,7 @@ static void test_contents_travel_with_items(void **state)
     struct post p = {.count = threads_scale(100000)};
     p.parcels = calloc(p.count, sizeof *p.parcels);
     assert_non_null(p.parcels);
-    assert_int_equal(weft__deque_init(&p.d, 2), 0);
+    assert_int_equal(weft__deque_init(&p.d, 2, -1), 0);
     threads_run(1 + THIEVES, post_body, &p);
     assert_int_equal(weft__load_relaxed(&p.torn), 0);
     assert_int_equal(weft__load_relaxed(&p.received), p.count);

@@ -65,7 +65,7 @@ static bool complete(struct weft_runtime *rt, unsigned running)
 {
     static struct weft__fiber *all[4 * CROWD];
     uint32_t n = 0, class = rt->stack_class;
-    struct weft__fiber_pool *pool = &rt->pools[class];
+    struct weft__fiber_pool *pool = &rt->pools[0][class];
     memcpy(all, pool->fibers, weft__load_relaxed(&pool->count) * sizeof all[0]);
     n = weft__load_relaxed(&pool->count);
     for (unsigned w = 0; w < rt->worker_count; w++) {
@@ -95,7 +95,7 @@ static int rounds(struct rounds *f)
 {
     (void)f;
     struct weft__worker *w = weft__worker_self();
-    struct weft__fiber_pool *pool = &w->rt->pools[w->rt->stack_class];
+    struct weft__fiber_pool *pool = &w->rt->pools[0][w->rt->stack_class];
     TASK_CHECK(crowd(64));
     uint32_t made = pool->made;
     TASK_CHECK(made >= CROWD && complete(w->rt, 2)); /* the root and this */
@@ -120,7 +120,7 @@ static int trimming(struct trimming *f)
 {
     (void)f;
     struct weft__worker *w = weft__worker_self();
-    struct weft__fiber_pool *pool = &w->rt->pools[w->rt->stack_class];
+    struct weft__fiber_pool *pool = &w->rt->pools[0][w->rt->stack_class];
     weft_ns now = weft__monotonic();
     TASK_CHECK(crowd(DEEP));
     uint32_t count = weft__load_relaxed(&pool->count), before = 0;

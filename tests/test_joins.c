@@ -228,7 +228,7 @@ static void test_growth_keeps_what_is_there(void **state)
 static int push_until_full(void)
 {
     struct weft__joins *j = aligned_alloc(WEFT__CACHELINE, sizeof *j);
-    if (j == NULL || weft__joins_init(j, 4) != 0)
+    if (j == NULL || weft__joins_init(j, 4, -1) != 0)
         return 2;
     uintptr_t pushed = 0;
     while (push(j, pushed + 1))

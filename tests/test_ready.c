@@ -20,7 +20,7 @@ static struct weft__ready *made(size_t capacity)
 {
     struct weft__ready *r = aligned_alloc(WEFT__CACHELINE, sizeof *r);
     assert_non_null(r);
-    assert_int_equal(weft__ready_init(r, capacity), 0);
+    assert_int_equal(weft__ready_init(r, capacity, -1), 0);
     return r;
 }
 
@@ -248,7 +248,7 @@ static int push_until_full(void)
 {
     struct weft__ready *r = aligned_alloc(WEFT__CACHELINE, sizeof *r);
     int64_t place;
-    if (r == NULL || weft__ready_init(r, 4) != 0)
+    if (r == NULL || weft__ready_init(r, 4, -1) != 0)
         return 2;
     uintptr_t pushed = 0;
     while (weft__ready_push(r, pushed + 1, &place))

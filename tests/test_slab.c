@@ -159,15 +159,15 @@ static void test_a_full_cache_gives_half_back(void **state)
     for (unsigned i = 0; i < 256; i++)
         weft__slab_put(&s, &cache, objects[i]);
     assert_int_equal(cache.count, 256);
-    assert_null(s.shared);
+    assert_null(s.part->shared);
     weft__slab_put(&s, &cache, objects[256]);
     assert_int_equal(cache.count, 129);
-    assert_non_null(s.shared);
+    assert_non_null(s.part->shared);
     assert_ptr_equal(weft__slab_get(&s, &cache), objects[256]); /* it keeps the warm half */
     assert_ptr_equal(weft__slab_get(&s, &cache), objects[255]);
     assert_ptr_equal(weft__slab_get(&s, &other), objects[127]); /* and gives the cold one as a whole */
     assert_int_equal(other.count, 127);
-    assert_null(s.shared);
+    assert_null(s.part->shared);
     weft__slab_destroy(&s);
 }
 
@@ -422,7 +422,7 @@ static void test_threads_share_exactly(void **state)
         struct thing *t = weft__slab_get(&m.s, NULL);
         assert_true(weft__exchange_acq_rel(&t->alive, MAGIC) == 0);
     }
-    assert_null(m.s.shared);
+    assert_null(m.s.part->shared);
     weft__slab_destroy(&m.s);
 }
 

@@ -32,7 +32,7 @@ enum {
 static const char two_nodes[] = "pack:2 [numa] l3:1 core:4 pu:2"; /* 16 CPUs; siblings are 2i and 2i+1 */
 
 /* What holds of every plan: each worker's victims are all others, nearest first; what is pinned has CPUs. */
-static void check_plan(const struct weft__plan *plan)
+static void check_plan(const struct weft_plan *plan)
 {
     static bool seen[WEFT_MAX_WORKERS];
     assert_in_range(plan->workers, 1, WEFT_MAX_WORKERS);
@@ -55,23 +55,23 @@ static void check_plan(const struct weft__plan *plan)
     }
 }
 
-static struct weft__plan *plan_here(unsigned workers, unsigned pin)
+static struct weft_plan *plan_here(unsigned workers, unsigned pin)
 {
-    struct weft__plan *plan = NULL;
-    assert_int_equal(weft__topology_plan(workers, pin, &plan), 0);
+    struct weft_plan *plan = NULL;
+    assert_int_equal(weft__topology_plan("", WEFT_OPTIONS(.workers = workers, .pin = pin), &plan), 0);
     check_plan(plan);
     return plan;
 }
 
-static struct weft__plan *plan_on(const char *machine, unsigned workers, unsigned pin)
+static struct weft_plan *plan_on(const char *machine, unsigned workers, unsigned pin)
 {
     setenv("HWLOC_SYNTHETIC", machine, 1);
-    struct weft__plan *plan = plan_here(workers, pin);
+    struct weft_plan *plan = plan_here(workers, pin);
     unsetenv("HWLOC_SYNTHETIC");
     return plan;
 }
 
-static struct weft__plan *plan_on_file(const char *name, unsigned workers, unsigned pin)
+static struct weft_plan *plan_on_file(const char *name, unsigned workers, unsigned pin)
 {
     char path[4096];
 #ifdef WEFT_TEST_DIR
@@ -83,26 +83,26 @@ static struct weft__plan *plan_on_file(const char *name, unsigned workers, unsig
     snprintf(path, sizeof path, "%.*s/topologies/%s", length, length ? folder : ".", name);
     assert_int_equal(access(path, R_OK), 0);
     setenv("HWLOC_XMLFILE", path, 1);
-    struct weft__plan *plan = plan_here(workers, pin);
+    struct weft_plan *plan = plan_here(workers, pin);
     unsetenv("HWLOC_XMLFILE");
     return plan;
 }
 
-static void expect_cpus(const struct weft__plan *plan, unsigned n, const int *cpus)
+static void expect_cpus(const struct weft_plan *plan, unsigned n, const int *cpus)
 {
     assert_int_equal(plan->workers, n);
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(plan->worker[i].cpu, cpus[i]);
 }
 
-static void expect_nodes(const struct weft__plan *plan, unsigned n, const int *nodes)
+static void expect_nodes(const struct weft_plan *plan, unsigned n, const int *nodes)
 {
     assert_int_equal(plan->workers, n);
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(plan->worker[i].node, nodes[i]);
 }
 
-static void expect_victims(const struct weft__plan *plan, unsigned worker, const int *victims, const int *distances)
+static void expect_victims(const struct weft_plan *plan, unsigned worker, const int *victims, const int *distances)
 {
     for (unsigned k = 0; k + 1 < plan->workers; k++) {
         assert_int_equal(plan->worker[worker].victims[k], victims[k]);
@@ -119,7 +119,7 @@ static void expect_victims(const struct weft__plan *plan, unsigned worker, const
 static void one_worker_for_each_cpu(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on(two_nodes, 0, WEFT_PIN_CORE);
     assert_int_equal(plan->allowed, 16);
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
     assert_true(plan->quota <= 0);
@@ -131,73 +131,73 @@ static void one_worker_for_each_cpu(void **state)
     expect_victims(
         plan, 13, (const int[]){5, 14, 15, 4, 6, 7, 12, 0, 1, 2, 3, 8, 9, 10, 11},
         (const int[]){SMT, CACHE, CACHE, CACHE, CACHE, CACHE, CACHE, FAR, FAR, FAR, FAR, FAR, FAR, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void fewer_workers_get_distinct_cores(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 2, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on(two_nodes, 2, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 8);
     EXPECT_NODES(plan, 0, 1);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
     plan = plan_on(two_nodes, 3, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 4, 10);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
     plan = plan_on(two_nodes, 8, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 2, 4, 6, 8, 10, 12, 14);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
     plan = plan_on(two_nodes, 10, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 2, 4, 6, 8, 10, 12, 14, 1, 9);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void by_default_workers_keep_to_their_node(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 0, WEFT_PIN_DEFAULT);
+    struct weft_plan *plan = plan_on(two_nodes, 0, WEFT_PIN_DEFAULT);
     assert_int_equal(plan->pin, WEFT_PIN_NODE);
     EXPECT_NODES(plan, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1);
     for (unsigned i = 0; i < 16; i++)
         assert_true(plan->worker[i].cpu == -1 && plan->worker[i].cpus == 8);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void fewer_workers_are_left_to_the_kernel_by_default(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 4, WEFT_PIN_DEFAULT);
+    struct weft_plan *plan = plan_on(two_nodes, 4, WEFT_PIN_DEFAULT);
     assert_int_equal(plan->pin, WEFT_PIN_NONE);
     EXPECT_CPUS(plan, -1, -1, -1, -1);
     EXPECT_NODES(plan, -1, -1, -1, -1); /* they may run on both */
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(plan->worker[i].cpus, 16);
     expect_victims(plan, 2, (const int[]){3, 0, 1}, (const int[]){FAR, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_on("pack:1 [numa] l3:1 core:4 pu:1", 3, WEFT_PIN_NONE); /* wherever they run, they share the cache */
     EXPECT_NODES(plan, 0, 0, 0);
     expect_victims(plan, 0, (const int[]){1, 2}, (const int[]){CACHE, CACHE});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void more_workers_than_cpus(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 17, WEFT_PIN_DEFAULT);
+    struct weft_plan *plan = plan_on(two_nodes, 17, WEFT_PIN_DEFAULT);
     assert_int_equal(plan->pin, WEFT_PIN_NONE);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
     plan = plan_on("pack:2 [numa] core:2 pu:1", 6, WEFT_PIN_CORE); /* told to: from the first again */
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 1, 2, 3, 0, 1);
     expect_victims(plan, 0, (const int[]){4, 1, 5, 2, 3}, (const int[]){SMT, NODE, NODE, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void node_pinning(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on(two_nodes, 4, WEFT_PIN_NODE);
+    struct weft_plan *plan = plan_on(two_nodes, 4, WEFT_PIN_NODE);
     assert_int_equal(plan->pin, WEFT_PIN_NODE);
     EXPECT_CPUS(plan, -1, -1, -1, -1);
     EXPECT_NODES(plan, 0, 0, 1, 1);
@@ -205,38 +205,38 @@ static void node_pinning(void **state)
         assert_int_equal(plan->worker[i].cpus, 8);
     expect_victims(plan, 0, (const int[]){1, 2, 3}, (const int[]){CACHE, FAR, FAR});
     expect_victims(plan, 3, (const int[]){2, 0, 1}, (const int[]){CACHE, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void every_tier(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on("pack:4 [numa] core:2 pu:1", 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on("pack:4 [numa] core:2 pu:1", 0, WEFT_PIN_CORE);
     EXPECT_NODES(plan, 0, 0, 1, 1, 2, 2, 3, 3);
     expect_victims(plan, 3, (const int[]){2, 4, 5, 6, 7, 0, 1}, (const int[]){NODE, FAR, FAR, FAR, FAR, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_on("pack:2 numa:2 l2:2 core:1 pu:2", 0, WEFT_PIN_CORE); /* 8 cores, 16 CPUs, an L2 each */
     expect_victims(
         plan, 0, (const int[]){8, 1, 9, 2, 3, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15},
         (const int[]){SMT, NODE, NODE, PACKAGE, PACKAGE, PACKAGE, PACKAGE, FAR, FAR, FAR, FAR, FAR, FAR, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_on("pack:1 [numa] l2:2 core:2 pu:1", 0, WEFT_PIN_CORE); /* two cores an L2 */
     expect_victims(plan, 1, (const int[]){0, 2, 3}, (const int[]){CACHE, NODE, NODE});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void one_cpu(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on("numa:1 pu:1", 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on("numa:1 pu:1", 0, WEFT_PIN_CORE);
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
     plan = plan_on("numa:1 pu:1", 3, WEFT_PIN_NODE);
     expect_victims(plan, 1, (const int[]){2, 0}, (const int[]){NODE, NODE});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void a_thousand_cpus_are_planned_quickly(void **state)
@@ -244,9 +244,9 @@ static void a_thousand_cpus_are_planned_quickly(void **state)
     (void)state;
     struct timespec from, to;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
-    struct weft__plan *plan = NULL;
+    struct weft_plan *plan = NULL;
     setenv("HWLOC_SYNTHETIC", "pack:8 numa:2 l3:4 core:8 pu:2", 1);
-    assert_int_equal(weft__topology_plan(1024, WEFT_PIN_CORE, &plan), 0);
+    assert_int_equal(weft__topology_plan("", WEFT_OPTIONS(.workers = 1024, .pin = WEFT_PIN_CORE), &plan), 0);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
     assert_int_equal(weft__topology_default_workers(), 1024);
     unsetenv("HWLOC_SYNTHETIC");
@@ -263,51 +263,51 @@ static void a_thousand_cpus_are_planned_quickly(void **state)
     for (unsigned k = 0; k < 1023; k++)
         count[plan->worker[700].distance[k]]++;
     assert_memory_equal(count, tiers, sizeof tiers);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_on("pack:4 [numa] core:512 pu:1", 0, WEFT_PIN_DEFAULT); /* more CPUs than workers are to be had */
     assert_int_equal(plan->workers, WEFT_MAX_WORKERS);
     assert_int_equal(plan->allowed, 2048);
     assert_int_equal(plan->pin, WEFT_PIN_NONE);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void holes_in_the_numbering(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("sparse.xml", 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on_file("sparse.xml", 0, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 2, 8, 10, 9, 11);
     expect_victims(plan, 2, (const int[]){4, 3, 5, 0, 1}, (const int[]){SMT, CACHE, CACHE, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void cpus_that_are_not_allowed(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("disallowed.xml", 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on_file("disallowed.xml", 0, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 1, 2, 5, 6, 7);
     EXPECT_NODES(plan, 0, 0, 1, 1, 1);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void a_node_without_cpus(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("node-without-cpus.xml", 0, WEFT_PIN_NODE);
+    struct weft_plan *plan = plan_on_file("node-without-cpus.xml", 0, WEFT_PIN_NODE);
     EXPECT_NODES(plan, 0, 0, 1, 1, 2, 2);
     for (unsigned i = 0; i < 6; i++)
         assert_int_equal(plan->worker[i].cpus, 2);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void cpus_without_a_node(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("cpus-without-node.xml", 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on_file("cpus-without-node.xml", 0, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 1, 2, 3, 4, 5, 6, 7);
     EXPECT_NODES(plan, 0, 0, -1, -1, 2, 2, -1, -1);
     expect_victims(plan, 2, (const int[]){3, 4, 5, 6, 7, 0, 1}, (const int[]){PACKAGE, FAR, FAR, FAR, FAR, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_on_file("cpus-without-node.xml", 0, WEFT_PIN_NODE);
     for (unsigned i = 0; i < 8; i++) {
@@ -316,35 +316,35 @@ static void cpus_without_a_node(void **state)
         assert_int_equal(plan->worker[i].cpuset != NULL, known);
         assert_int_equal(plan->worker[i].cpus, known ? 2 : 8); /* not pinned: anywhere */
     }
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 /* Nodes in a ring, of which 1 and 2 have no memory: their home is the neighbour that has. */
 static void nodes_without_memory_and_distances(void **state)
 {
     (void)state;
-    struct weft__plan *plan = plan_on_file("ring.xml", 0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on_file("ring.xml", 0, WEFT_PIN_CORE);
     EXPECT_CPUS(plan, 0, 1, 2, 3);
     EXPECT_NODES(plan, 0, 0, 3, 3);
     expect_victims(plan, 0, (const int[]){1, 3, 2}, (const int[]){FAR, FAR, FAR}); /* the opposite one last */
     expect_victims(plan, 1, (const int[]){2, 0, 3}, (const int[]){FAR, FAR, FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void refuses_nonsense(void **state)
 {
     (void)state;
-    struct weft__plan *plan = NULL;
-    assert_int_equal(weft__topology_plan(WEFT_MAX_WORKERS + 1, WEFT_PIN_NONE, &plan), -EINVAL);
-    assert_int_equal(weft__topology_plan(1, WEFT_PIN_CORE + 1, &plan), -EINVAL);
+    struct weft_plan *plan = NULL;
+    assert_int_equal(weft__topology_plan("", WEFT_OPTIONS(.workers = WEFT_MAX_WORKERS + 1), &plan), -EINVAL);
+    assert_int_equal(weft__topology_plan("", WEFT_OPTIONS(.workers = 1, .pin = WEFT_PIN_CORE + 1), &plan), -EINVAL);
     assert_null(plan);
-    weft__topology_plan_free(NULL);
+    weft_plan_release(NULL);
 }
 
 /* ---- this machine ---- */
 
 struct pinning {
-    const struct weft__plan *plan;
+    const struct weft_plan *plan;
     unsigned worker;
     struct weft_place place;
     int rc;
@@ -361,7 +361,7 @@ static void *pin_thread(void *argument)
     return NULL;
 }
 
-static struct pinning pin(const struct weft__plan *plan, unsigned worker)
+static struct pinning pin(const struct weft_plan *plan, unsigned worker)
 {
     struct pinning p = {.plan = plan, .worker = worker};
     pthread_t thread;
@@ -382,7 +382,7 @@ static void pins_each_worker_to_its_cpu(void **state)
 {
     (void)state;
     cpu_set_t all = own_mask();
-    struct weft__plan *plan = plan_here((unsigned)CPU_COUNT(&all), WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_here((unsigned)CPU_COUNT(&all), WEFT_PIN_CORE);
     cpu_set_t seen;
     CPU_ZERO(&seen);
     for (unsigned i = 0; i < plan->workers; i++) {
@@ -398,21 +398,21 @@ static void pins_each_worker_to_its_cpu(void **state)
         CPU_SET((unsigned)p.place.cpu, &seen);
     }
     assert_true(CPU_EQUAL(&seen, &all));
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void pins_to_nodes_or_not_at_all(void **state)
 {
     (void)state;
     cpu_set_t all = own_mask();
-    struct weft__plan *plan = plan_here(1, WEFT_PIN_NODE);
+    struct weft_plan *plan = plan_here(1, WEFT_PIN_NODE);
     struct pinning p = pin(plan, 0);
     assert_int_equal(p.rc, 0);
     assert_int_equal(p.place.pinned, plan->worker[0].cpuset != NULL);
     assert_int_equal(p.place.cpu, -1);
     assert_int_equal(p.place.cpus, plan->worker[0].cpus);
     assert_int_equal(CPU_COUNT(&p.mask), plan->worker[0].cpus);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_here(1, WEFT_PIN_NONE);
     p = pin(plan, 0);
@@ -421,7 +421,7 @@ static void pins_to_nodes_or_not_at_all(void **state)
     assert_int_equal(p.place.cpu, -1);
     assert_int_equal(p.place.cpus, CPU_COUNT(&all));
     assert_true(CPU_EQUAL(&p.mask, &all));
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 static void a_restricted_mask_is_obeyed(void **state)
@@ -437,12 +437,12 @@ static void a_restricted_mask_is_obeyed(void **state)
     assert_in_range(before, 1, CPU_COUNT(&all));
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
     unsigned workers = weft__topology_default_workers();
-    struct weft__plan *plan = plan_here(0, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_here(0, WEFT_PIN_CORE);
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
     assert_int_equal(workers, 1);
     assert_int_equal(plan->allowed, 1);
     EXPECT_CPUS(plan, (int)last);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
     assert_int_equal(weft__topology_default_workers(), before);
 }
 
@@ -450,7 +450,7 @@ static void a_pin_that_failed_is_told(void **state)
 {
     (void)state;
     cpu_set_t all = own_mask();
-    struct weft__plan *plan = plan_on(two_nodes, 16, WEFT_PIN_CORE); /* another machine's CPUs */
+    struct weft_plan *plan = plan_on(two_nodes, 16, WEFT_PIN_CORE); /* another machine's CPUs */
     struct pinning p = pin(plan, 0);
     assert_int_equal(p.rc, -ENODEV);
     assert_false(p.place.pinned);
@@ -458,7 +458,7 @@ static void a_pin_that_failed_is_told(void **state)
     assert_int_equal(p.place.node, -1);
     assert_int_equal(p.place.cpus, CPU_COUNT(&all));
     assert_true(CPU_EQUAL(&p.mask, &all));
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     plan = plan_here(1, WEFT_PIN_CORE);
     plan->worker[0].cpus++; /* the kernel will say otherwise */
@@ -473,7 +473,7 @@ static void a_pin_that_failed_is_told(void **state)
         assert_false(p.place.pinned);
         assert_int_equal(p.place.cpus, CPU_COUNT(&all));
     }
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 /* hwloc is told of CPUs that are not in the mask, and that they are this machine's. */
@@ -490,14 +490,14 @@ static void a_machine_hwloc_does_not_know(void **state)
     CPU_SET(last, &one);
     setenv("HWLOC_THISSYSTEM", "1", 1);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
-    struct weft__plan *plan = plan_on("pu:1", 2, WEFT_PIN_CORE);
+    struct weft_plan *plan = plan_on("pu:1", 2, WEFT_PIN_CORE);
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
     unsetenv("HWLOC_THISSYSTEM");
     assert_int_equal(plan->pin, WEFT_PIN_NONE);
     assert_int_equal(plan->allowed, 1);
     EXPECT_NODES(plan, -1, -1);
     expect_victims(plan, 0, (const int[]){1}, (const int[]){FAR});
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 }
 
 /* A cgroup without a namespace, of version 2, with this limit. */
@@ -530,31 +530,31 @@ static void a_quota_bounds_workers_and_pins(void **state)
     assert_non_null(mkdtemp(folder));
 
     limit_to(folder, "10000 100000\n");
-    struct weft__plan *plan = NULL;
-    assert_int_equal(weft__topology_plan_below(folder, 0, WEFT_PIN_DEFAULT, &plan), 0);
+    struct weft_plan *plan = NULL;
+    assert_int_equal(weft__topology_plan(folder, WEFT_OPTIONS(.workers = 0, .pin = WEFT_PIN_DEFAULT), &plan), 0);
     check_plan(plan);
     assert_int_equal(plan->workers, 1); /* a tenth, rounded up */
     assert_true(plan->quota > 0.09 && plan->quota < 0.11);
     assert_int_equal(plan->allowed, cpus);
     assert_int_equal(plan->pin, WEFT_PIN_NONE);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
-    assert_int_equal(weft__topology_plan_below(folder, cpus, WEFT_PIN_DEFAULT, &plan), 0);
+    assert_int_equal(weft__topology_plan(folder, WEFT_OPTIONS(.workers = cpus, .pin = WEFT_PIN_DEFAULT), &plan), 0);
     assert_int_equal(plan->workers, cpus); /* asked for */
     assert_int_equal(plan->pin, WEFT_PIN_NONE);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     limit_to(folder, "100001 100000\n"); /* rounded up to 2 */
-    assert_int_equal(weft__topology_plan_below(folder, 0, WEFT_PIN_CORE, &plan), 0);
+    assert_int_equal(weft__topology_plan(folder, WEFT_OPTIONS(.workers = 0, .pin = WEFT_PIN_CORE), &plan), 0);
     assert_int_equal(plan->workers, cpus < 2 ? cpus : 2);
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     limit_to(folder, "999999999 1000\n");
-    assert_int_equal(weft__topology_plan_below(folder, 0, WEFT_PIN_DEFAULT, &plan), 0);
+    assert_int_equal(weft__topology_plan(folder, WEFT_OPTIONS(.workers = 0, .pin = WEFT_PIN_DEFAULT), &plan), 0);
     assert_int_equal(plan->workers, cpus);
     assert_int_equal(plan->pin, WEFT_PIN_NODE);
-    weft__topology_plan_free(plan);
+    weft_plan_release(plan);
 
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);

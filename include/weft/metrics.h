@@ -42,6 +42,16 @@ typedef struct weft_metrics {
     uint64_t task_parks; /* times a task was parked, without a stack (weft/park.h) */
     uint64_t
         tasks_parked; /* tasks that are parked now; of one worker: those it parked less those it called again, modulo 2^64 */
+    uint64_t
+        active_workers; /* that take part now: fewer where CPUs were taken away from the process (option workers 0) */
+    /* By the distance of the other worker, whose sums are above. */
+    uint64_t misses[WEFT_DISTANCES]; /* looks in vain, of the one that looked */
+    uint64_t
+        raids[WEFT_DISTANCES]; /* times work was taken without leave from a worker in a long step; not among steals */
+    uint64_t migrations[WEFT_DISTANCES]; /* tasks and children that came from another worker, by steals and raids */
+    uint64_t remote_frees
+        [WEFT_DISTANCES]; /* tasks, stacks and small blocks freed on another node than theirs: they go home in batches */
+    uint64_t wakes_sent[WEFT_DISTANCES]; /* of workers that slept, by one that had work for them */
 } weft_metrics;
 
 /* Fill *out for one worker, or for all together with worker < 0. 0, -EINVAL. Any thread. Never suspends. */
@@ -62,6 +72,11 @@ typedef struct weft_place {
     unsigned cpus; /* the number of CPUs the worker may run on */
 } weft_place;
 WEFT_API int weft_worker_place(weft_runtime *rt, unsigned worker, weft_place *out);
+/* Is there such a place for a task (weft/task.h, `where`)? 0 or -EINVAL. Any thread. */
+WEFT_API int weft_where_check(const weft_runtime *rt, uint32_t where);
+/* The number of the worker that runs the caller, -1 in other threads. Unless the calling task is pinned, it may be another one after the next
+ * call that suspends. Never suspends. */
+WEFT_API int weft_current_worker(void);
 
 /* Write the account as text (for people) to a file descriptor: workers and their places, tasks, steals by distance, parks,
  * reactor batches. 0 or -errno. Any thread. Blocks on the descriptor. */

@@ -18,6 +18,19 @@ enum weft_pin {
     WEFT_PIN_CORE,        /* each worker runs on one CPU */
 };
 
+/* Which CPUs workers are given when there are fewer workers than cores. Second hardware threads of a core are used only when every core has
+ * a worker, fast cores before slow ones. */
+enum weft_spread {
+    WEFT_SPREAD_EVENLY = 0, /* evenly over caches, nodes and packages: the most cache and memory bandwidth for each */
+    WEFT_SPREAD_COMPACT,    /* neighbours: what workers share stays near */
+};
+
+/* Whom a worker without work of its own asks first. */
+enum weft_stealing {
+    WEFT_STEAL_NEAR = 0, /* the nearest: same core, shared cache, node, package, then farther nodes by their distance */
+    WEFT_STEAL_RANDOM,   /* anybody, in an order drawn anew each time: for comparison */
+};
+
 /* In which order ready tasks run. */
 enum weft_order {
     WEFT_ORDER_DEFAULT = 0, /* first in first out with shortcuts: what is awaited and not yet started runs at once */
@@ -69,7 +82,8 @@ typedef struct weft_exception {
 typedef struct weft_options {
     size_t size;       /* set by WEFT_OPTIONS: the library reads no byte beyond it */
     unsigned workers;  /* worker threads; 0: one per CPU that this process may use (affinity mask, cpuset and
-                             cgroup CPU quota, whichever is least). At most WEFT_MAX_WORKERS */
+                             cgroup CPU quota, whichever is least); if that changes while the runtime runs, so many of them take part,
+                             never more than at the start. At most WEFT_MAX_WORKERS */
     unsigned pin;      /* enum weft_pin */
     unsigned order;    /* enum weft_order */
     unsigned clock;    /* enum weft_clock */
@@ -101,6 +115,14 @@ typedef struct weft_options {
      * on, SIGINT has its former action again. A signal that the process ignores stays ignored; a task that waits for SIGINT by
      * weft_signal_wait has it from then on, and the main coroutine is not cancelled. 0: SIGINT is left alone. asyncio: run() does this. */
     unsigned handle_sigint;
+    unsigned stealing; /* enum weft_stealing */
+    unsigned spread;   /* enum weft_spread */
+    /* The CPUs to use, by the kernel's numbers, in the order in which workers get them: worker i gets cpus[i % cpu_count]. NULL: all that this
+     * process may use, in the order that `spread` says. Then `workers` 0 means cpu_count, and `pin` 0 WEFT_PIN_CORE; with
+     * WEFT_PIN_NODE a worker gets those listed that are on one node. A CPU this process may not use, or WEFT_PIN_NONE: -EINVAL. Read only
+     * at the start. */
+    const int *cpus;
+    size_t cpu_count;
 } weft_options;
 
 #define WEFT_MAX_WORKERS 1024u

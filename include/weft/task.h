@@ -45,7 +45,20 @@ typedef struct weft_task_options {
                           the task is done on return. asyncio: eager_start */
     weft_context *context; /* run in exactly this context (kept by the task); NULL: a copy of the creator's */
     weft_strand *strand;   /* the task's strand (kept by the task); NULL: none */
+    uint32_t where;        /* the place where it may run: WEFT_ANYWHERE (0) or one of those below */
+    const weft_task *with; /* the same place as this task's; NULL: as `where` says. Not both */
 } weft_task_options;
+/* Places. A task that names one never runs elsewhere: it is not stolen, an awaiter runs it on its own stack only at that place, and whoever
+ * wakes it sends it home. It takes turns with what else its worker has to do. Tasks it creates are free unless told otherwise, and so are the
+ * children that it forks (weft/join.h). Pin what must be near something (a device, a data set, a thread's own state); what is only much is
+ * better left to the workers.
+ * A place that does not exist (no such worker; a node that is no worker's home; both `where` and `with`; a task of another runtime) is an error
+ * of the task: it ends with -EINVAL and never runs; weft_group_start returns -EINVAL. weft_where_check tells beforehand. */
+#define WEFT_ANYWHERE UINT32_C(0)
+#define WEFT_HERE UINT32_C(0x20000000) /* the worker that runs the caller now: WEFT_ON_WORKER of it */
+#define WEFT_ON_WORKER(index) (UINT32_C(0x40000000) | (uint32_t)(index)) /* 0 .. weft_runtime_workers() - 1 */
+/* The workers whose home is this NUMA node, as weft_worker_place gives it. */
+#define WEFT_ON_NODE(node) (UINT32_C(0x80000000) | (uint32_t)(node))
 #ifdef __cplusplus
 #define WEFT_TASK_OPTIONS(...)                                                                                         \
     (weft__box<weft_task_options>{{.size = sizeof(weft_task_options), __VA_ARGS__}}.address())
@@ -138,6 +151,9 @@ WEFT_API int weft_status(const weft_task *t);
  * not ended. asyncio: Task.result(). */
 #define weft_result(fn, t) ((const struct fn *)weft_result_((t), &fn##_coro_))
 WEFT_API const void *weft_result_(const weft_task *t, const weft_coro *coro);
+
+/* The place that a task was given, to be used as `where`. Any thread that holds a handle; never suspends. */
+WEFT_API uint32_t weft_task_where(const weft_task *t);
 
 /* The task that runs the caller; NULL outside a task. Borrowed: weft_ref it to keep it. In a forked child (weft/join.h)
  * it is the counted task that forked it. asyncio: current_task. */

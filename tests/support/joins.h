@@ -18,7 +18,7 @@ static inline struct weft__joins *made(size_t capacity)
 {
     struct weft__joins *j = aligned_alloc(WEFT__CACHELINE, sizeof *j);
     assert_non_null(j);
-    assert_int_equal(weft__joins_init(j, capacity), 0);
+    assert_int_equal(weft__joins_init(j, capacity, -1), 0);
     return j;
 }
 

@@ -12,6 +12,7 @@
 
 #include "executor/base.h"
 #include "executor/membarrier.h"
+#include "executor/numa.h"
 #include "executor/parker.h"
 #include "internal.h"
 
@@ -185,4 +186,18 @@ void weft__bug(const char *file, int line, const char *what)
 void weft__misuse(const char *call, const char *what)
 {
     explore_fail("%s: %s", call, what);
+}
+
+/* ---- memory of no node ---- */
+
+void *weft__numa_alloc(size_t size, int node)
+{
+    (void)node;
+    return aligned_alloc(WEFT__CACHELINE, (size + WEFT__CACHELINE - 1) / WEFT__CACHELINE * WEFT__CACHELINE);
+}
+
+void weft__numa_free(void *memory, size_t size, int node)
+{
+    (void)size, (void)node;
+    free(memory);
 }

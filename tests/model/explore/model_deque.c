@@ -8,7 +8,7 @@ static struct weft__deque d;
 static void setup(void)
 {
     items_reset();
-    CHECK(weft__deque_init(&d, 2) == 0);
+    CHECK(weft__deque_init(&d, 2, -1) == 0);
 }
 
 static void take(uintptr_t word)

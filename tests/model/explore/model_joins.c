@@ -75,7 +75,7 @@ void weft_fork_(weft_child *child, weft_frame *frame)
 
 static void setup(void)
 {
-    CHECK(weft__joins_init(&worker.joins, 2) == 0);
+    CHECK(weft__joins_init(&worker.joins, 2, -1) == 0);
     memset(&fiber, 0, sizeof fiber);
     memset(ended, 0, sizeof ended);
     memset(has_ended, 0, sizeof has_ended);

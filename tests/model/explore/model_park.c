@@ -3,6 +3,7 @@
  *
  * The workers' loop is the one of worker.c in small; what parks, wakes and collects is the library's. The reactor thread's ticks are not there: what
  * they are the remedy for does not happen here (a lone item of a worker that is stuck; a plain push that its sleeper looked for too early). */
+#include "executor/pinned.h"
 #include "executor/runtime.h"
 #include "items.h"
 
@@ -12,8 +13,12 @@ enum { WORKERS = 2 };
 
 static struct weft_runtime rt;
 static struct weft__worker workers[WORKERS];
-static struct weft__plan_worker planned[WORKERS];
-static struct weft__plan plan = {.workers = WORKERS, .worker = planned};
+static union {
+    struct weft_plan plan;
+    char room[sizeof(struct weft_plan) + WORKERS * sizeof(struct weft__plan_worker)];
+} planned;
+static uint8_t same[WORKERS]; /* no distance between them */
+static struct weft__pinned places[WORKERS];
 static uint16_t victims[WORKERS] = {1, 0};
 static unsigned total; /* items in this model */
 static _Atomic(uint32_t) done;
@@ -106,15 +111,19 @@ static void setup(unsigned count, unsigned items_wanted, bool io)
     weft__store_relaxed(&done, 0);
     rt.worker_count = count;
     rt.workers = workers;
-    rt.plan = &plan;
+    planned.plan.workers = WORKERS;
+    rt.plan = &planned.plan;
     rt.driver = io ? &driver : NULL;
     weft__idle_init(&rt.idle);
     weft__inbox_init(&rt.injector);
     for (unsigned i = 0; i < count; i++) {
         workers[i].rt = &rt;
         workers[i].index = i;
-        planned[i].victims = &victims[i];
-        CHECK(weft__ready_init(&workers[i].ready, 4) == 0 && weft__joins_init(&workers[i].joins, 2) == 0);
+        memset(&places[i], 0, sizeof places[i]);
+        workers[i].own_place = &places[i];
+        planned.plan.worker[i] =
+            (struct weft__plan_worker){.victims = &victims[i], .distance = &same[i], .tier = &same[i], .near = 1};
+        CHECK(weft__ready_init(&workers[i].ready, 4, -1) == 0 && weft__joins_init(&workers[i].joins, 2, -1) == 0);
         weft__inbox_init(&workers[i].inbox);
         weft__parker_init(&workers[i].parker);
         weft__store_relaxed(&workers[i].timers.earliest, WEFT_FOREVER);

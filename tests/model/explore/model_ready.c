@@ -10,7 +10,7 @@ static int64_t places[ITEMS];
 static void setup(void)
 {
     items_reset();
-    CHECK(weft__ready_init(&r, 2) == 0);
+    CHECK(weft__ready_init(&r, 2, -1) == 0);
 }
 
 static void push(unsigned i)
