@@ -67,12 +67,12 @@ static void note_among(struct weft__worker *w, unsigned first, unsigned end, uns
         unsigned at = first + (start + i) % size;
         struct weft__worker *v = &rt->workers[plan->victims[at]];
         if (has_closed(v))
-            w->seen[w->seen_count++] =
-                (struct weft__seen){v, weft__load_relaxed(&v->steps),     /* relaxed: hints, all */
-                                    weft__load_relaxed(&v->ready.tail),   /* relaxed: as above */
-                                    weft__load_relaxed(&v->joins.bottom), /* relaxed: as above */
-                                    weft__load_relaxed(&v->joins.pushes), /* relaxed: as above */
-                                    plan->distance[at]};
+            w->seen[w->seen_count++] = (struct weft__seen){v,
+                                                           weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
+                                                           weft__load_relaxed(&v->ready.tail), /* relaxed: as above */
+                                                           weft__load_relaxed(&v->joins.bottom), /* relaxed: as above */
+                                                           weft__load_relaxed(&v->joins.pushes), /* relaxed: as above */
+                                                           plan->distance[at]};
     }
 }
 

@@ -23,7 +23,7 @@ static void test_lone_items_after_a_raid(void **state)
     struct weft__ready *r = aligned_alloc(WEFT__CACHELINE, sizeof *r);
     uintptr_t items[4];
     assert_non_null(r);
-    assert_int_equal(weft__ready_init(r, 4), 0);
+    assert_int_equal(weft__ready_init(r, 4, -1), 0);
     for (int again = 0; again < 2; again++) {
         weft__ready_ask(r);
         push(r, 1);

@@ -35,6 +35,7 @@ table='
     big128       plan  128  -                                                128 CPUs
 '
 every_change='n2 n4 memless cpuless offline cgroup big64'
+units_in='n4' # the unit tests are long: for every change in one guest only
 
 skip() {
     echo "skipped: $*"
@@ -57,6 +58,7 @@ if [ "${1:-}" = --all ]; then
 elif [ $# -eq 0 ]; then
     # shellcheck disable=SC2086
     set -- $every_change
+    table=$(awk -v units="$units_in" 'NF && $2 == "all" && $1 != units { sub(/ all /, " few ") } { print }' <<<"$table")
 fi
 failures=0
 for topology in "$@"; do
