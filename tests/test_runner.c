@@ -562,7 +562,7 @@ static void test_open_run_close_many_times(void **state)
 {
     (void)state;
     size_t before = 0;
-    unsigned n = threads_scale(200) < 20 ? 20 : threads_scale(200);
+    unsigned n = threads_scale(600) < 20 ? 20 : threads_scale(600);
     for (unsigned i = 0; i < n; i++) {
         weft_runner *r = opened(numbers[i % NUMBERS], i % 3 ? WEFT_CLOCK_VIRTUAL : WEFT_CLOCK_REAL);
         struct act f = {.in = (int)(i % 5)};
@@ -572,7 +572,7 @@ static void test_open_run_close_many_times(void **state)
         if (i == n / 2)
             before = heap_in_use();
     }
-    assert_true(heap_in_use() <= before + 4096);
+    assert_true(heap_in_use() <= before + 8192); /* what malloc keeps in its own caches is counted, and comes to an end only slowly */
     assert_tasks_ok();
 }
 
