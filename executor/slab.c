@@ -142,6 +142,15 @@ int weft__slab_cache_init(struct weft__slab_cache *cache, struct weft__slab *s, 
     return 0;
 }
 
+void weft__slab_move(struct weft__slab *to, struct weft__slab *from)
+{
+    *to = *from;
+    if (from->part == &from->only)
+        to->part = &to->only;
+    from->parts = 0;
+    from->part = NULL;
+}
+
 void weft__slab_destroy(struct weft__slab *s)
 {
     for (unsigned i = 0; i < s->parts; i++) {

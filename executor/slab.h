@@ -51,6 +51,8 @@ void weft__slab_init(struct weft__slab *s, size_t object_size);
 int weft__slab_init_nodes(struct weft__slab *s, size_t object_size, unsigned parts, const int *nodes);
 /* A cache of the slab that takes from that part. 0 or -ENOMEM. `away` is the caller's to free, after the last use. */
 int weft__slab_cache_init(struct weft__slab_cache *cache, struct weft__slab *s, uint32_t home);
+/* While nobody uses it, and no cache is of it: the slab lives on at another address. */
+void weft__slab_move(struct weft__slab *to, struct weft__slab *from);
 void weft__slab_destroy(struct weft__slab *s); /* unmaps everything */
 /* `cache` may be NULL (threads without one; takes the guard). The memory is zero when fresh from the kernel, else as it
  * was when freed except its first 16 bytes. NULL when memory is short. 16-byte aligned. */

@@ -100,7 +100,7 @@ void weft__streams_outlive(struct weft__io *io)
             weft__slab_destroy(&io->records);
         return;
     }
-    o->records = io->records;
+    weft__slab_move(&o->records, &io->records);
     weft__store_relaxed(&o->left, left); /* relaxed: as above */
 }
 
