@@ -5,7 +5,7 @@
  * interleavings can take the place of the machine: with WEFT__SEAM_HOOK defined, each operation first calls weft__seam, where
  * another thread may run (tests/support/delays.c pauses there). Objects are declared _Atomic(T). Each operation stronger
  * than relaxed carries a comment "pairs: LABEL", whose story is told once at the field; each relaxed one says why that is
- * enough.
+ * enough. With WEFT__EXPLORE (tests/model/explore) only the pause of a spin loop is a call: the rest the compiler's instrumentation tells.
  * No stand-alone fences: thread sanitizer cannot see them; the store/load orders that need one use seq_cst operations. */
 #ifndef WEFT_EXECUTOR_ATOMIC_H
 #define WEFT_EXECUTOR_ATOMIC_H
