@@ -51,6 +51,9 @@ struct weft_runtime {
     struct weft__fiber_pool (*pools)[WEFT__STACK_CLASSES]; /* of each home; under fiber_guard */
     uint32_t fiber_guard;
     pthread_t reactor_thread;
+    /* The reactor thread's own. Here, so that a forked child, which has no such thread, still holds what is in them. */
+    struct weft__step_watch *watch;
+    struct weft__canary *canary;
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
     struct weft__inbox injector;

@@ -51,7 +51,7 @@ static bool first_time(struct named *named, const weft_coro *coro)
     return true;
 }
 
-struct watch { /* of one worker */
+struct weft__step_watch { /* of one worker */
     uint64_t steps;
     weft_ns since, cpu; /* when this step was first seen, and the thread's CPU time then */
     bool reported;
@@ -67,7 +67,7 @@ static weft_ns cpu_time(struct weft__worker *w)
 }
 
 /* Is it the task's own doing that the step is long? Not when the kernel let the thread wait for a CPU. */
-static bool own_doing(struct weft__worker *w, const struct watch *seen, weft_ns limit)
+static bool own_doing(struct weft__worker *w, const struct weft__step_watch *seen, weft_ns limit)
 {
     if (cpu_time(w) - seen->cpu >= limit / 2)
         return true; /* it computes */
@@ -92,8 +92,8 @@ static uint64_t activity(struct weft_runtime *rt)
     return sum;
 }
 
-static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct watch *seen, struct named *named,
-                         weft_ns now)
+static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct weft__step_watch *seen,
+                         struct named *named, weft_ns now)
 {
     uint64_t steps = weft__load_relaxed(&w->steps);             /* relaxed: a hint */
     const weft_coro *running = weft__load_relaxed(&w->running); /* relaxed: static data, a hint */
@@ -125,8 +125,7 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
 }
 
 /* Returns whether something was late. */
-static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *named, struct weft__canary *canary,
-                 uint64_t *collects)
+static bool tick(struct weft_runtime *rt, struct named *named, uint64_t *collects)
 {
     weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
     bool late = false;
@@ -138,8 +137,8 @@ static bool tick(struct weft_runtime *rt, struct watch *watch, struct named *nam
     weft__stranger_tick(rt);
     weft__follow_look(rt, now);
     for (unsigned i = 0; i < rt->worker_count; i++)
-        late |= watch_worker(rt, &rt->workers[i], &watch[i], named, now);
-    weft__canary_look(canary, rt, weft__monotonic());
+        late |= watch_worker(rt, &rt->workers[i], &rt->watch[i], named, now);
+    weft__canary_look(rt->canary, rt, weft__monotonic());
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
         /* Not when somebody was woken already and waits for a CPU: then this wake brings nobody. */
         if (weft__load_relaxed(&rt->idle.searching) <= 0) /* relaxed: a hint */
@@ -166,11 +165,11 @@ void *weft__reactor_main(void *runtime)
     struct weft_runtime *rt = runtime;
     struct weft__idle *idle = &rt->idle;
     prctl(PR_SET_NAME, "weft-reactor");
-    struct watch *watch = calloc(rt->worker_count, sizeof *watch);
+    rt->watch = calloc(rt->worker_count, sizeof *rt->watch);
     weft_ns now = weft__monotonic();
-    for (unsigned i = 0; watch != NULL && i < rt->worker_count; i++)
-        watch[i].since = now;
-    struct weft__canary *canary = weft__canary_create(rt);
+    for (unsigned i = 0; rt->watch != NULL && i < rt->worker_count; i++)
+        rt->watch[i].since = now;
+    rt->canary = weft__canary_create(rt);
     struct named named = {.count = 0};
     uint64_t collects = 0, ran = 0;
     unsigned quick = 0;
@@ -190,14 +189,14 @@ void *weft__reactor_main(void *runtime)
         }
         ran = running;
         weft__parker_wait(&idle->reactor, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
-        if (watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            if (tick(rt, watch, &named, canary, &collects))
+        if (rt->watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
+            if (tick(rt, &named, &collects))
                 quick = QUICK_TICKS;
             else if (quick != 0)
                 quick--;
         }
     }
-    free(watch);
-    weft__canary_destroy(canary);
+    free(rt->watch);
+    weft__canary_destroy(rt->canary);
     return NULL;
 }
