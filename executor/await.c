@@ -434,20 +434,26 @@ int weft_yield(void)
 
 static const struct weft__wait_kind sleeping = {"sleep", NULL};
 
-/* The instant is to come. A timer that could not be set for want of memory counts as expired at once: then give way and try again until
- * it is time. */
+/* There was no memory for the timer. It waits on this stack then, until it has fired or is taken back. */
+static WEFT__NOINLINE int sleep_without_memory(struct weft__fiber *f, weft_ns instant)
+{
+    struct weft__timer_spare spare;
+    weft__wait_begin(f, &sleeping, NULL);
+    weft__timers_set_spare(&f->worker->timers, &f->timer, &spare, instant);
+    enum weft__wake reason = weft__wait_commit(f, WEFT_FOREVER);
+    weft__timer_cancel(&f->timer);
+    return reason == WEFT__CANCELLED ? -ECANCELED : 0;
+}
+
+/* The instant is to come. A timer that could not be set for want of memory counts as expired at once. */
 static int sleep_until(struct weft__fiber *f, weft_ns instant)
 {
-    for (;;) {
-        weft__wait_begin(f, &sleeping, NULL);
-        if (weft__wait_commit_future(f, instant) == WEFT__CANCELLED)
-            return -ECANCELED;
-        if (weft__likely(!f->timer.refused) || weft__runtime_now(f->rt) >= instant)
-            return 0;
-        int rc = weft__yield(f);
-        if (rc < 0)
-            return rc;
-    }
+    weft__wait_begin(f, &sleeping, NULL);
+    if (weft__wait_commit_future(f, instant) == WEFT__CANCELLED)
+        return -ECANCELED;
+    if (weft__likely(!f->timer.refused) || weft__runtime_now(f->rt) >= instant)
+        return 0;
+    return sleep_without_memory(f, instant);
 }
 
 int weft_sleep_until(weft_ns instant)

@@ -2,7 +2,7 @@
 /* executor/timers.c -- deadlines: each worker has its own, under its own guard; any thread may use any of them. Where they lie:
  * timers_store.c; how they fire: timers_fire.c.
  *
- * A timer's index is its state, and its place while it is pending (a run's number or WEFT__TIMER_HEAP, above a position):
+ * A timer's index is its state, and its place while it is pending (a run's number or WEFT__TIMER_HEAP, above a position; WEFT__TIMER_SPARE):
  *
  * |        | set, by its user          | others move it | cancel              | fire                  | the callback has returned |
  * | IDLE   | place (of the new home)   | -              | stays: false        | -                     | -                         |
@@ -111,7 +111,8 @@ static inline bool weft__timer_insert(struct weft__timers *ts, struct weft__time
     return true;
 }
 
-int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns deadline)
+/* Under the guard of its new home from here on. */
+static inline void set_begin(struct weft__timers *ts, struct weft__timer *t)
 {
     uint32_t state = weft__load_acquire(&t->index); /* pairs: TIMER-INDEX */
     if (weft__unlikely(state != WEFT__TIMER_IDLE)) {
@@ -120,17 +121,37 @@ int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns dea
     }
     weft__guard_lock(&ts->guard);
     weft__store_relaxed(&t->home, ts); /* relaxed: the store of index publishes it */
+}
+
+static inline void set_done(struct weft__timers *ts, weft_ns deadline)
+{
+    ts->sequence++;
+    ts->count++;
+    if (deadline < weft__load_relaxed(&ts->earliest)) /* relaxed: written under the guard only */
+        weft__timers_publish(ts, deadline);
+}
+
+int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns deadline)
+{
+    set_begin(ts, t);
     struct weft__timer_entry entry = {.deadline = deadline, .sequence = ts->sequence, .timer = t};
     bool done = weft__timer_insert(ts, entry);
     t->refused = !done; /* before the timer may fire, that is inside the guard */
-    if (weft__likely(done)) {
-        ts->sequence++;
-        ts->count++;
-        if (deadline < weft__load_relaxed(&ts->earliest)) /* relaxed: written under the guard only */
-            weft__timers_publish(ts, deadline);
-    }
+    if (weft__likely(done))
+        set_done(ts, deadline);
     weft__guard_unlock(&ts->guard);
     return done ? 0 : -ENOMEM;
+}
+
+WEFT__COLD void weft__timers_set_spare(struct weft__timers *ts, struct weft__timer *t, struct weft__timer_spare *spare,
+                                       weft_ns deadline)
+{
+    set_begin(ts, t);
+    spare->entry = (struct weft__timer_entry){.deadline = deadline, .sequence = ts->sequence, .timer = t};
+    weft__timer_spare_insert(ts, spare);
+    t->refused = false;
+    set_done(ts, deadline);
+    weft__guard_unlock(&ts->guard);
 }
 
 bool weft__timer_cancel(struct weft__timer *t)
@@ -143,11 +164,11 @@ bool weft__timer_cancel(struct weft__timer *t)
         /* relaxed: TIMER-INDEX; once it is this home it stays so while we hold the guard */
         bool here = at < WEFT__TIMER_FIRING && weft__load_relaxed(&t->home) == home;
         if (here) {
-            const struct weft__timer_entry *entry = weft__timer_entry_at(home, at);
+            const struct weft__timer_entry *entry = weft__timer_entry_at(home, t, at);
             WEFT__ASSERT(entry->timer == t);
             bool first =
                 entry->deadline <= weft__load_relaxed(&home->earliest); /* relaxed: written under the guard only */
-            weft__timer_remove_at(home, at);
+            weft__timer_remove_at(home, t, at);
             weft__timer_set_place(t, WEFT__TIMER_IDLE);
             if (first)
                 weft__timers_publish_anew(home);

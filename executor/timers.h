@@ -7,6 +7,13 @@
 #include "executor/base.h"
 
 struct weft__timers;
+struct weft__timer;
+
+struct weft__timer_entry {
+    weft_ns deadline;
+    uint64_t sequence;
+    struct weft__timer *timer; /* NULL: a gap */
+};
 
 struct weft__timer {
     void (*fire)(struct weft__timer *timer); /* under the home's guard: short, never takes a timers' guard */
@@ -26,6 +33,12 @@ struct weft__timer_run {
     uint32_t live; /* the others between head and tail were cancelled */
 };
 
+/* Where a timer waits for which there was no memory: its user's own, as long as the timer is pending. */
+struct weft__timer_spare {
+    struct weft__timer_entry entry;
+    struct weft__timer_spare *next; /* the one that is due next */
+};
+
 struct weft__timers {
     alignas(WEFT__CACHELINE) uint32_t guard;
     uint32_t count;                  /* pending, in the runs and in the heap */
@@ -37,6 +50,7 @@ struct weft__timers {
     struct weft__timer_run runs[WEFT__TIMER_RUNS];
     struct weft__timer_entry *heap; /* 4-ary: deadline, sequence, timer */
     uint32_t heap_count, heap_capacity;
+    struct weft__timer_spare *spare; /* those that found no memory, in order: nearly always none */
     _Atomic(uint64_t) fired;
 };
 
@@ -45,6 +59,9 @@ void weft__timers_destroy(struct weft__timers *ts);
 void weft__timer_init(struct weft__timer *t, void (*fire)(struct weft__timer *));
 /* Any thread; but a worker that sleeps is not woken for it, so in practice the home's own. 0 or -ENOMEM. The timer must be idle. */
 int weft__timers_set(struct weft__timers *ts, struct weft__timer *t, weft_ns deadline);
+/* The same without memory, and slower the more of these there are: for who must not fail. */
+void weft__timers_set_spare(struct weft__timers *ts, struct weft__timer *t, struct weft__timer_spare *spare,
+                            weft_ns deadline);
 /* Any thread. When it returns the timer is idle and its fire is not running. True: it was pending, it did not fire. */
 bool weft__timer_cancel(struct weft__timer *t);
 /* Any thread. Fire what is due at `now`, at most `limit`, in order; returns how many. `try_only`: give up when the guard

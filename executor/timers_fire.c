@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/timers_fire.c -- firing the timers that are due (states and rules: timers.c).
  *
- * Firing takes the least of the runs' heads and the heap's root, again and again; as long as the same run's head comes before all
- * else, nothing else is looked at. The callback runs under the home's guard, with the index at FIRING.
+ * Firing takes the least of the runs' heads, the heap's root and the first of those without memory, again and again; as long as the same run's
+ * head comes before all else, nothing else is looked at. The callback runs under the home's guard, with the index at FIRING.
  *
  * Threads: any; each function takes the home's guard. */
 #include "executor/timers_store.h"
@@ -17,12 +17,23 @@ static inline void fire(struct weft__timer *t)
     weft__timer_set_place(t, WEFT__TIMER_IDLE); /* not touched again from here on */
 }
 
-/* Whose head is next; WEFT__TIMER_RUNS: the heap's root. There is one. *bound: the least deadline of the others, or WEFT_FOREVER. */
+#define HEAP WEFT__TIMER_RUNS
+#define SPARE (WEFT__TIMER_RUNS + 1)
+
+/* Whose head is next; HEAP: the heap's root; SPARE. There is one. *bound: the least deadline of the others, or WEFT_FOREVER. */
 static inline uint32_t next_source(const struct weft__timers *ts, weft_ns *bound)
 {
-    uint32_t best = WEFT__TIMER_RUNS;
+    uint32_t best = HEAP;
     const struct weft__timer_entry *least = ts->heap_count != 0 ? &ts->heap[0] : NULL;
     *bound = WEFT_FOREVER;
+    if (weft__unlikely(ts->spare != NULL)) {
+        const struct weft__timer_entry *entry = &ts->spare->entry;
+        bool first = least == NULL || weft__timer_before(entry, least);
+        if (least != NULL)
+            *bound = first ? least->deadline : entry->deadline;
+        best = first ? SPARE : HEAP;
+        least = first ? entry : least;
+    }
     for (uint32_t left = ts->busy; left != 0; left &= left - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(left);
         const struct weft__timer_entry *entry = weft__timer_run_at(&ts->runs[i], ts->runs[i].head);
@@ -67,7 +78,7 @@ bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before
         return false;
     weft__guard_lock(&ts->guard);
     struct weft__timer *first = heap_older(ts, now, before);
-    const struct weft__timer_entry *least = first != NULL ? weft__timer_entry_at(ts, place_of(first)) : NULL;
+    const struct weft__timer_entry *least = first != NULL ? weft__timer_entry_at(ts, first, place_of(first)) : NULL;
     /* What stands first in a run is its oldest as well (invariant 4). */
     for (uint32_t left = ts->busy; left != 0; left &= left - 1) {
         const struct weft__timer_run *r = &ts->runs[__builtin_ctz(left)];
@@ -75,10 +86,17 @@ bool weft__timers_fire_one(struct weft__timers *ts, weft_ns now, uint64_t before
         if (entry->deadline <= now && entry->sequence < before && (least == NULL || weft__timer_before(entry, least)))
             least = entry;
     }
+    for (const struct weft__timer_spare *s = ts->spare; weft__unlikely(s != NULL); s = s->next) {
+        if (s->entry.deadline <= now && s->entry.sequence < before &&
+            (least == NULL || weft__timer_before(&s->entry, least))) {
+            least = &s->entry;
+            break;
+        }
+    }
     bool due = least != NULL;
     if (due) {
         first = least->timer;
-        weft__timer_remove_at(ts, place_of(first));
+        weft__timer_remove_at(ts, first, place_of(first));
         fire(first);
         weft__count(&ts->fired, 1); /* one writer: under the guard */
     }
@@ -94,11 +112,16 @@ bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n)
     unsigned count = 0, heaps = 0;
     struct weft__timer *chosen = NULL;
     weft__guard_lock(&ts->guard);
+    const struct weft__timer_spare *spare = ts->spare;
     for (uint32_t i = 0; i < WEFT__TIMER_RUNS; i++)
         cursor[i] = ts->runs[i].head;
     for (; count <= n && count < sizeof aside / sizeof aside[0]; count++) {
         const struct weft__timer_entry *least = ts->heap_count != 0 ? &ts->heap[0] : NULL;
-        uint32_t source = WEFT__TIMER_RUNS;
+        uint32_t source = HEAP;
+        if (weft__unlikely(spare != NULL) && (least == NULL || weft__timer_before(&spare->entry, least))) {
+            least = &spare->entry;
+            source = SPARE;
+        }
         for (uint32_t i = 0; i < WEFT__TIMER_RUNS; i++) {
             const struct weft__timer_run *r = &ts->runs[i];
             while (cursor[i] != r->tail && weft__timer_run_at(r, cursor[i])->timer == NULL)
@@ -114,6 +137,8 @@ bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n)
         chosen = least->timer;
         if (source < WEFT__TIMER_RUNS) {
             cursor[source]++;
+        } else if (source == SPARE) {
+            spare = spare->next;
         } else {
             aside[heaps++] = *least;
             weft__timer_heap_remove(ts, 0);
@@ -122,7 +147,7 @@ bool weft__timers_fire_nth(struct weft__timers *ts, weft_ns now, unsigned n)
     while (heaps > 0)
         weft__timer_heap_raise(ts, ts->heap_count++, aside[--heaps]);
     if (chosen != NULL) {
-        weft__timer_remove_at(ts, place_of(chosen));
+        weft__timer_remove_at(ts, chosen, place_of(chosen));
         fire(chosen);
         weft__count(&ts->fired, 1); /* one writer: under the guard */
     }
@@ -173,6 +198,13 @@ unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit,
             if (ts->first[source] > now)
                 break;
             fired += fire_run(ts, source, now, bound, limit - fired);
+        } else if (weft__unlikely(source == SPARE)) {
+            struct weft__timer *t = ts->spare->entry.timer;
+            if (ts->spare->entry.deadline > now)
+                break;
+            weft__timer_remove_at(ts, t, WEFT__TIMER_SPARE);
+            fire(t);
+            fired++;
         } else {
             struct weft__timer *t = ts->heap[0].timer;
             if (ts->heap[0].deadline > now)
@@ -199,7 +231,9 @@ bool weft__timers_fire_next(struct weft__timers *ts, weft_ns now, void (*ahead)(
     if (ts->count > 0) {
         uint32_t source = next_source(ts, &bound);
         struct weft__timer_run *r = source < WEFT__TIMER_RUNS ? &ts->runs[source] : NULL;
-        const struct weft__timer_entry *first = r != NULL ? weft__timer_run_at(r, r->head) : &ts->heap[0];
+        const struct weft__timer_entry *first = r != NULL         ? weft__timer_run_at(r, r->head)
+                                                : source == SPARE ? &ts->spare->entry
+                                                                  : &ts->heap[0];
         struct weft__timer *t = first->timer;
         due = first->deadline <= now;
         if (due) {
@@ -209,7 +243,7 @@ bool weft__timers_fire_next(struct weft__timers *ts, weft_ns now, void (*ahead)(
                 if (later != NULL)
                     ahead(later);
             }
-            weft__timer_remove_at(ts, place_of(t));
+            weft__timer_remove_at(ts, t, place_of(t));
             fire(t);
             weft__count(&ts->fired, 1); /* one writer: under the guard */
         }

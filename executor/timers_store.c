@@ -12,6 +12,9 @@
  * timers it ever held at once. In the heap a cancel takes the entry out, in O(log n). Memory grows by doubling and stays until
  * destroy.
  *
+ * Who must not fail for want of memory brings the entry with it (weft__timers_set_spare): these are a list in order, which is searched from its
+ * head.
+ *
  * Invariants
  *   1 Along a run deadline and sequence only grow.
  *   2 A run's head and last entry are no gaps. An empty run has head == tail.
@@ -137,4 +140,24 @@ WEFT__COLD bool weft__timer_heap_grow(struct weft__timers *ts)
     ts->heap = heap;
     ts->heap_capacity = capacity;
     return true;
+}
+
+/* ---- those that found no memory ---------------------------------------------------------------------------------- */
+
+WEFT__COLD struct weft__timer_spare **weft__timer_spare_at(struct weft__timers *ts, const struct weft__timer *t)
+{
+    struct weft__timer_spare **at = &ts->spare;
+    while ((*at)->entry.timer != t)
+        at = &(*at)->next;
+    return at;
+}
+
+WEFT__COLD void weft__timer_spare_insert(struct weft__timers *ts, struct weft__timer_spare *spare)
+{
+    struct weft__timer_spare **at = &ts->spare;
+    while (*at != NULL && weft__timer_before(&(*at)->entry, &spare->entry))
+        at = &(*at)->next;
+    spare->next = *at;
+    *at = spare;
+    weft__timer_set_place(spare->entry.timer, WEFT__TIMER_SPARE);
 }

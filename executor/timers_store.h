@@ -7,17 +7,13 @@
 #include "executor/guard.h"
 #include "executor/timers.h"
 
-struct weft__timer_entry {
-    weft_ns deadline;
-    uint64_t sequence;
-    struct weft__timer *timer; /* NULL: a gap */
-};
-
-/* A timer's place: a run's number above the position (cut to 28 bits), or WEFT__TIMER_HEAP above the place in the heap. */
+/* A timer's place: a run's number above the position (cut to 28 bits), WEFT__TIMER_HEAP above the place in the heap, or WEFT__TIMER_SPARE: it
+ * found no memory, and lies in the list of those. */
 #define WEFT__TIMER_FIRING (WEFT__TIMER_IDLE - 1)
 #define WEFT__TIMER_PLACE_BITS 28
 #define WEFT__TIMER_PLACE_MASK ((UINT32_C(1) << WEFT__TIMER_PLACE_BITS) - 1)
 #define WEFT__TIMER_HEAP (WEFT__TIMER_RUNS << WEFT__TIMER_PLACE_BITS)
+#define WEFT__TIMER_SPARE ((WEFT__TIMER_RUNS + 1) << WEFT__TIMER_PLACE_BITS)
 
 static inline bool weft__timer_before(const struct weft__timer_entry *x, const struct weft__timer_entry *y)
 {
@@ -71,20 +67,31 @@ void weft__timer_heap_raise(struct weft__timers *ts, uint32_t hole, struct weft_
 void weft__timer_heap_remove(struct weft__timers *ts, uint32_t at);
 bool weft__timer_heap_grow(struct weft__timers *ts);
 
-static inline void weft__timer_remove_at(struct weft__timers *ts, uint32_t place)
+/* Where a timer that lies in the list is linked. */
+struct weft__timer_spare **weft__timer_spare_at(struct weft__timers *ts, const struct weft__timer *t);
+void weft__timer_spare_insert(struct weft__timers *ts, struct weft__timer_spare *spare);
+
+/* Takes out a timer that is pending at that place; its index is the caller's to set. */
+static inline void weft__timer_remove_at(struct weft__timers *ts, struct weft__timer *t, uint32_t place)
 {
     ts->count--;
-    if (weft__likely(place < WEFT__TIMER_HEAP))
+    if (weft__likely(place < WEFT__TIMER_HEAP)) {
         weft__timer_run_remove(ts, place >> WEFT__TIMER_PLACE_BITS, place & WEFT__TIMER_PLACE_MASK);
-    else
+    } else if (weft__likely(place < WEFT__TIMER_SPARE)) {
         weft__timer_heap_remove(ts, place & WEFT__TIMER_PLACE_MASK);
+    } else {
+        struct weft__timer_spare **at = weft__timer_spare_at(ts, t);
+        *at = (*at)->next;
+    }
 }
 
-static inline const struct weft__timer_entry *weft__timer_entry_at(const struct weft__timers *ts, uint32_t place)
+static inline const struct weft__timer_entry *weft__timer_entry_at(struct weft__timers *ts, const struct weft__timer *t,
+                                                                   uint32_t place)
 {
-    return place < WEFT__TIMER_HEAP
-               ? weft__timer_run_at(&ts->runs[place >> WEFT__TIMER_PLACE_BITS], place & WEFT__TIMER_PLACE_MASK)
-               : &ts->heap[place & WEFT__TIMER_PLACE_MASK];
+    if (place < WEFT__TIMER_HEAP)
+        return weft__timer_run_at(&ts->runs[place >> WEFT__TIMER_PLACE_BITS], place & WEFT__TIMER_PLACE_MASK);
+    return weft__likely(place < WEFT__TIMER_SPARE) ? &ts->heap[place & WEFT__TIMER_PLACE_MASK]
+                                                   : &(*weft__timer_spare_at(ts, t))->entry;
 }
 
 /* Before the guard is given back: invariant 3. */
@@ -97,6 +104,8 @@ static inline void weft__timers_publish(struct weft__timers *ts, weft_ns earlies
 static inline void weft__timers_publish_anew(struct weft__timers *ts)
 {
     weft_ns earliest = ts->heap_count != 0 ? ts->heap[0].deadline : WEFT_FOREVER;
+    if (weft__unlikely(ts->spare != NULL) && ts->spare->entry.deadline < earliest)
+        earliest = ts->spare->entry.deadline;
     for (uint32_t left = ts->busy; left != 0; left &= left - 1) {
         weft_ns first = ts->first[__builtin_ctz(left)];
         earliest = first < earliest ? first : earliest;

@@ -57,7 +57,7 @@ static void note_ahead(struct weft__timer *later)
     assert_true(weft__load_relaxed(&later->index) < WEFT__TIMER_IDLE - 1);
 }
 
-/* One at a time: the same order out of two runs and the heap, with gaps, and not before its time. */
+/* One at a time: the same order out of two runs, the heap and the list, with gaps, and not before its time. */
 static void test_fire_next(void **state)
 {
     (void)state;
@@ -66,10 +66,15 @@ static void test_fire_next(void **state)
     weft__timers_init(&ts);
     fired_count = ahead_seen = 0;
     assert_false(weft__timers_fire_next(&ts, 1000, note_ahead));
+    struct weft__timer_spare spares[90];
     for (unsigned kind = 0; kind < 3; kind++) { /* two durations, and some that come in the wrong order */
         for (unsigned i = kind; i < 90; i += 3) {
+            weft_ns deadline = kind == 2 ? 900 - 10 * i : 100 * kind + i;
             alarm_init(&alarms[i], i);
-            assert_int_equal(weft__timers_set(&ts, &alarms[i].timer, kind == 2 ? 900 - 10 * i : 100 * kind + i), 0);
+            if (i % 4 == 3) /* as without memory */
+                weft__timers_set_spare(&ts, &alarms[i].timer, &spares[i], deadline);
+            else
+                assert_int_equal(weft__timers_set(&ts, &alarms[i].timer, deadline), 0);
         }
     }
     for (unsigned i = 0; i < 90; i += 5)
@@ -168,6 +173,7 @@ static void test_extreme_deadlines(void **state)
 struct model {
     struct weft__timers heaps[2];
     struct alarm alarms[ALARMS];
+    struct weft__timer_spare spares[ALARMS];
     struct {
         bool pending;
         unsigned heap;
@@ -257,7 +263,10 @@ static void model_run(uint64_t seed, unsigned steps)
         if (what < 9 && !m.pending[id].pending) {
             weft_ns deadline = model_deadline(&seed, step, now);
             m.pending[id].order = weft__timers_sequence(&m.heaps[heap]);
-            assert_int_equal(weft__timers_set(&m.heaps[heap], &m.alarms[id].timer, deadline), 0);
+            if (r >> 40 & 7)
+                assert_int_equal(weft__timers_set(&m.heaps[heap], &m.alarms[id].timer, deadline), 0);
+            else
+                weft__timers_set_spare(&m.heaps[heap], &m.alarms[id].timer, &m.spares[id], deadline);
             m.pending[id].pending = true;
             m.pending[id].heap = heap;
             m.pending[id].deadline = deadline;
@@ -370,6 +379,11 @@ static int set_until_full(void)
     /* The one that failed is idle, the others are as they were, and there is room again after a cancel. */
     if (set < 64 || weft__timer_cancel(&timers[set]) || weft__timers_earliest(&ts) != 1001 - (weft_ns)set)
         return 4;
+    struct weft__timer_spare spare; /* who brings its own is not refused */
+    weft__timers_set_spare(&ts, &timers[set], &spare, 3 - (weft_ns)set);
+    if (weft__timers_earliest(&ts) != 3 - (weft_ns)set || !weft__timer_cancel(&timers[set]) ||
+        weft__timers_earliest(&ts) != 1001 - (weft_ns)set)
+        return 7;
     if (!weft__timer_cancel(&timers[7]) || weft__timers_set(&ts, &timers[set], 5) != 0)
         return 5;
     return weft__timers_fire(&ts, 1000, UINT32_MAX, false) == set ? 0 : 6;

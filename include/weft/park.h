@@ -87,7 +87,8 @@ WEFT_API WEFT_NODISCARD int weft_park_listener(weft_listener *l, weft_ns timeout
 /* Until a foreign descriptor is readable or writable. Level-triggered. Errors and rules as weft_fd_wait: the descriptor is not to be closed
  * while the task is parked at it. asyncio: add_reader, add_writer. */
 WEFT_API WEFT_NODISCARD int weft_park_fd(int fd, int interest, weft_ns timeout);
-/* Until the time has passed; weft_parked() is -ETIMEDOUT then. WEFT_FOREVER: until it is cancelled. asyncio: call_later. */
+/* Until the time has passed, or at once when there is no memory for a timer; weft_parked() is -ETIMEDOUT then. WEFT_FOREVER: until it is
+ * cancelled. asyncio: call_later. */
 WEFT_API WEFT_NODISCARD int weft_park_for(weft_ns duration);
 
 WEFT_END_DECLS

@@ -34,9 +34,8 @@ static void everywhere(const char *name, void (*program)(void))
     close(nowhere);
     long cancels = weft_sweep_cancel_program(NULL, name, program),
          faults = weft_sweep_faults_program(NULL, name, program);
-    /* Not realloc, which timers need: on the virtual clock nobody could sleep any more, and time would stand. */
     static const char calls[] =
-        "malloc,calloc,aligned_alloc,mmap,mprotect,epoll_create1,epoll_ctl,eventfd,pthread_create";
+        "malloc,calloc,realloc,aligned_alloc,mmap,mprotect,epoll_create1,epoll_ctl,eventfd,pthread_create";
     long starved = weft_sweep_faults_program(WEFT_SWEEP(.workers = 2, .persistent = 1, .calls = calls), name, program);
     fflush(stdout);
     dup2(kept, STDOUT_FILENO);
