@@ -130,7 +130,7 @@ TEST_BOTH_CLOCKS(no_time_at_all)
             ended[j] = weft_create_task(actor, .id = j, .work = -1);
             CHECK(weft_await(ended[j]) == 0);
         }
-        weft_task *later = weft_create_task(actor, .id = 4, .work = 20);
+        weft_task *later = weft_create_task(actor, .id = 4, .work = 3600000);
         weft_as_completed it;
         CHECK(weft_as_completed_begin(&it, (weft_task *const[]){later, ended[0], NULL, ended[1], ended[2]}, 5,
                                       i % 2 ? 0 : -WEFT_SEC(1)) == 0);

@@ -46,11 +46,11 @@ static void forget(void)
     calls = 0;
 }
 
-/* Until all that is due has run. */
+/* Until all that is due has run, however busy the machine is; and then no more comes. */
 static void settle(int n)
 {
-    for (int i = 0; calls < n && i < 100000; i++)
-        (void)weft_yield();
+    for (int i = 0; calls < n && i < 60000; i++)
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
     CHECK(weft_sleep(WEFT_MS(1)) == 0 && weft_sleep(WEFT_MS(1)) == 0);
     CHECK(calls == n);
 }
@@ -106,7 +106,10 @@ TEST_BOTH_CLOCKS(cancelled_through_an_awaiter)
     weft_handle *h[2] = {weft_call_later(WEFT_SEC(3600), note, .id = 0), weft_add_done_callback(never, note, .id = 1)};
     for (int i = 0; i < 3; i++) {
         weft_task *t = i == 2 ? start(gather_handles, h) : start(await_handle, h[i]);
-        CHECK(weft_sleep(WEFT_MS(1)) == 0 && weft_cancel(t) && weft_await_release(t) == -ECANCELED);
+        do /* cancelled before its first step it would pass nothing on */
+            CHECK(weft_sleep(WEFT_MS(1)) == 0);
+        while (weft__task_state(t) == WEFT__NEW);
+        CHECK(weft_cancel(t) && weft_await_release(t) == -ECANCELED);
         if (i == 1) {
             CHECK(weft_cancelled(h[0]) && weft_cancelled(h[1]));
             weft_release(h[0]);
@@ -143,7 +146,10 @@ TEST_BOTH_CLOCKS(later)
         CHECK(weft_done(h[i]) && !weft_cancel(h[i]));
         weft_release(h[i]);
     }
-    CHECK(seen[1].order > 0 && seen[0].order > seen[2].order);
+    CHECK(
+        seen[1].order >
+        0); /* on several workers the first to become ready may be the last to run, when the clock goes on meanwhile */
+    CHECK(seen[0].order > seen[2].order || (setting.workers != 1 && run_options.clock != WEFT_CLOCK_VIRTUAL));
     CHECK(setting.order != WEFT_ORDER_FIFO || (seen[3].order == 1 && seen[2].order == 2 && seen[4].order == 3));
     CHECK(run_options.clock != WEFT_CLOCK_VIRTUAL ||
           (seen[1].at == now + WEFT_MS(2) && seen[0].at == now + WEFT_MS(3)));
@@ -205,7 +211,7 @@ TEST(thousands)
 TEST_BOTH_CLOCKS(cancelled_before_it_begins)
 {
     forget();
-    weft_handle *soon = weft_call_soon(note, .id = 0), *later = weft_call_later(WEFT_MS(1), note, .id = 1),
+    weft_handle *soon = weft_call_soon(note, .id = 0), *later = weft_call_later(WEFT_SEC(3600), note, .id = 1),
                 *late = weft_call_at(weft_now() - 1, note, .id = 2);
     CHECK(weft_cancel(later) && weft_done(later) && weft_cancelled(later) && weft_status(later) == -ECANCELED);
     bool kept_from[2] = {weft_cancel(soon), weft_cancel(late)};

@@ -23,17 +23,45 @@ struct stuck {
     WEFT_FRAME;
     bool broken;
 };
+static bool in_the_kernel(int tid)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    FILE *file = fopen(path, "r");
+    size_t n = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    text[n] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' && end[2] == 'S';
+}
+
+/* All workers but this one have gone to sleep, and sleep: one that is on its way would still see what comes. */
+static bool others_sleep(weft_runtime *rt)
+{
+    bool all = true;
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        struct weft__worker *w = &rt->workers[i];
+        if (w != weft__worker_self())
+            all = all && (weft__load_seq_cst(&rt->idle.bits[0]) >> i & 1) != 0 && /* pairs: PARK */
+                  in_the_kernel(weft__load_relaxed(&w->tid));                     /* relaxed: written before it ran */
+    }
+    return all;
+}
+
 static int stuck(struct stuck *f)
 {
     weft_runtime *rt = weft_runtime_current();
-    (void)weft_sleep(WEFT_MS(30)); /* the others have gone to sleep */
+    do
+        CHECK(weft_sleep(WEFT_MS(10)) == 0);
+    while (!others_sleep(rt));
     ran = false;
     /* Somebody seems to search already, for ever: then nobody is woken. */
     if (f->broken)
         weft__fetch_add_seq_cst(&rt->idle.searching, 1);
     weft_task *t = weft_create_task(quick);
     weft_metrics m = {.size = sizeof m};
-    for (int i = 0; i < 2000 && (f->broken ? stalls == 0 : !ran); i++) {
+    for (int i = 0; i < 30000 && (f->broken ? stalls == 0 : !ran); i++) {
         usleep(1000); /* this worker is blocked, and the task lies behind it */
         (void)weft_metrics_read(rt, -1, &m);
         stalls = m.ready_stalls;

@@ -64,7 +64,7 @@ TEST_BOTH_CLOCKS(suspends)
 
     /* The first suspension takes it out of the call, be it a sleep, a lock or an unset future. */
     weft_future *f = weft_future_create();
-    t = EAGER(actor, .id = 0, .work = 5, .result = 1);
+    t = EAGER(actor, .id = 0, .work = 100, .result = 1);
     CHECK(actors[0].started == 1 && !weft_done(t));
     weft_task *shielded = weft_create_task_with(WEFT_TASK_OPTIONS(.eager = true, .name = "eager one"), actor, .id = 1,
                                                 .work = 1, .result = -EIO);
@@ -93,9 +93,9 @@ TEST(order)
 
 TEST_BOTH_CLOCKS(cancelled)
 {
-    weft_task *t = EAGER(actor, .id = 0, .work = 50);
+    weft_task *t = EAGER(actor, .id = 0, .work = 3600000);
     CHECK(weft_cancel(t) && weft_await_release(t) == -ECANCELED && actors[0].cancels == 1);
-    t = EAGER(actor, .id = 1, .work = 50, .cleanup = 1, .reply = -EIO);
+    t = EAGER(actor, .id = 1, .work = 3600000, .cleanup = 1, .reply = -EIO);
     CHECK(weft_cancel(t) && weft_await_release(t) == -EIO && actors[1].cancels == 1);
 
     /* By itself, at its first suspension. */

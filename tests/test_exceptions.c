@@ -167,10 +167,11 @@ TEST_TOLD(callback_failed, 4, WEFT_CALLBACK_FAILED)
 
 TEST_TOLD(shutdown_failed, 2, WEFT_SHUTDOWN_FAILED)
 {
-    weft_release(weft_create_task(actor, .id = 0, .work = 50, .reply = -EIO));
-    weft_task *t = weft_create_task(actor, .id = 1, .work = 50, .reply = -EPERM, .cleanup = 1);
-    weft_release(weft_create_task(actor, .id = 2, .work = 50));
-    CHECK(weft_sleep(WEFT_MS(5)) == 0 && actors[0].started == 1 && actors[1].started == 1);
+    weft_release(weft_create_task(actor, .id = 0, .work = 3600000, .reply = -EIO));
+    weft_task *t = weft_create_task(actor, .id = 1, .work = 3600000, .reply = -EPERM, .cleanup = 1);
+    weft_release(weft_create_task(actor, .id = 2, .work = 3600000));
+    while (actors[0].started == 0 || actors[1].started == 0)
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
     weft_release(t);
     return 0;
 }

@@ -287,10 +287,11 @@ static void test_a_parked_thread_does_not_stir(void **state)
     assert_true(without.posted);
     if (RUNNING_ON_VALGRIND) /* its own lock between threads switches too */
         return;
-    assert_in_range(with_deadline.switches, 1, 2);
-    assert_in_range(without.switches, 1, 2);
-    assert_true(with_deadline.cpu < WEFT_MS(5));
-    assert_true(without.cpu < WEFT_MS(5));
+    /* Usually 1. The kernel may add some of its own; who stirs has one each millisecond, or each 128. */
+    assert_in_range(with_deadline.switches, 1, 10);
+    assert_in_range(without.switches, 1, 10);
+    assert_true(with_deadline.cpu < WEFT_MS(20));
+    assert_true(without.cpu < WEFT_MS(20));
 }
 
 int main(void)

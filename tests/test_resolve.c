@@ -18,9 +18,12 @@ TEST(room)
 {
     char buf[64];
     CHECK(weft_resolve(":80", buf, sizeof buf) == 2);
-    CHECK(strcmp(buf, "[::1]:80") == 0 && strcmp(buf + strlen(buf) + 1, "127.0.0.1:80") == 0);
-    CHECK(weft_resolve(":80", buf, 9) == 1 && strcmp(buf, "[::1]:80") == 0);
-    CHECK(weft_resolve(":80", buf, 8) == -ENOBUFS);
+    const char *first = buf, *second = buf + strlen(buf) + 1;
+    bool six = strcmp(first, "[::1]:80") == 0; /* a machine without IPv6 has it last */
+    CHECK(strcmp(six ? second : first, "127.0.0.1:80") == 0 && strcmp(six ? first : second, "[::1]:80") == 0);
+    size_t just = strlen(first) + 1;
+    CHECK(weft_resolve(":80", buf, just) == 1 && strcmp(buf, six ? "[::1]:80" : "127.0.0.1:80") == 0);
+    CHECK(weft_resolve(":80", buf, just - 1) == -ENOBUFS);
     CHECK(weft_resolve(":80", NULL, 0) == -ENOBUFS);
     return 0;
 }
@@ -82,6 +85,8 @@ TEST(many_at_once)
 
 int main(void)
 {
+    setenv("RES_OPTIONS", "timeout:1 attempts:1",
+           1); /* where name servers do not answer the tests are not to wait for them */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),      cmocka_unit_test(room),      cmocka_unit_test(localhost),
         cmocka_unit_test(no_such_name), cmocka_unit_test(cancelled), cmocka_unit_test(many_at_once),

@@ -193,11 +193,12 @@ static int many_awaiters(struct many_awaiters *f)
     return 0;
 }
 WEFT_CORO(many_awaiters);
-static void test_many_awaiters(void **state)
+static void test_many_awaiters(void **state) /* on the virtual clock: after a sleep all others wait */
 {
     (void)state;
     FOR_EACH_WORKER_COUNT(w)
-    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), many_awaiters), 0);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .clock = WEFT_CLOCK_VIRTUAL), many_awaiters),
+                     0);
     assert_tasks_ok();
 }
 
@@ -269,11 +270,11 @@ static int introspect(struct introspect *f)
     return 0;
 }
 WEFT_CORO(introspect);
-static void test_introspection(void **state)
+static void test_introspection(void **state) /* on the virtual clock: none ends before it is awaited */
 {
     (void)state;
     FOR_EACH_WORKER_COUNT(w)
-    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w), introspect), 0);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = (unsigned)w, .clock = WEFT_CLOCK_VIRTUAL), introspect), 0);
     assert_tasks_ok();
     assert_null(weft_current_task());
     assert_null(weft_runtime_current());

@@ -219,9 +219,8 @@ static int mover(struct mover *f)
 {
     while (weft__load_acquire(f->gate) == 0) /* pairs: GATE */
         CHECK(weft_yield() == 0);
-    int rc = weft_timeout_reschedule(f->limit, WEFT_MS(1));
     weft__store_release(f->gate, 2); /* pairs: GATE */
-    return rc;
+    return weft_timeout_reschedule(f->limit, WEFT_MS(1));
 }
 WEFT_CORO(mover);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/test_timers_race.c -- timers between threads: set, cancel and fire against each other, at random and at the
  * moments that matter. */
-#define _DEFAULT_SOURCE /* usleep */
+#define _GNU_SOURCE /* usleep, gettid */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 #include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
 
 #include "executor/timers.h"
 #include "tests/support/threads.h"
@@ -191,9 +193,8 @@ static void quiet_fire(struct weft__timer *timer)
     (void)timer;
 }
 
-/* The moments that chance seldom meets, made: a fire callback that goes on only when another thread sleeps on its
- * heap's guard (the guard word says so). A second is enough for that; a thread that does not come then has not
- * waited. */
+/* The moments that chance seldom meets, made: a fire callback that goes on only when another thread waits for its home's guard, so long already
+ * that it naps (the kernel says so). */
 struct moment {
     struct weft__timers homes[2];
     struct weft__timer first, second, far;
@@ -202,15 +203,37 @@ struct moment {
     bool ended; /* plain: fire's last act */
     bool saw_end;
     _Atomic(bool) go;
+    _Atomic(int) tid; /* of the other thread, when it is about to do that */
 };
 
 static struct moment moment;
 
+static bool sleeps(int tid)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    FILE *file = fopen(path, "r");
+    size_t n = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    text[n] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' && end[2] == 'S';
+}
+
 static void moment_wait_for_sleeper(void)
 {
     weft__store_release(&moment.go, true);
-    for (int i = 0; i < 1000 && __atomic_load_n(&moment.homes[0].guard, __ATOMIC_RELAXED) != 2; i++)
-        usleep(1000);
+    int tid; /* relaxed: this loop only waits. If the other thread never naps it does not wait, and what follows shows that */
+    for (int i = 0; i < 10000 && ((tid = weft__load_relaxed(&moment.tid)) == 0 || !sleeps(tid)); i++)
+        usleep(100);
+}
+
+static void moment_come(struct moment *m)
+{
+    while (!weft__load_acquire(&m->go))
+        sched_yield();
+    weft__store_relaxed(&m->tid, (int)syscall(SYS_gettid)); /* relaxed: stands alone */
 }
 
 static void moment_fire(struct weft__timer *timer)
@@ -246,8 +269,7 @@ static void during_fire_body(void *shared, unsigned index)
         weft__timers_fire(&m->homes[0], 10, 9, false);
         return;
     }
-    while (!weft__load_acquire(&m->go))
-        usleep(100);
+    moment_come(m);
     if (m->cancels)
         m->result = weft__timer_cancel(&m->second);
     else
@@ -298,8 +320,7 @@ static void follow_body(void *shared, unsigned index)
         weft__timers_set(&m->homes[1], &m->second, 7);
         return;
     }
-    while (!weft__load_acquire(&m->go))
-        usleep(100);
+    moment_come(m);
     m->result = weft__timer_cancel(&m->second);
 }
 

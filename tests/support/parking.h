@@ -15,9 +15,10 @@ static inline uint64_t parked_now(void)
 
 static inline void await_parked(uint64_t n)
 {
-    for (int i = 0; parked_now() != n && i < 100000; i++)
+    bool came = false; /* it may be gone a moment later */
+    for (int i = 0; !(came = parked_now() == n) && i < 100000; i++)
         CHECK(weft_sleep(WEFT_US(50)) == 0);
-    CHECK(parked_now() == n);
+    CHECK(came);
 }
 
 /* On a fiber of its own, so that it is parked, whoever awaits it. */

@@ -42,4 +42,19 @@ static inline size_t heap_in_use(void)
 #endif
 }
 
+/* The least that one of several rounds of the same left in the heap: what malloc's own caches keep counts as in use, and comes to an end only slowly
+ * and at a different time in each thread; what is lost is lost in each round. */
+struct heap_rounds {
+    size_t last;
+    long least;
+    unsigned rounds;
+};
+static inline void heap_round(struct heap_rounds *r)
+{
+    size_t now = heap_in_use();
+    if (r->rounds++ != 0 && ((long)now - (long)r->last < r->least || r->rounds == 2))
+        r->least = (long)now - (long)r->last;
+    r->last = now;
+}
+
 #endif
