@@ -226,6 +226,54 @@ static void event_comes(void)
     put_event(false);
 }
 
+/* ---- standing aside: the worker is not wanted at first; it runs what is pinned to it, and comes back when it is wanted ---- */
+
+static void setup_aside(void)
+{
+    setup(1, 2, false);
+    rt.pinned.workers = 1;
+    rt.pinned.place = places;
+    static uint16_t member;
+    places[0].member = &member;
+    places[0].members = 1;
+    weft__store_relaxed(&rt.active, 0);
+    weft__store_relaxed(&workers[0].hurry, (uint32_t)WEFT__HURRY_ASIDE);
+    (void)item_made(0);
+    weft__inbox_push(&rt.injector, &items[0].link); /* others' work: it has to come back for it */
+}
+static void works_aside(void)
+{
+    struct weft__worker *w = &workers[explore_self() - 1];
+    while (weft__load_relaxed(&rt.stopping) == 0) {
+        bool aside = weft__stands_aside(w);
+        uintptr_t word = weft__pinned_take(w);
+        if (word == 0 && aside) {
+            weft__park_aside(w);
+            continue;
+        }
+        if (word == 0 && (word = take(w)) == 0) {
+            weft__park(w);
+            continue;
+        }
+        weft__search_ended(w);
+        (void)item_taken((word & ~(uintptr_t)7) | 1);
+        if (weft__fetch_add_seq_cst(&done, 1) + 1 == total) {
+            weft__store_seq_cst(&rt.stopping, 1);
+            weft__notify_all(&rt);
+        }
+    }
+}
+static void pins(void)
+{
+    weft__pinned_push(&rt, 0, item_made(1));
+}
+static void calls_back(void) /* weft__follow_look */
+{
+    weft__store_seq_cst(&rt.active, 1);
+    weft__fetch_and_acq_rel(&workers[0].hurry, ~(uint32_t)WEFT__HURRY_ASIDE);
+    (void)weft__idle_wake(&rt, 0);
+}
+
 static void finish(void)
 {
     items_all_taken(total);
@@ -274,6 +322,12 @@ int main(int argc, char **argv)
          .finish = finish,
          .preemptions = 1,
          .stale = 1},
+        {.name = "park-aside",
+         .setup = setup_aside,
+         .thread = {works_aside, pins, calls_back},
+         .finish = finish,
+         .preemptions = 2,
+         .stale = 2},
         {.name = "park-spawn",
          .setup = setup_spawn,
          .thread = {works_and_spawns, works_and_spawns, submits_first},
