@@ -61,7 +61,7 @@ static int stuck(struct stuck *f)
         weft__fetch_add_seq_cst(&rt->idle.searching, 1);
     weft_task *t = weft_create_task(quick);
     weft_metrics m = {.size = sizeof m};
-    for (int i = 0; i < 30000 && (f->broken ? stalls == 0 : !ran); i++) {
+    for (int i = 0; i < 10000 && (f->broken ? stalls == 0 : !ran); i++) {
         usleep(1000); /* this worker is blocked, and the task lies behind it */
         (void)weft_metrics_read(rt, -1, &m);
         stalls = m.ready_stalls;
