@@ -244,13 +244,17 @@ static void check_entries(const char *folder, int before)
 static void *watchdog(void *unused)
 {
     (void)unused;
-    sigset_t all; /* signals must not make its looks come faster */
+    sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    sigdelset(&all, SIGUSR1); /* where the main thread is spared, it is this one that gets these (signals.c) */
+    sigdelset(&all, SIGUSR2);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
     uint64_t last = 0;
     unsigned looks = 0; /* not the clock: a machine that was paused is no hang */
     for (;;) {
-        usleep(200 * 1000);
+        struct timespec left = {.tv_nsec = 200 * 1000 * 1000};
+        while (nanosleep(&left, &left) != 0) /* signals must not make its looks come faster */
+            ;
         uint64_t now = atomic_load(&stress_account->operations);
         if (now != last) {
             last = now;
