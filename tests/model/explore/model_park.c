@@ -228,9 +228,9 @@ static void event_comes(void)
 
 /* ---- standing aside: the worker is not wanted at first; it runs what is pinned to it, and comes back when it is wanted ---- */
 
-static void setup_aside(void)
+static void setup_aside_for_good(void)
 {
-    setup(1, 2, false);
+    setup(1, 1, false);
     rt.pinned.workers = 1;
     rt.pinned.place = places;
     static uint16_t member;
@@ -238,8 +238,13 @@ static void setup_aside(void)
     places[0].members = 1;
     weft__store_relaxed(&rt.active, 0);
     weft__store_relaxed(&workers[0].hurry, (uint32_t)WEFT__HURRY_ASIDE);
-    (void)item_made(0);
-    weft__inbox_push(&rt.injector, &items[0].link); /* others' work: it has to come back for it */
+}
+static void setup_aside(void)
+{
+    setup_aside_for_good();
+    total = 2;
+    (void)item_made(1);
+    weft__inbox_push(&rt.injector, &items[1].link); /* others' work: it has to come back for it */
 }
 static void works_aside(void)
 {
@@ -265,7 +270,7 @@ static void works_aside(void)
 }
 static void pins(void)
 {
-    weft__pinned_push(&rt, 0, item_made(1));
+    weft__pinned_push(&rt, 0, item_made(0));
 }
 static void calls_back(void) /* weft__follow_look */
 {
@@ -327,6 +332,12 @@ int main(int argc, char **argv)
          .thread = {works_aside, pins, calls_back},
          .finish = finish,
          .preemptions = 2,
+         .stale = 2},
+        {.name = "park-aside-pinned",
+         .setup = setup_aside_for_good,
+         .thread = {works_aside, pins},
+         .finish = finish,
+         .preemptions = 3,
          .stale = 2},
         {.name = "park-spawn",
          .setup = setup_spawn,
