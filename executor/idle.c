@@ -311,7 +311,7 @@ void weft__park_aside(struct weft__worker *w)
     _Atomic(uint64_t) *bits = &rt->idle.aside[w->index >> 6];
     uint64_t bit = UINT64_C(1) << (w->index & 63);
     uint32_t ticket = weft__parker_ticket(&w->parker);
-    weft__fetch_or_seq_cst(bits, bit); /* pairs: PINNED, ACTIVE */
+    weft__fetch_or_seq_cst(bits, bit);                                      /* pairs: PINNED, ACTIVE */
     if (weft__load_seq_cst(&rt->stopping) == 0 && !weft__pinned_waits(w) && /* pairs: STOPPING */
         w->index >= weft__load_seq_cst(&rt->active))                        /* pairs: ACTIVE; in order with the bit */
         weft__parker_wait(&w->parker, ticket, weft__timers_earliest(&w->timers));

@@ -253,7 +253,7 @@ static void a_thousand_cpus_are_planned_quickly(void **state)
     long ms = (long)(to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
     const char *preload = getenv("LD_PRELOAD");
     if (!preload || !strstr(preload, "vgpreload")) /* an emulated machine keeps another time */
-        assert_in_range(ms, 0, 2999); /* usually 100 */
+        assert_in_range(ms, 0, 2999);              /* usually 100 */
     check_plan(plan);
     assert_int_equal(plan->pin, WEFT_PIN_CORE);
     assert_int_equal(plan->worker[0].victims[0], 512);

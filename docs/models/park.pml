@@ -3,7 +3,8 @@
  *
  * One or two workers, the reactor thread, foreign threads that submit tasks, and the kernel with one epoll instance. Each
  * access to shared memory is a step of its own; memory is sequentially consistent, as the seq_cst operations of idle.c
- * are among themselves. Left out: stopping, helper threads, distances, workers that look around before they sleep, and
+ * are among themselves. Left out: stopping, helper threads, distances, workers that look around before they sleep, pinned tasks and workers that
+ * stand aside (the explorer's park-aside has these, tests/model/explore), and
  *
  *   queues    A worker's queue is a number. That a thief gets only what the owner has opened or what it raids (ready.c,
  *             raid.pml) is left out: here it takes at once, but not the lone item of an owner that is not stuck. Forked children are
@@ -13,6 +14,11 @@
  *             the difference (a moment between asking and looking, the next push, the tick) has nothing to be checked: it is
  *             a matter of time. That hunger and parked are in the right order on both sides is checked. (That the owner asks
  *             again for those who sleep on matters with three workers or more: with two, nobody else sleeps on.)
+ *
+ *   IO        is waited for: then only work that its owner has opened counts for who is about to sleep. What is closed is left to its owner, who has
+ *             been asked, and opens half of it at its next push or pop. Who saw closed work on the way to sleep notes it, and comes back once, whenever
+ *             it likes (a time limit); if its owner is stuck then, it takes an item (a raid); if not, it notes it anew and does not come back
+ *             by itself. From then on it is the tick's to wake somebody: so a worker gets stuck here only with REACTOR.
  *
  *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all),
  *             arm its worker's timer (TIMERS), collect events (LOOKS), get stuck (STUCK) until everything else has been
@@ -34,7 +40,7 @@
  *   COARSE    what follows each other inside one thread is one step, but for the foreign thread's: the reactor's
  *             configurations would be too large otherwise.
  *
- * tests/model/run_park.sh runs configurations that must pass, and mutations each of which must be found.
+ * tests/model/run.sh runs configurations that must pass, and mutations each of which must be found.
  *
  * What the model found, and what the code does about it:
  *   PHANTOM       A waker that counts the sleeper as searching before it has taken its bit, and takes that back when the
@@ -127,7 +133,20 @@
 #define TOGETHER
 #define NOTIFY(self) notify(self)
 #endif
-#define SEEN(least) (injector > 0 || queue[0] >= least || queue[WORKERS - 1] >= least)
+#ifdef IO
+#define OPEN(i) (open[i] > 0)
+#define CLOSED(i, least) (least == 1 && queue[i] > 0)
+#define COMES_BACK (fresh[_pid])
+#define COME fresh[_pid] = 0
+#define OPENED (open[0] + open[WORKERS - 1])
+#else
+#define OPEN(i) (queue[i] > 1000)
+#define CLOSED(i, least) (queue[i] >= least)
+#define COMES_BACK false
+#define COME skip
+#define OPENED 0
+#endif
+#define SEEN(least) (injector > 0 || OPEN(0) || OPEN(WORKERS - 1) || CLOSED(0, least) || CLOSED(WORKERS - 1, least))
 
 /* idle.h */
 byte collector = FREE;
@@ -148,6 +167,11 @@ bit reactor_posted;
 
 /* the world */
 byte queue[WORKERS], injector = START;
+#ifdef IO
+byte open[WORKERS];     /* the part of a queue that thieves may take */
+bit noted[WORKERS];     /* search.c: closed work was seen */
+bit fresh[WORKERS];     /* and nobody has come back for it */
+#endif
 byte events;            /* ready, not collected */
 bit kicked;             /* the eventfd's edge, not collected */
 bit timer[WORKERS];
@@ -252,10 +276,10 @@ inline look(least)
     seen = SEEN(least)
 #else
     seen = injector > 0;
-    seen = seen || queue[0] >= least
+    seen = seen || OPEN(0) || CLOSED(0, least)
 #if WORKERS > 1
     ;
-    seen = seen || queue[1] >= least
+    seen = seen || OPEN(1) || CLOSED(1, least)
 #endif
 #endif
 }
@@ -288,6 +312,9 @@ inline shares()
     :: hunger[_pid] && queue[_pid] >= 2 ->
 #ifndef SATISFIED_LATE
         hunger[_pid] = 0;
+#endif
+#ifdef IO
+        atomic { open[_pid] = open[_pid] + queue[_pid] / 2; queue[_pid] = queue[_pid] - queue[_pid] / 2 };
 #endif
         if
         :: parked != 0 -> NOTIFY(_pid); hunger[_pid] = 1 /* who sleeps does not ask again */
@@ -404,6 +431,12 @@ active [WORKERS] proctype worker()
 #endif
 
 pick:
+#ifdef IO
+    if
+    :: atomic { open[_pid] > 0 -> open[_pid]-- }; shares(); goto turn
+    :: else
+    fi;
+#endif
     if
     :: atomic { queue[_pid] > 0 -> queue[_pid]-- }; shares(); goto turn
     :: else
@@ -416,7 +449,18 @@ pick:
     :: atomic { DUE(_pid) -> timer[_pid] = 0; queue[_pid]++ }; goto pick
     :: true /* none, or not due */
     fi;
-#if WORKERS > 1
+#if defined(IO) && WORKERS > 1
+    if
+    :: atomic { open[1 - _pid] > 0 -> open[1 - _pid]-- }; goto turn
+    :: else
+    fi;
+    if
+    :: atomic { queue[1 - _pid] > 0 && noted[_pid] && stuck[1 - _pid] -> queue[1 - _pid]--; noted[_pid] = 0; fresh[_pid] = 0 }; goto turn
+    :: atomic { queue[1 - _pid] > 0 && !(noted[_pid] && stuck[1 - _pid]) -> fresh[_pid] = !noted[_pid]; noted[_pid] = 1 }
+    :: noted[_pid] && fresh[_pid] /* the note is young */
+    :: atomic { queue[1 - _pid] == 0 -> noted[_pid] = 0; fresh[_pid] = 0 }
+    fi;
+#elif WORKERS > 1
     if
     :: atomic { queue[1 - _pid] > 0 -> queue[1 - _pid]-- }; goto turn
     :: atomic { queue[1 - _pid] == 1 && !stuck[1 - _pid] -> skip } /* a fresh one: its owner's next turn */
@@ -509,6 +553,7 @@ park:
             if
             :: events > 0 || kicked -> collect()
             :: DUE(_pid)
+            :: atomic { COMES_BACK -> COME }
             fi
         :: else
         fi;
@@ -517,6 +562,7 @@ park:
         if
         :: posted[_pid]
         :: DUE(_pid)
+        :: atomic { COMES_BACK -> COME }
         fi
     fi;
 
@@ -565,9 +611,16 @@ active proctype kernel()
 }
 
 #ifdef REACTOR
+#ifdef TICK_OPEN_ONLY
+#define TICK_LEAST 2
+#define TICK_CLOSED 0
+#else
+#define TICK_LEAST 1
+#define TICK_CLOSED (queue[0] + queue[WORKERS - 1])
+#endif
 /* Has a tick anything to do? Or may the thread go to sleep? */
 #define WORK_FOR_TICK                                                                                                  \
-    ((events > 0 && collector == FREE) || (parked != 0 && injector + queue[0] + queue[WORKERS - 1] > 0) ||                        \
+    ((events > 0 && collector == FREE) || (parked != 0 && injector + OPENED + TICK_CLOSED > 0) ||               \
      STUCK_TIMER(0) || STUCK_TIMER(WORKERS - 1) || ALL_PARKED)
 #define STUCK_TIMER(i) (stuck[i] && timer[i])
 
@@ -606,7 +659,7 @@ again:
             asleep = 0;
             led = 0;
             goto again
-        :: WORK_FOR_TICK && injector + queue[0] + queue[WORKERS - 1] + events > 0 /* something ran a moment ago: one more tick */
+        :: WORK_FOR_TICK && injector + OPENED + queue[0] + queue[WORKERS - 1] + events > 0 /* something ran a moment ago: one more tick */
         fi
     :: else
     fi;
@@ -636,7 +689,7 @@ ticking:
     fi;
     if
     :: parked != 0 ->
-        look(1);
+        look(TICK_LEAST);
         if
         :: seen -> seen = 0; NOTIFY(FOREIGN)
         :: else

@@ -9,7 +9,7 @@
  *             opens nothing at or above bottom, and the indices meet at the end.
  *   READY     (with -DREADY) the biased lock: an owner that goes in and out, RAIDERS. Checked: never two inside.
  *
- * tests/model/run_raid.sh runs configurations that must pass, and mutations each of which must be found:
+ * tests/model/run.sh runs configurations that must pass, and mutations each of which must be found:
  *   NO_BARRIER        the raid goes on without membarrier
  *   NO_GUARD          the owner's slow way does not wait for the raid
  *   END_EARLY         thieves are shown the new end before bottom was looked at again
