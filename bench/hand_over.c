@@ -57,9 +57,10 @@ static void run_timeout_pend(long n, struct outcome *out)
 }
 
 /* ---- forced apart ----
- * Each end says at every message on which thread it is. Who has handed over and knows the other end on its own thread keeps
- * that thread busy until the other has been taken elsewhere: so from the second hand-over on, each end has a worker of its
- * own unless the runtime brings them together; then moving them apart is part of the figure. A run ends after 2 s. */
+ * Each end says at every message on which thread it is, if that is another one than before (a store each time would be part of the figure, and
+ * no part of handing over). Who has handed over and knows the other end on its own thread keeps that thread busy until the other has been taken
+ * elsewhere: so from the second hand-over on, each end has a worker of its own unless the runtime brings them together; then moving them apart is
+ * part of the figure. A run ends after 2 s. */
 
 struct end {
     _Alignas(64) _Atomic(const void *) thread;
@@ -81,9 +82,15 @@ static void work_for(weft_ns duration)
         ;
 }
 
+static void say_where(struct end *e)
+{
+    if (atomic_load_explicit(&e->thread, memory_order_relaxed) != this_thread())
+        atomic_store(&e->thread, this_thread());
+}
+
 static int hand_over(struct apart *f, long item)
 {
-    atomic_store(&f->mine->thread, this_thread());
+    say_where(f->mine);
     int rc = weft_queue_put(f->out, &item);
     if (rc == 0 && atomic_load(&f->other->thread) == this_thread()) {
         f->mine->forced++;
@@ -96,7 +103,7 @@ static int hand_over(struct apart *f, long item)
 static int take(struct apart *f, long *item)
 {
     int rc = weft_queue_get(f->in, item);
-    atomic_store(&f->mine->thread, this_thread());
+    say_where(f->mine);
     return rc;
 }
 

@@ -51,6 +51,18 @@ static inline void weft__guard_hint(uint32_t *word, uint32_t value)
     __atomic_store_n(word, value, __ATOMIC_RELAXED); /* relaxed: a hint */
 }
 
+/* For such words that tell something of what was written before them: who sees the new value sees that, too. */
+static inline void weft__guard_tell(uint32_t *word, uint32_t value)
+{
+    WEFT__SEAM();
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+static inline uint32_t weft__guard_see(const uint32_t *word)
+{
+    WEFT__SEAM();
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
 /* A number that changes under a guard only, and is looked at without it: every change is made so; who holds the guard
  * reads it as it is. */
 static inline void weft__guard_set_size(size_t *number, size_t value)

@@ -22,3 +22,8 @@ bool weft__look_begin(struct weft__fiber *f)
     weft__count(&w->counters.idles, 1);
     return true;
 }
+
+bool weft__look_again(struct weft__fiber *f)
+{
+    return weft__load_relaxed(&f->worker->hurry) == WEFT__HURRY_TICK && weft__look_begin(f); /* relaxed: a hint */
+}

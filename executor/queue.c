@@ -5,6 +5,17 @@
  * when it runs, and who comes by meanwhile may take what it was woken for (then it waits on, at the end of the list),
  * as in asyncio. Items are copied under the guard. Who finds nothing may look for a while before it waits (look.h).
  *
+ * A getter that looks at an empty queue of words is given the next item: whoever puts it leaves it in `given`, and not in the store. So what
+ * two workers hand to each other crosses between them once, with the guard's line, and the getter does not come for the guard again.
+ *
+ * | LOOKS | taker |                                                                                                 |
+ * | no    | no    | nobody looks so                                                                                 |
+ * | yes   | yes   | the taker looks, the queue is empty. A put: LOOKS is cleared. The taker in vain: both are cleared |
+ * | no    | yes   | `given` is the taker's, who clears `taker` when it has read it: without the guard                |
+ *
+ * QUEUE-GIVEN: the putter clears LOOKS with release, then lets go of the guard; the taker sees LOOKS cleared (acquire), then the guard not held: then
+ * the putter is done with the queue. QUEUE-TAKER: the taker clears `taker` with release; who sets it anew, or destroys the queue, has acquired it.
+ *
  * Most puts and gets find room or an item in a ring of words, and nobody whom they must wake. Then each is one round of
  * the guard and a word copied, and all that it touches but the item is in the queue's first cache line. Whatever may be
  * in the way has a bit in `special`, so there is one test; for the rest there are put_slow and get_slow.
@@ -32,6 +43,7 @@ enum {
     PUTTERS = 4, /* one is on the list: a get wakes it */
     OTHER = 8,   /* the store is no ring of words */
     LARGE = 16,  /* the block goes with its last item */
+    LOOKS = 32,  /* a getter looks: a put gives it the item */
 };
 
 struct weft_queue {
@@ -40,18 +52,27 @@ struct weft_queue {
     uint32_t special;
     size_t room; /* a put must wait or grow the block when so many are there */
     size_t unfinished;
+    uint64_t given;           /* the item for the taker */
     struct weft__store store; /* its first part; the rest lies in the next line */
     /* ---- */
     size_t maxsize;
     weft__waitlist getters, putters, joiners; /* their own guards are not used */
     int32_t getters_patience, putters_patience;
-    uint32_t looking; /* how many tasks look for an item or for room right now */
+    uint32_t looking; /* how many tasks look for an item or for room right now, but for the taker */
+    uint32_t taker;   /* a getter is to be given an item, or has been and has not read it yet */
 };
 _Static_assert(offsetof(struct weft_queue, store.item_size) <= 64, "what every put and get touches is one cache line");
 
 /* Looking for a while (look.h). At a new queue nobody looks until FEW more have waited while others worked than, eight times as many,
  * while nobody did: two tasks that a thief has set apart come together again at their first wait, and are faster then. */
-enum { LOOK = 512, LOOK_MOST = 128, FEW = 4, EIGHT = 8, FRESH = WEFT__PATIENCE_MIN - WEFT__PATIENCE_PROBE - 1 };
+enum {
+    LOOK = 512,
+    LOOK_MOST = 128,
+    PATIENCE = 14,
+    FEW = 4,
+    EIGHT = 8,
+    FRESH = WEFT__PATIENCE_MIN - WEFT__PATIENCE_PROBE - 1
+};
 
 static const struct weft__wait_kind get_wait = {"queue: get", NULL};
 static const struct weft__wait_kind put_wait = {"queue: put", NULL};
@@ -150,7 +171,8 @@ void weft_queue_destroy(weft_queue *q)
     if (q == NULL)
         return;
     lock(q); /* whoever woke the last waiter may still be about to let go of the guard */
-    bool waited_on = q->getters.count_ != 0 || q->putters.count_ != 0 || q->joiners.count_ != 0 || q->looking != 0;
+    bool waited_on = q->getters.count_ != 0 || q->putters.count_ != 0 || q->joiners.count_ != 0 || q->looking != 0 ||
+                     weft__guard_see(&q->taker) != 0; /* pairs: QUEUE-TAKER */
     unlock(q);
     if (waited_on)
         weft__misuse("weft_queue_destroy", "a task still waits on the queue");
@@ -191,6 +213,14 @@ static inline bool nobody_inside(const weft_queue *q)
 {
     return (weft__guard_glance(&q->guard) & WEFT__GUARD_HELD) == 0;
 }
+static inline int32_t patience_of(const int32_t *patience)
+{
+    return (int32_t)weft__guard_glance((const uint32_t *)patience);
+}
+static inline void set_patience(int32_t *patience, int32_t value)
+{
+    weft__guard_hint((uint32_t *)patience, (uint32_t)value);
+}
 static inline bool is_shut(const weft_queue *q)
 {
     return (weft__guard_glance(&q->special) & SHUT_DOWN) != 0;
@@ -206,26 +236,75 @@ static inline bool may_have_room(const void *queue)
     return (weft__guard_glance_size(&q->store.count) < q->maxsize || is_shut(q)) && nobody_inside(q);
 }
 
+/* For how many pauses may this task look? */
+static inline unsigned look_length(const struct weft__fiber *f, const int32_t *patience)
+{
+    unsigned length = weft__may_look(f) ? weft__look_length(patience_of(patience), LOOK) : 0;
+    return length < LOOK_MOST ? length : LOOK_MOST;
+}
+static inline void learn(int32_t *patience, enum weft__looked how)
+{
+    int32_t now = patience_of(patience), next = now;
+    if (now <= FRESH)
+        next = now > FRESH - EIGHT * FEW ? now - EIGHT : WEFT__PATIENCE_PROBE_FOR;
+    else if (how != WEFT__LOOK_LEFT)
+        next = weft__look_learn(now, how == WEFT__LOOK_FOUND, PATIENCE);
+    if (next != now)
+        set_patience(patience, next);
+}
+
 /* Give what this task came for a while to come. The guard is held before and after, not between. */
 static inline __attribute__((always_inline)) void look(weft_queue *q, struct weft__fiber *f, int32_t *patience,
                                                        bool (*there)(const void *))
 {
     if (!weft__may_look(f))
         return;
-    unsigned length = weft__look_length(*patience, LOOK);
-    length = length < LOOK_MOST ? length : LOOK_MOST;
+    unsigned length = look_length(f, patience);
     enum weft__looked how = WEFT__LOOK_VAIN;
     if (length != 0) {
         q->looking++;
         unlock(q);
-        how = weft__look(f, length, there, q);
+        how = weft__look(f, length, 4, there, q);
         lock(q);
         q->looking--;
     }
-    if (*patience <= FRESH)
-        *patience = *patience > FRESH - EIGHT * FEW ? *patience - EIGHT : WEFT__PATIENCE_PROBE_FOR;
-    else if (how != WEFT__LOOK_LEFT)
-        *patience = weft__look_learn(*patience, how == WEFT__LOOK_FOUND);
+    learn(patience, how);
+}
+
+static inline bool was_given(const weft_queue *q)
+{
+    return (weft__guard_see(&q->special) & LOOKS) == 0 &&        /* pairs: QUEUE-GIVEN */
+           (weft__guard_see(&q->guard) & WEFT__GUARD_HELD) == 0; /* pairs: GUARD */
+}
+static inline bool was_given_or_shut(const void *queue)
+{
+    return was_given(queue) || is_shut(queue);
+}
+
+/* The same for a getter that may be given an item, into *item: true, and the guard is not held any more. */
+static inline __attribute__((always_inline)) bool look_as_taker(weft_queue *q, struct weft__fiber *f, void *item,
+                                                                unsigned length)
+{
+    weft__guard_hint(&q->taker, 1);
+    set_special(q, LOOKS, true);
+    unlock(q);
+    enum weft__looked how = weft__look(f, length, 1, was_given_or_shut, q);
+    bool given = was_given(q);
+    if (weft__unlikely(!given)) {
+        lock(q);
+        given = (q->special & LOOKS) == 0;
+        if (!given) {
+            set_special(q, LOOKS, false);
+            weft__guard_hint(&q->taker, 0);
+            learn(&q->getters_patience, how);
+            return false;
+        }
+        unlock(q);
+    }
+    memcpy(item, &q->given, sizeof q->given);
+    learn(&q->getters_patience, WEFT__LOOK_FOUND);
+    weft__guard_tell(&q->taker, 0); /* pairs: QUEUE-TAKER */
+    return true;
 }
 /* Is there room, or will there never be, after a while? */
 static WEFT__NOINLINE bool look_for_room(weft_queue *q, struct weft__fiber *f)
@@ -233,19 +312,27 @@ static WEFT__NOINLINE bool look_for_room(weft_queue *q, struct weft__fiber *f)
     look(q, f, &q->putters_patience, may_have_room);
     return !full(q) || (q->special & SHUT_DOWN) != 0;
 }
-/* The same for an item. */
-static WEFT__NOINLINE bool look_for_item(weft_queue *q, struct weft__fiber *f)
+/* The same for an item. GIVEN: it is in *item already, and the guard is not held. */
+enum { NOTHING, THERE, GIVEN };
+static WEFT__NOINLINE int look_for_item(weft_queue *q, struct weft__fiber *f, void *item)
 {
-    look(q, f, &q->getters_patience, may_have_item);
-    return q->store.count != 0 || (q->special & SHUT_DOWN) != 0;
+    unsigned length = look_length(f, &q->getters_patience);
+    if (weft__likely(length != 0 && !(q->special & OTHER) &&
+                     weft__guard_see(&q->taker) == 0)) { /* pairs: QUEUE-TAKER */
+        if (look_as_taker(q, f, item, length))
+            return GIVEN;
+    } else {
+        look(q, f, &q->getters_patience, may_have_item);
+    }
+    return q->store.count != 0 || (q->special & SHUT_DOWN) != 0 ? THERE : NOTHING;
 }
 
 /* Who would be first in the line may look; else the end of the line is the place. */
 static inline bool worth_looking(const struct weft__fiber *f, const weft__waitlist *l, int32_t *patience)
 {
     if (weft__likely(!weft__others_work(f->rt))) {
-        if (weft__unlikely(*patience < FRESH))
-            ++*patience;
+        if (weft__unlikely(patience_of(patience) < FRESH))
+            set_patience(patience, patience_of(patience) + 1);
         return false;
     }
     return l->count_ == 0;
@@ -263,12 +350,15 @@ static WEFT__NOINLINE int await_room(weft_queue *q)
     return slept.cancelled ? -ECANCELED : 0;
 }
 
-/* Wait for an item. 0 or -ECANCELED. The guard is held before and after. */
-static WEFT__NOINLINE int await_item(weft_queue *q)
+/* Wait for an item. 0 or -ECANCELED, the guard is held before and after; or GIVEN. */
+static WEFT__NOINLINE int await_item(weft_queue *q, void *item)
 {
     struct weft__fiber *f = weft__fiber_require("weft_queue_get");
-    if (worth_looking(f, &q->getters, &q->getters_patience) && look_for_item(q, f))
-        return 0;
+    if (worth_looking(f, &q->getters, &q->getters_patience)) {
+        int found = look_for_item(q, f, item);
+        if (found != NOTHING)
+            return found == GIVEN ? GIVEN : 0;
+    }
     struct weft__slept slept = wait_on(q, &q->getters, GETTERS, f, &get_wait);
     if (slept.cancelled && slept.woken && q->store.count > 0)
         wake_getter(q);
@@ -285,6 +375,16 @@ static WEFT__NOINLINE int wake_getter_and_leave(weft_queue *q)
 static WEFT__NOINLINE int wake_putter_and_leave(weft_queue *q)
 {
     wake_putter(q);
+    unlock(q);
+    return 0;
+}
+
+/* A getter looks: the item is his. The guard is held; gives it back. */
+static WEFT__NOINLINE int give_and_leave(weft_queue *q, const void *item)
+{
+    memcpy(&q->given, item, sizeof q->given);
+    q->unfinished++;
+    weft__guard_tell(&q->special, q->special & ~(uint32_t)LOOKS); /* pairs: QUEUE-GIVEN */
     unlock(q);
     return 0;
 }
@@ -319,9 +419,12 @@ static WEFT__NOINLINE int put_slow(weft_queue *q, const void *item, size_t size,
 static inline int put(weft_queue *q, const void *item, size_t size, bool may_wait)
 {
     lock(q);
-    if (weft__unlikely((q->special & (SHUT_DOWN | OTHER)) != 0 || q->store.count >= q->room ||
-                       size != sizeof(uint64_t)))
+    if (weft__unlikely((q->special & (SHUT_DOWN | OTHER | LOOKS)) != 0 || q->store.count >= q->room ||
+                       size != sizeof(uint64_t))) {
+        if ((q->special & (SHUT_DOWN | LOOKS)) == LOOKS && size == sizeof(uint64_t))
+            return give_and_leave(q, item);
         return put_slow(q, item, size, may_wait);
+    }
     weft__store_put_plain(&q->store, item);
     q->unfinished++;
     if (weft__unlikely(q->special & GETTERS))
@@ -339,7 +442,9 @@ static WEFT__NOINLINE int get_slow(weft_queue *q, void *item, size_t size, bool 
         if (q->special & SHUT_DOWN)
             rc = -ESHUTDOWN;
         else
-            rc = may_wait ? await_item(q) : -EAGAIN;
+            rc = may_wait ? await_item(q, item) : -EAGAIN;
+        if (rc == GIVEN)
+            return 0;
     }
     if (rc == 0) {
         if (weft__likely(!(q->special & (OTHER | LARGE))))

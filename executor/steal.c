@@ -67,9 +67,11 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
             return keep_first(w, items, *taken);
         }
     }
-    if (weft__ready_closed(&victim->ready) > weft__load_relaxed(&victim->ready.least)) { /* relaxed: a hint */
+    int64_t closed = weft__ready_closed(&victim->ready),
+            least = weft__load_relaxed(&victim->ready.least); /* relaxed: a hint */
+    if (closed > least || least == 0) { /* who shares single items is asked for the next one, too */
         weft__ready_ask(&victim->ready);
-        *asked = true;
+        *asked |= closed > least;
     }
     /* The oldest child is the largest piece: one is enough for a start. */
     for (unsigned lost = 0; lost < 4 && weft__joins_open(&victim->joins) != 0; lost++) {

@@ -63,7 +63,7 @@ static bool look_for_a_while(weft_lock *l)
             break;
         taken = word == 0 && weft__guard_change(&l->waiters_.guard_, 0, LOCKED);
     }
-    int32_t next = weft__look_learn(patience, taken);
+    int32_t next = weft__look_learn(patience, taken, WEFT__PATIENCE_MAX);
     if (next != patience)
         weft__guard_hint(&l->patience_, (uint32_t)next);
     return taken;

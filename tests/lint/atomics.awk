@@ -47,7 +47,7 @@ function has_comment(text) {
 }
 
 function has_operation(code) {
-    return code ~ /weft__(load|store|exchange|cas|fetch_(add|sub|or|and|xor))_(relaxed|acquire|release|acq_rel|seq_cst)[ \t]*\(/
+    return code ~ /weft__(load|store|exchange|cas|fetch_(add|sub|or|and|xor))_(relaxed|acquire|release|acq_rel|seq_cst)[ \t]*\(|weft__guard_(tell|see)[ \t]*\(/
 }
 
 # What the operations on a line can do: "strong release acquire relaxed", any of these.
@@ -55,9 +55,9 @@ function strength(code,    s) {
     s = ""
     if (code ~ /weft__(load|store|fetch_[a-z]+)_relaxed/)
         s = s " relaxed"
-    if (code ~ /weft__store_(release|seq_cst)|weft__(exchange|cas|fetch_[a-z]+)_(release|acq_rel|seq_cst)/)
+    if (code ~ /weft__guard_tell|weft__store_(release|seq_cst)|weft__(exchange|cas|fetch_[a-z]+)_(release|acq_rel|seq_cst)/)
         s = s " strong release"
-    if (code ~ /weft__load_(acquire|seq_cst)|weft__(exchange|cas|fetch_[a-z]+)_(acquire|acq_rel|seq_cst)/)
+    if (code ~ /weft__guard_see|weft__load_(acquire|seq_cst)|weft__(exchange|cas|fetch_[a-z]+)_(acquire|acq_rel|seq_cst)/)
         s = s " strong acquire"
     return s
 }
