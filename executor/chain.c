@@ -74,7 +74,7 @@ static inline uintptr_t item_of(const struct weft__worker *w)
     return weft__item_of_entry(&w->chain->entry); /* an address, not a look */
 }
 
-static inline bool may_begin(struct weft__worker *w, const struct weft_task *t)
+static inline __attribute__((always_inline)) bool may_begin(struct weft__worker *w, const struct weft_task *t)
 {
     return t != NULL &&
            weft__load_relaxed(&((struct weft_task *)t)->fiber) == weft__task_home(w) && /* relaxed: own mark */
@@ -82,7 +82,7 @@ static inline bool may_begin(struct weft__worker *w, const struct weft_task *t)
 }
 
 /* Inside, the entry is there: the next task, claimed; NULL: none, or the chain is over. */
-static inline struct weft_task *take_next(struct weft__worker *w, struct weft__chain *c)
+static inline __attribute__((always_inline)) struct weft_task *take_next(struct weft__worker *w, struct weft__chain *c)
 {
     if (weft__unlikely(weft__load_relaxed(&c->requested) != 0)) /* relaxed: a hint */
         return NULL;
@@ -114,7 +114,7 @@ static inline void forget(struct weft__worker *w)
 }
 
 /* It is over as far as this worker goes. The fiber, if it is to run at once. */
-static uintptr_t end_chain(struct weft__worker *w)
+static WEFT__NOINLINE uintptr_t end_chain(struct weft__worker *w)
 {
     struct weft__chain *c = w->chain;
     uintptr_t item = item_of(w);
@@ -147,7 +147,7 @@ static void make_ordinary(struct weft__worker *w, struct weft_task *t)
     weft__fetch_and_acq_rel(&t->word, ~WEFT__PLAIN); /* pairs: TASK-C */
 }
 
-static uintptr_t go_on(struct weft__worker *w)
+static WEFT__NOINLINE uintptr_t go_on(struct weft__worker *w)
 {
     struct weft_task *t = NULL;
     weft__ready_enter(&w->ready);
@@ -174,8 +174,10 @@ uintptr_t weft__chain_step(struct weft__worker *w, struct weft_task *t, int rc)
     struct weft__ready *r = &w->ready;
     uint64_t word = WEFT__STARTED | WEFT__PLAIN;
     struct weft_task *next = NULL;
-    bool look = (++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 || weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
-    bool ended = false;
+    bool look = false, ended = false;
+    if (weft__unlikely((++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
+                       weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
+        look = true;
     w->chain_task = NULL;
     weft__ready_enter(r);
     if (weft__likely(rc >= 0 && weft__ready_at(r, item_of(w), w->chain_place))) {

@@ -63,7 +63,7 @@ static int look(struct weft__fiber *f, weft_task *const tasks[], size_t n, int *
     for (size_t i = 0; i < n; i++) {
         struct weft_task *t = tasks[i];
         if (!weft__watch_is_done(t)) {
-            if (weft__watch_is_own(f, t))
+            if (weft__unlikely(weft__task_state(t) == WEFT__STARTED) && weft__watch_is_own(f, t))
                 return -EDEADLK;
             if (t->rt != f->rt)
                 return -EXDEV;

@@ -112,6 +112,13 @@ static inline uintptr_t weft__ready_exchange(struct weft__ready *r, uintptr_t it
     weft__store_relaxed(&r->tail, t + 1);              /* relaxed: inside */
     return oldest;
 }
+/* Owner only, inside: `item` comes into an empty closed part. */
+static inline void weft__ready_first(struct weft__ready *r, uintptr_t item)
+{
+    int64_t t = weft__load_relaxed(&r->tail);          /* relaxed: inside; an empty one has head = tail = 0 */
+    weft__store_relaxed(&r->slots[t & r->mask], item); /* relaxed: inside */
+    weft__store_relaxed(&r->tail, t + 1);              /* relaxed: inside */
+}
 /* Owner only: a look at the oldest item; 0: there is none, or it is not known. */
 static inline uintptr_t weft__ready_oldest(struct weft__ready *r)
 {

@@ -112,9 +112,16 @@ void weft__task_finish_awaited(struct weft_task *t, int rc);
 static inline void weft__task_finish_here(struct weft__worker *w, struct weft_task *t, int rc)
 {
     uint64_t word = WEFT__STARTED;
-    if (weft__likely(t->kind == WEFT__KIND_TASK && rc >= 0 &&
+    bool child = t->kind == WEFT__KIND_CHILD;
+    if (weft__likely((child || t->kind == WEFT__KIND_TASK) && rc >= 0 &&
                      weft__load_relaxed(&t->word) == WEFT__STARTED)) { /* relaxed: nobody waits, as far as one sees */
         t->rc = rc;
+        if (child) {
+            if (weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__DONE))) /* pairs: TASK-DONE */
+                return;                                                       /* its memory may be gone */
+            weft__task_finish(t, rc);
+            return;
+        }
         weft__count(&w->counters.finished, 1);
         if (weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__DONE))) { /* pairs: TASK-DONE */
             weft__task_unref(t);

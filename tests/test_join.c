@@ -145,6 +145,48 @@ static void test_depth(void **state)
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = worker_counts[i]), deep, .n = 30000), 30000);
 }
 
+/* With nothing else ready a yield lets the newest child run, and comes back when that suspends or has ended: each turn of the yielder one more. */
+struct turn {
+    WEFT_FRAME;
+    int *turns, first, second;
+};
+static int turn(struct turn *f)
+{
+    f->first = ++*f->turns;
+    int rc = weft_yield();
+    f->second = ++*f->turns;
+    return rc;
+}
+WEFT_CORO(turn);
+struct turns {
+    WEFT_FRAME;
+};
+static int turns(struct turns *f)
+{
+    (void)f;
+    int turns = 0;
+    struct turn a = {.turns = &turns}, b = {.turns = &turns};
+    weft_child ca, cb;
+    weft_fork(&ca, turn, &a);
+    weft_fork(&cb, turn, &b);
+    TASK_CHECK(weft_yield() == 0);
+    TASK_CHECK(turns == 1 && b.first == 1); /* b has given way */
+    TASK_CHECK(weft_yield() == 0);
+    TASK_CHECK(turns == 2 && b.second == 2); /* and has ended: the oldest ready one went first */
+    TASK_CHECK(weft_yield() == 0);
+    TASK_CHECK(turns == 3 && a.first == 3);
+    TASK_CHECK(weft_join(&cb) == 0 && weft_join(&ca) == 0);
+    TASK_CHECK(turns == 4 && a.second == 4);
+    return 0;
+}
+WEFT_CORO(turns);
+static void test_turns_of_a_yield(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1), turns), 0);
+    assert_tasks_ok();
+}
+
 /* Inside a child the current task is the counted one; errors and values come through. */
 struct who {
     WEFT_FRAME;
@@ -288,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_fib_with_sleeps),
         cmocka_unit_test(test_fan_out),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_turns_of_a_yield),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_cancel_tree),
         cmocka_unit_test(test_cancel_deep),
