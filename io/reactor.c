@@ -34,11 +34,14 @@ static int reactor_start(struct weft_runtime *rt)
     *io = (struct weft__io){.rt = rt, .count_waits = rt->is_virtual};
     /* Thread sanitizer does not know epoll_pwait2: it would miss that registering comes before the event. */
     weft__store_relaxed(&io->no_nanoseconds, WEFT__TSAN); /* relaxed: before the threads start */
-    int rc;
+    int rc = -ENOMEM;
+    io->buffers = weft__buffers_create(rt);
+    if (io->buffers == NULL)
+        goto err_free;
     io->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (io->epoll < 0) {
         rc = -errno;
-        goto err_free;
+        goto err_buffers;
     }
     io->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (io->kick < 0) {
@@ -59,6 +62,8 @@ err_close_kick:
     close(io->kick);
 err_close_epoll:
     close(io->epoll);
+err_buffers:
+    weft__buffers_free(io);
 err_free:
     free(io);
     return rc;

@@ -16,15 +16,13 @@ struct weft__registration;
 struct weft_listener;
 struct weft__signal_source;
 
-#define WEFT__EVENTS 256       /* taken by one collect at most */
-#define WEFT__FD_BUCKETS 256   /* of the table of foreign descriptors */
-#define WEFT__BUFFER_SHARDS 16 /* places where idle read buffers are kept */
-#define WEFT__BUFFERS_KEPT 16  /* by each place */
+#define WEFT__EVENTS 256      /* taken by one collect at most */
+#define WEFT__FD_BUCKETS 256  /* of the table of foreign descriptors */
+#define WEFT__BUFFERS_KEPT 15 /* idle read buffers, by each worker */
 
-/* Idle read buffers; see buffers.c. */
-struct weft__buffer_shard {
-    alignas(WEFT__CACHELINE) uint32_t guard;
-    uint32_t count;
+/* A worker's idle read buffers; see buffers.c. */
+struct weft__buffer_cache {
+    alignas(WEFT__CACHELINE) size_t count;
     struct weft__buffer *kept[WEFT__BUFFERS_KEPT];
 };
 
@@ -67,7 +65,7 @@ struct weft__io {
     uint32_t foreign_guard;
     struct weft__registration *foreign[WEFT__FD_BUCKETS]; /* of weft_fd_wait, under foreign_guard */
     struct weft__signals signals;
-    struct weft__buffer_shard buffers[WEFT__BUFFER_SHARDS];
+    struct weft__buffer_cache *buffers; /* of each worker */
 };
 
 /* What epoll's data says where it is not a record. */
@@ -102,6 +100,7 @@ struct weft__buffer *weft__buffer_get(struct weft__io *io);
 /* One with room for so many bytes, not to be kept; free() it. */
 struct weft__buffer *weft__buffer_new(size_t capacity);
 void weft__buffer_put(struct weft__io *io, struct weft__buffer *buffer);
+struct weft__buffer_cache *weft__buffers_create(const struct weft_runtime *rt);
 void weft__buffers_free(struct weft__io *io);
 
 /* listener.c: a descriptor was closed: acceptors that ran out of them try again. Any thread. */
