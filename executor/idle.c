@@ -41,7 +41,6 @@ void weft__idle_init(struct weft__idle *idle)
     weft__store_relaxed(&idle->lookers, 0);                      /* relaxed: before the threads start */
     weft__store_relaxed(&idle->collector, WEFT__COLLECTOR_FREE); /* relaxed: before the threads start */
     weft__store_relaxed(&idle->asleep, 0);                       /* relaxed: before the threads start */
-    weft__store_relaxed(&idle->collects, 0);                     /* relaxed: before the threads start */
     weft__store_relaxed(&idle->last_collect, 0);                 /* relaxed: before the threads start */
     for (unsigned i = 0; i < 16; i++)
         weft__store_relaxed(&idle->bits[i], 0); /* relaxed: before the threads start */
@@ -202,7 +201,6 @@ static void give_token(struct weft_runtime *rt)
 static unsigned collect(struct weft_runtime *rt, weft_ns timeout)
 {
     unsigned woken = rt->driver->collect(rt, timeout);
-    weft__fetch_add_relaxed(&rt->idle.collects, 1);                 /* relaxed: a hint for the tick */
     weft__store_relaxed(&rt->idle.last_collect, weft__monotonic()); /* relaxed: a hint */
     return woken;
 }

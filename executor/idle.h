@@ -17,7 +17,6 @@ struct weft__idle {
     _Atomic(uint32_t) lookers;                           /* workers that look around before they sleep; a hint */
     _Atomic(int32_t) collector;                          /* the token: who may be in driver->collect */
     _Atomic(uint32_t) asleep;                            /* the reactor thread sleeps without a tick */
-    _Atomic(uint64_t) collects;                          /* grows with each collect, by anyone */
     _Atomic(int64_t) last_collect;                       /* instant of the last one */
     alignas(WEFT__CACHELINE) _Atomic(uint64_t) bits[16]; /* worker i sleeps, and nobody has taken its wake yet */
     _Atomic(uint64_t) aside[16]; /* worker i sleeps, and stands aside: it is woken for its own sake only (follow.c) */

@@ -3,11 +3,14 @@
  * worker is stuck in a long step.
  *
  * While work runs it wakes every TICK and does what is late (each of these is normally done by the workers themselves):
- *   - nobody collected events since the last tick, and the token is free: collect;
+ *   - nobody collected events for COLLECT_LATE, and the token is free: collect;
  *   - ready work lies beside a sleeping worker (a lone item behind a stuck one, or a push that its sleeper looked for too early,
  *     see PARK in idle.c): wake a sleeper;
  *   - a worker that has not switched since the last tick has timers overdue: fire them; and tell it to look around;
  *   - it has not switched for the option slow_task: report the function it is in, once per step.
+ * Between two ticks it looks, every LEADER_LOOK, whether somebody collects: a leader that takes up an event gives the token back and runs it, and the
+ * others sleep on; where that task blocks its worker, nobody collects. Has nobody for LEADERLESS, it wakes a sleeper, which finds nothing and leads.
+ *
  * After a tick that found late work the next ones come every QUICK_TICK for a while. Each tick also notes the time, from which a time limit
  * that nobody looked at so far takes its beginning (TICK-STAMP, clock.c).
  *
@@ -33,6 +36,9 @@
 #define QUICK_TICK WEFT_MS(1)
 #define QUICK_TICKS 50
 #define OVERDUE_LIMIT 256
+#define COLLECT_LATE WEFT_MS(5) /* not the last tick: quick ones would hold each other up */
+#define LEADER_LOOK WEFT_US(2500)
+#define LEADERLESS WEFT_US(500)
 
 struct named { /* functions that have been reported: once each, and not without end */
     const weft_coro *coro[16];
@@ -53,7 +59,7 @@ static bool first_time(struct named *named, const weft_coro *coro)
 
 struct weft__step_watch { /* of one worker */
     uint64_t steps;
-    weft_ns since, cpu; /* when this step was first seen, and the thread's CPU time then */
+    weft_ns since, cpu; /* when this step was first seen; the thread's CPU time when it was seen again, 0: it was not */
     bool reported;
 };
 
@@ -101,11 +107,12 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
     if (steps != seen->steps || running == NULL) {
         seen->steps = steps;
         seen->since = now;
+        seen->cpu = 0;
         seen->reported = false;
-        if (running != NULL && rt->options.slow_task != WEFT_FOREVER)
-            seen->cpu = cpu_time(w);
         return false;
     }
+    if (seen->cpu == 0 && rt->options.slow_task != WEFT_FOREVER)
+        seen->cpu = cpu_time(w);
     weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; another bit's */
     bool late = false;
     if (!rt->is_virtual && !rt->in_turn && weft__timers_earliest(&w->timers) <= now)
@@ -125,14 +132,13 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
 }
 
 /* Returns whether something was late. */
-static bool tick(struct weft_runtime *rt, struct named *named, uint64_t *collects)
+static bool tick(struct weft_runtime *rt, struct named *named)
 {
     weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
     bool late = false;
-    uint64_t seen = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
-    if (seen == *collects && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
+    weft_ns since = weft__monotonic() - weft__load_relaxed(&rt->idle.last_collect); /* relaxed: a hint */
+    if (since >= COLLECT_LATE && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
         late = true;
-    *collects = weft__load_relaxed(&rt->idle.collects); /* relaxed: a hint */
     weft_ns now = weft__stamp_tick(rt);
     weft__stranger_tick(rt);
     weft__follow_look(rt, now);
@@ -148,6 +154,28 @@ static bool tick(struct weft_runtime *rt, struct named *named, uint64_t *collect
     }
     late |= weft__pinned_late(rt);
     return late;
+}
+
+/* A worker sleeps, and events that may come find nobody: see the head. */
+static bool leader_missing(struct weft_runtime *rt, weft_ns now)
+{
+    struct weft__idle *idle = &rt->idle;
+    return weft__load_seq_cst(&idle->collector) == WEFT__COLLECTOR_FREE && /* pairs: LEADER */
+           weft__load_seq_cst(&idle->parked) != 0 &&                       /* pairs: PARK */
+           now - weft__load_relaxed(&idle->last_collect) >= LEADERLESS;    /* relaxed: a hint */
+}
+
+/* Until then, or until it is woken. */
+static void wait_for_tick(struct weft_runtime *rt, uint32_t ticket, weft_ns tick_due)
+{
+    bool looks = rt->driver != NULL && rt->worker_count > 1 && !rt->is_virtual && rt->driver->waiting(rt);
+    for (weft_ns now = weft__monotonic(); now < tick_due; now = weft__monotonic()) {
+        weft_ns until = looks && now + LEADER_LOOK < tick_due ? now + LEADER_LOOK : tick_due;
+        if (weft__parker_wait(&rt->idle.reactor, ticket, until))
+            return;
+        if (looks && leader_missing(rt, weft__monotonic()))
+            weft__notify(rt, NULL);
+    }
 }
 
 static void sleep_until_work(struct weft_runtime *rt, uint32_t ticket)
@@ -171,7 +199,7 @@ void *weft__reactor_main(void *runtime)
         rt->watch[i].since = now;
     rt->canary = weft__canary_create(rt);
     struct named named = {.count = 0};
-    uint64_t collects = 0, ran = 0;
+    uint64_t ran = 0;
     unsigned quick = 0;
     while (weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
         uint32_t ticket = weft__parker_ticket(&idle->reactor);
@@ -188,9 +216,9 @@ void *weft__reactor_main(void *runtime)
             }
         }
         ran = running;
-        weft__parker_wait(&idle->reactor, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
+        wait_for_tick(rt, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
         if (rt->watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            if (tick(rt, &named, &collects))
+            if (tick(rt, &named))
                 quick = QUICK_TICKS;
             else if (quick != 0)
                 quick--;
