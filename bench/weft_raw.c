@@ -67,10 +67,12 @@ static bool scan(const char *data, size_t n, struct request *r)
             size_t head = (size_t)(newline + 1 - data);
             r->length = n - head >= body ? head + body : 0;
             return true;
-        } else if (length > 11 && strncasecmp(line, "connection:", 11) == 0) {
-            r->keep = r->keep && memmem(line, length, "close", 5) == NULL;
-        } else if (length > 15 && strncasecmp(line, "content-length:", 15) == 0) {
-            body = strtoul(line + 15, NULL, 10);
+        } else if ((line[0] | 32) == 'c') {
+            if (length > 11 && strncasecmp(line, "connection:", 11) == 0) {
+                r->keep = r->keep && memmem(line, length, "close", 5) == NULL;
+            } else if (length > 15 && strncasecmp(line, "content-length:", 15) == 0) {
+                body = strtoul(line + 15, NULL, 10);
+            }
         }
         line = newline + 1;
     }
@@ -83,7 +85,7 @@ static __attribute__((noinline)) ssize_t http_batch(weft_stream *s, const char *
 {
     static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
     char out[BATCH];
-    size_t filled = 0, used = 0;
+    size_t filled = 0, used = 0, made = 0, made_at = 0; /* the answer stands in `out` already: so long, from there */
     struct request r = {.keep = true};
     int rc = 0;
     while (used < n && r.keep && rc == 0) {
@@ -93,15 +95,20 @@ static __attribute__((noinline)) ssize_t http_batch(weft_stream *s, const char *
             break;
         }
         used += r.length;
-        if (r.found) {
-            filled += answer(out + filled);
+        if (r.found && made == 0) {
+            made = answer(out + filled);
+            made_at = filled;
+            filled += made;
+        } else if (r.found) {
+            memcpy(out + filled, out + made_at, made);
+            filled += made;
         } else {
             memcpy(out + filled, not_found, sizeof not_found - 1);
             filled += sizeof not_found - 1;
         }
         if (filled > BATCH - ANSWER_MAX) {
             rc = weft_write(s, out, filled);
-            filled = 0;
+            filled = made = 0;
         }
     }
     if (filled > 0) {

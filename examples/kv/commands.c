@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-atomic_ullong kv_commands_run;
+static atomic_ullong commands_run;
 
 /* ---- helpers ---- */
 
@@ -351,21 +351,24 @@ static void command(struct call *c);
 /* arity: the number of words, the name included; -n: at least n. first, last, step: which of them are keys. */
 static const struct command {
     const char *name; /* in capitals */
+    size_t length;
     void (*run)(struct call *c);
     int arity;
     bool write;
     int first, last, step;
 } table[] = {
-    {"GET", get, 2, false, 1, 1, 1},          {"SET", command_set, -3, true, 1, 1, 1},
-    {"INCR", incr, 2, true, 1, 1, 1},         {"DECR", decr, 2, true, 1, 1, 1},
-    {"PING", ping, -1, false, 0, 0, 0},       {"ECHO", echo, 2, false, 0, 0, 0},
-    {"DEL", del, -2, true, 1, -1, 1},         {"EXISTS", exists, -2, false, 1, -1, 1},
-    {"MGET", mget, -2, false, 1, -1, 1},      {"MSET", mset, -3, true, 1, -1, 2},
-    {"EXPIRE", expire, 3, true, 1, 1, 1},     {"TTL", ttl, 2, false, 1, 1, 1},
-    {"PTTL", pttl, 2, false, 1, 1, 1},        {"FLUSHALL", flushall, -1, true, 0, 0, 0},
-    {"DBSIZE", dbsize, 1, false, 0, 0, 0},    {"INFO", command_info, -1, false, 0, 0, 0},
-    {"COMMAND", command, -1, false, 0, 0, 0}, {"CONFIG", command_config, -2, false, 0, 0, 0},
-    {"SELECT", select_db, 2, false, 0, 0, 0}, {"QUIT", quit, -1, false, 0, 0, 0},
+#define NAMED(name) name, sizeof name - 1
+    {NAMED("GET"), get, 2, false, 1, 1, 1},          {NAMED("SET"), command_set, -3, true, 1, 1, 1},
+    {NAMED("INCR"), incr, 2, true, 1, 1, 1},         {NAMED("DECR"), decr, 2, true, 1, 1, 1},
+    {NAMED("PING"), ping, -1, false, 0, 0, 0},       {NAMED("ECHO"), echo, 2, false, 0, 0, 0},
+    {NAMED("DEL"), del, -2, true, 1, -1, 1},         {NAMED("EXISTS"), exists, -2, false, 1, -1, 1},
+    {NAMED("MGET"), mget, -2, false, 1, -1, 1},      {NAMED("MSET"), mset, -3, true, 1, -1, 2},
+    {NAMED("EXPIRE"), expire, 3, true, 1, 1, 1},     {NAMED("TTL"), ttl, 2, false, 1, 1, 1},
+    {NAMED("PTTL"), pttl, 2, false, 1, 1, 1},        {NAMED("FLUSHALL"), flushall, -1, true, 0, 0, 0},
+    {NAMED("DBSIZE"), dbsize, 1, false, 0, 0, 0},    {NAMED("INFO"), command_info, -1, false, 0, 0, 0},
+    {NAMED("COMMAND"), command, -1, false, 0, 0, 0}, {NAMED("CONFIG"), command_config, -2, false, 0, 0, 0},
+    {NAMED("SELECT"), select_db, 2, false, 0, 0, 0}, {NAMED("QUIT"), quit, -1, false, 0, 0, 0},
+#undef NAMED
 };
 
 enum { COMMANDS = sizeof table / sizeof *table };
@@ -418,15 +421,27 @@ static void unknown(struct call *c)
                 c->argv[0].n < 128 ? (int)c->argv[0].n : 128, c->argv[0].at, quoted);
 }
 
+void commands_count(unsigned *run)
+{
+    atomic_fetch_add_explicit(&commands_run, *run, memory_order_relaxed); /* a statistic */
+    *run = 0;
+}
+
+unsigned long long commands_counted(void)
+{
+    return atomic_load_explicit(&commands_run, memory_order_relaxed);
+}
+
 void command_run(struct call *c)
 {
-    atomic_fetch_add_explicit(&kv_commands_run, 1, memory_order_relaxed); /* a statistic */
+    ++*c->run;
+    struct resp_arg name = c->argv[0];
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (arg_is(c->argv[0], table[i].name)) {
+        if (name.n == table[i].length && (name.at[0] & ~0x20) == table[i].name[0] && arg_is(name, table[i].name)) {
             size_t least = (size_t)abs(table[i].arity);
             if (c->argc < least || (table[i].arity > 0 && c->argc > least)) {
-                char name[32];
-                reply_error(c->out, "ERR wrong number of arguments for '%s' command", lower_name(c, name));
+                char lower[32];
+                reply_error(c->out, "ERR wrong number of arguments for '%s' command", lower_name(c, lower));
                 return;
             }
             table[i].run(c);

@@ -29,14 +29,16 @@ struct call {
     weft_ns now;
     size_t argc; /* at least 1: the command's name */
     const struct resp_arg *argv;
-    bool quit; /* set by a command: close after the reply */
+    bool quit;     /* set by a command: close after the reply */
+    unsigned *run; /* this connection's commands that have not been counted yet */
 };
 
 /* Do one command and reply. May suspend. */
 void command_run(struct call *call);
 
-/* Of INFO. */
-extern atomic_ullong kv_commands_run;
+/* Of INFO: so many commands were run; they are added up once for all that came together. */
+void commands_count(unsigned *run);
+unsigned long long commands_counted(void);
 
 /* More commands, in files of their own. */
 void command_set(struct call *c);

@@ -18,6 +18,7 @@ struct batch {
     size_t used, n;
     weft_ns now;
     bool last;
+    unsigned run; /* commands, not counted yet */
     struct reply out;
 };
 
@@ -31,7 +32,7 @@ static int protocol_error(struct batch *b, const char *error)
 static void run(struct batch *b)
 {
     if (b->resp.argc > 0) {
-        struct call call = {.out = &b->out, .now = b->now, .argc = b->resp.argc, .argv = b->resp.argv};
+        struct call call = {.out = &b->out, .now = b->now, .argc = b->resp.argc, .argv = b->resp.argv, .run = &b->run};
         command_run(&call);
         b->last = call.quit;
     }
@@ -122,6 +123,7 @@ static __attribute__((noinline)) int commands(struct client *client, const char 
     b.n = n;
     b.now = weft_now();
     b.last = false;
+    b.run = 0;
     b.out.client = client;
     b.out.rc = 0;
     b.out.n = 0;
@@ -138,6 +140,7 @@ static __attribute__((noinline)) int commands(struct client *client, const char 
         }
         rc = rc == 0 ? b.out.rc : rc;
     }
+    commands_count(&b.run);
     reply_flush(&b.out);
     weft_consume(client->stream, b.used);
     resp_free(&b.resp);
