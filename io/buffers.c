@@ -15,8 +15,8 @@
 /* The calling worker's; NULL: it is none of this runtime. */
 static inline struct weft__buffer_cache *own(struct weft__io *io)
 {
-    const struct weft__worker *w = weft__worker_maybe();
-    return weft__likely(w->rt == io->rt) ? &io->buffers[w->index] : NULL;
+    const struct weft__worker *w = weft__worker_self();
+    return weft__likely(w != NULL && w->rt == io->rt) ? &io->buffers[w->index] : NULL;
 }
 
 struct weft__buffer *weft__buffer_new(size_t capacity)
