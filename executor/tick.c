@@ -7,6 +7,7 @@
  *   - ready work lies beside a sleeping worker (a lone item behind a stuck one, or a push that its sleeper looked for too early,
  *     see PARK in idle.c): wake a sleeper;
  *   - a worker that has not switched since the last tick has timers overdue: fire them; and tell it to look around;
+ *   - one that has switched has timers overdue all the same, or something lies in the injector: tell it to look around;
  *   - it has not switched for the option slow_task: report the function it is in, once per step.
  * Between two ticks it looks, every LEADER_LOOK, whether somebody collects: a leader that takes up an event gives the token back and runs it, and the
  * others sleep on; where that task blocks its worker, nobody collects. Has nobody for LEADERLESS, it wakes a sleeper, which finds nothing and leads.
@@ -109,6 +110,10 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
         seen->since = now;
         seen->cpu = 0;
         seen->reported = false;
+        /* Many steps that need no turn of the worker's, one after the other, or ones that have just become long. */
+        if (running != NULL && !rt->is_virtual && !rt->in_turn &&
+            (weft__timers_earliest(&w->timers) <= now - QUICK_TICK || !weft__inbox_empty(&rt->injector)))
+            weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; another bit's */
         return false;
     }
     if (seen->cpu == 0 && rt->options.slow_task != WEFT_FOREVER)

@@ -4,7 +4,8 @@
  * Next comes, in this order (weft__worker_pick): the oldest ready item (woken fibers and created tasks in one first-in
  * first-out queue); else the youngest forked child; else what lies in the inbox or the injector. Every 64th pick looks first
  * at due timers, I/O and the injector, and takes the oldest child before a ready item, so that nothing is passed over for
- * ever. With nothing local the worker's idle loop steals, looks around (steal.c), then parks (idle.c).
+ * ever. Where steps are long, 64 of them are too many for who waits for an instant or an event: then the worker looks more often (SLOWLY_LONG), as
+ * it finds out at each look by the time that has passed since the last. With nothing local the worker's idle loop steals, looks around (steal.c), then parks (idle.c).
  *
  * Whom a due timer wakes goes to the end of the queue as anybody else, unless that is very long. Then what is in it has mostly not
  * begun: to begin it all first would make every sleeper late by all of it, and each would hold a stack meanwhile. So timers fire one at
@@ -31,6 +32,8 @@
 #include "executor/task_hot.h"
 
 #define COLLECT_AGE WEFT_US(100) /* a busy worker collects events when nobody did for so long */
+#define LOOK_LATE WEFT_MS(1)     /* LOOK_AROUND picks that take longer than this are too many: */
+#define LOOK_AGE WEFT_US(100)    /* then a look comes about so often, or at each pick */
 #define FIRE_LIMIT 256           /* timers fired in one go */
 #define LONG_QUEUE 2048          /* due timers come before a queue longer than this */
 
@@ -134,6 +137,27 @@ bool weft__worker_fire_timers(struct weft__worker *w)
     return fired != 0;
 }
 
+/* Nothing is known of how long its steps are: it had none to do. */
+static inline void forget_pace(struct weft__worker *w)
+{
+    w->looked_at = 0;
+    w->slowly &= (uint8_t)~WEFT__SLOWLY_LONG;
+}
+
+/* How long have the steps been since the last look? So the next one comes after a whole round of picks, or sooner. */
+static void set_pace(struct weft__worker *w, weft_ns now)
+{
+    uint64_t picks = w->picks - w->looked, took = w->looked_at != 0 ? (uint64_t)(now - w->looked_at) : 0;
+    forget_pace(w);
+    w->looked = w->picks;
+    w->looked_at = now;
+    picks += picks == 0;
+    if (weft__likely(took * WEFT__LOOK_AROUND <= (uint64_t)LOOK_LATE * picks))
+        return;
+    w->until_look = (unsigned)(picks * (uint64_t)LOOK_AGE / took) + 1;
+    w->slowly |= WEFT__SLOWLY_LONG;
+}
+
 static WEFT__COLD void look_around(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
@@ -151,8 +175,12 @@ static WEFT__COLD void look_around(struct weft__worker *w)
         else
             w->slowly &= (uint8_t)~WEFT__SLOWLY_DUE;
     }
-    if (rt->driver != NULL &&
-        weft__monotonic() - weft__load_relaxed(&rt->idle.last_collect) > COLLECT_AGE) /* relaxed: a hint */
+    if (rt->is_virtual && rt->driver == NULL)
+        return;
+    weft_ns now = weft__monotonic();
+    if (!rt->is_virtual) /* there nothing is late while anything runs */
+        set_pace(w, now);
+    if (rt->driver != NULL && now - weft__load_relaxed(&rt->idle.last_collect) > COLLECT_AGE) /* relaxed: a hint */
         weft__try_collect(rt, (int32_t)w->index);
 }
 
@@ -237,14 +265,22 @@ static WEFT__COLD uintptr_t pick_rarely(struct weft__worker *w)
     return w->pinned_turn ? weft__pinned_take(w) : 0;
 }
 
+/* The queue is long, or its steps are. */
+static WEFT__NOINLINE uintptr_t pick_slowly(struct weft__worker *w)
+{
+    if ((w->slowly & WEFT__SLOWLY_LONG) && --w->until_look == 0)
+        look_around(w);
+    return w->slowly & WEFT__SLOWLY_DUE ? pick_due(w) : 0;
+}
+
 static uintptr_t pick_any(struct weft__worker *w)
 {
     uintptr_t item = 0;
     if (weft__unlikely((++w->picks & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
         item = pick_rarely(w);
-    else if (weft__unlikely(w->slowly & WEFT__SLOWLY_DUE))
-        item = pick_due(w);
+    else if (weft__unlikely(w->slowly & (WEFT__SLOWLY_DUE | WEFT__SLOWLY_LONG)))
+        item = pick_slowly(w);
     if (weft__likely(item == 0)) {
         item = weft__ready_pop(&w->ready);
         weft__look_ahead(&w->ready);
@@ -330,6 +366,7 @@ void *weft__worker_main(void *worker)
         }
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
+            forget_pace(w);
             if (weft__unlikely(weft__delay_told(&w->delay)))
                 weft__delay_none(w);
             if (!rt->in_turn && weft__worker_fire_timers(w))

@@ -25,7 +25,7 @@ struct weft__counters {
         wakes[WEFT_DISTANCES];
 };
 
-enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2, WEFT__SLOWLY_DUE = 4 };
+enum { WEFT__SLOWLY_IN_TURN = 1, WEFT__SLOWLY_CHAIN = 2, WEFT__SLOWLY_DUE = 4, WEFT__SLOWLY_LONG = 8 };
 
 /* Fibers that have no task, the warmest last (fiber_cache.c). */
 #define WEFT__STACK_CACHE 64 /* that a worker keeps of each class before it gives some to the pool */
@@ -92,6 +92,9 @@ struct weft__worker {
     bool in_turn;            /* the runtime's: close at hand */
     uint8_t slowly;          /* WEFT__SLOWLY_*: what to run next is not simply the oldest ready item */
     weft_ns due_before;      /* SLOWLY_DUE: timers up to here come before the queue */
+    weft_ns looked_at; /* when it looked around last (0: it has had nothing to do since), and after how many picks */
+    uint64_t looked;
+    unsigned until_look; /* SLOWLY_LONG: steps are long, so the next look is due after so many picks */
     struct weft__chain
         *chain; /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place */
     struct weft_task *chain_task; /* of these, the one that runs */

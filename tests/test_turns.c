@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 #include <weft.h>
 
 #include <cmocka.h>
@@ -91,6 +92,81 @@ static void test_yielding_tasks_leave_turns(void **state)
                 }
             }
         }
+    }
+}
+
+/* Beside tasks whose steps are long a sleeper goes on after a few of these, not after as many as a worker makes of short ones between two looks
+ * around; and so does who waits for a descriptor. Counted in steps, which only get fewer where the machine is busy. */
+enum { LONG_STEPS = 4, WAITS = 12, LEARNED = 4, FEW_STEPS = 3 * LONG_STEPS };
+struct beside {
+    _Atomic(weft_ns) due; /* 0: nobody waits */
+    _Atomic(long) after;  /* steps that began later than that */
+    _Atomic(bool) stop;
+    int fds[2];
+    bool descriptor;
+};
+
+struct long_steps {
+    WEFT_FRAME;
+    struct beside *b;
+};
+static int long_steps(struct long_steps *f)
+{
+    struct beside *b = f->b;
+    while (!atomic_load(&b->stop)) {
+        weft_ns begun_at = weft_now(), due = atomic_load(&b->due);
+        if (due != 0 && begun_at >= due && atomic_fetch_add(&b->after, 1) == 0 && b->descriptor &&
+            write(b->fds[1], "x", 1) != 1)
+            return -1;
+        while (weft_now() < begun_at + WEFT_MS(1))
+            ;
+        if (weft_yield() < 0)
+            return -1;
+    }
+    return 0;
+}
+WEFT_CORO(long_steps);
+
+struct beside_long_steps {
+    WEFT_FRAME;
+    bool descriptor;
+    long worst;
+};
+static int beside_long_steps(struct beside_long_steps *f)
+{
+    struct beside b = {.descriptor = f->descriptor};
+    weft_task *t[LONG_STEPS];
+    int rc = pipe(b.fds);
+    for (int i = 0; i < LONG_STEPS; i++)
+        t[i] = weft_create_task(long_steps, .b = &b);
+    for (int i = 0; i < WAITS; i++) {
+        char byte;
+        weft_ns due = weft_now() + WEFT_MS(5);
+        atomic_store(&b.after, 0);
+        atomic_store(&b.due, due);
+        rc |= b.descriptor ? weft_fd_wait(b.fds[0], WEFT_READABLE, WEFT_FOREVER) < 0 : weft_sleep_until(due);
+        long after = atomic_load(&b.after);
+        atomic_store(&b.due, 0);
+        rc |= b.descriptor && read(b.fds[0], &byte, 1) != 1;
+        if (i >= LEARNED && after > f->worst)
+            f->worst = after;
+    }
+    atomic_store(&b.stop, true);
+    for (int i = 0; i < LONG_STEPS; i++)
+        rc |= weft_await_release(t[i]);
+    close(b.fds[0]);
+    close(b.fds[1]);
+    return rc != 0 ? -1 : (int)f->worst;
+}
+WEFT_CORO(beside_long_steps);
+
+static void test_long_steps_leave_turns(void **state)
+{
+    (void)state;
+    for (int descriptor = 0; descriptor < 2; descriptor++) {
+        int worst = weft_run_with(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), beside_long_steps,
+                                  .descriptor = descriptor != 0);
+        assert_in_range(worst, 0, FEW_STEPS);
     }
 }
 
@@ -221,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_yielding_tasks_leave_turns),
+        cmocka_unit_test(test_long_steps_leave_turns),
         cmocka_unit_test(test_sleepers_come_before_many_that_have_not_begun),
         cmocka_unit_test(test_nobody_starves_by_timers),
     };
