@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft-bench: an ordinary client of the library that times its parts.
  *     weft-bench list
- *     weft-bench run NAME [--n N] [--workers W] [--repeat R] [--json FILE] [--why]
- *     weft-bench plan [--workers W] [--pin none|node|core] [--spread evenly|compact] [--cpus LIST] [--json] [--verify]: see plan.c
+ *     weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin P] [--stealing S] [--seed N] [--json FILE] [--why]
+ *     weft-bench plan [--workers W] [--pin default|none|node|core] [--spread evenly|compact] [--cpus LIST] [--json] [--verify]: see plan.c
  *     weft-bench topology, weft-bench compare: see topology/command.c, topology/compare.c
  * A repeat prints one line: name,n,workers,seconds,ns_per_op,ops_per_s,max_rss_kib, and one for each further figure of the
  * workload, whose value stands in the column ns_per_op. A wrong answer prints none and exits 1. --why says on stderr what
  * happened during the timed part (steals, parks, wakes, switches ...), and the whole account of the runtime. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "options.h"
 #include "plan.h"
 #include "topology/commands.h"
 
@@ -71,9 +73,8 @@ static void print_line(FILE *to, bool json, const char *name, long n, unsigned w
 }
 
 struct settings {
-    long n;
+    long n, workers_wanted, repeat, seed;
     unsigned workers, pin, stealing;
-    int repeat;
     const char *json;
     bool why;
 };
@@ -92,12 +93,13 @@ static int run(const char *name, const struct settings *s)
     }
     long n = s->n > 0 ? s->n : w->n;
     int rc = 0;
-    for (int i = 0; i < s->repeat && rc == 0; i++) {
+    for (long i = 0; i < s->repeat && rc == 0; i++) {
         struct outcome out = {.why = s->why};
         if (w->run_outside != NULL)
             w->run_outside(n, s->workers, &out);
         else
             rc = weft_run_with(WEFT_OPTIONS(.workers = s->workers, .pin = s->pin, .stealing = s->stealing,
+                                            .seed = s->seed != 0 ? (uint64_t)(s->seed + i) : 0,
                                             .slow_task = WEFT_FOREVER, .at_end = s->why ? print_why : NULL),
                                timed, .workload = w, .n = n, .out = &out);
         if (rc < 0) {
@@ -121,49 +123,73 @@ static int run(const char *name, const struct settings *s)
                 bench_print_why(name, &out);
         }
     }
-    if (json != NULL)
-        fclose(json);
+    if (json != NULL && (ferror(json) | fclose(json)) != 0) {
+        fprintf(stderr, "weft-bench: %s: %s\n", s->json, strerror(errno));
+        rc = 1;
+    }
     return rc != 0;
+}
+
+static unsigned default_workers(void)
+{
+    weft_plan *plan;
+    weft_plan_info info = {.size = sizeof info};
+    if (weft_plan_create(&plan, NULL) < 0)
+        return 1;
+    (void)weft_plan_read(plan, &info);
+    weft_plan_release(plan);
+    return info.workers;
 }
 
 static int usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: weft-bench list\n"
-        "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin none|node|core] [--stealing near|random] "
-        "[--json FILE] "
-        "[--why]\n"
-        "       weft-bench plan [--workers W] [--pin none|node|core] [--spread evenly|compact] [--cpus LIST] [--json] "
-        "[--verify]\n");
+    fprintf(stderr,
+            "usage: weft-bench list\n"
+            "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin default|none|node|core] [--stealing "
+            "near|random] "
+            "[--seed N] "
+            "[--json FILE] [--why]\n"
+            "           W: 0: as many as a runtime has by default. Each repeat has a seed of its own, from N on\n"
+            "       weft-bench plan [--workers W] [--pin default|none|node|core] [--spread evenly|compact] [--cpus "
+            "LIST] [--json] "
+            "[--verify]\n");
     topology_usage();
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"n", required_argument, NULL, 'n'},        {"workers", required_argument, NULL, 'w'},
-        {"repeat", required_argument, NULL, 'r'},   {"json", required_argument, NULL, 'j'},
-        {"pin", required_argument, NULL, 'p'},      {"why", no_argument, NULL, 'y'},
-        {"stealing", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
-    struct settings s = {.repeat = 1, .workers = 1};
+    static const struct option options[] = {{"n", required_argument, NULL, 'n'},
+                                            {"workers", required_argument, NULL, 'w'},
+                                            {"repeat", required_argument, NULL, 'r'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"pin", required_argument, NULL, 'p'},
+                                            {"why", no_argument, NULL, 'y'},
+                                            {"stealing", required_argument, NULL, 's'},
+                                            {"seed", required_argument, NULL, 'e'},
+                                            {NULL, 0, NULL, 0}};
+    static const char *const orders[] = {[WEFT_STEAL_NEAR] = "near", [WEFT_STEAL_RANDOM] = "random", NULL};
+    struct settings s = {.repeat = 1, .workers_wanted = 1};
+    bool right = true;
     if (argc > 1 && strcmp(argv[1], "topology") == 0)
-        return topology_command(argc - 1, argv + 1);
+        return bench_printed(topology_command(argc - 1, argv + 1));
     if (argc > 1 && strcmp(argv[1], "compare") == 0)
-        return compare_command(argc - 1, argv + 1);
+        return bench_printed(compare_command(argc - 1, argv + 1));
     if (argc > 1 && strcmp(argv[1], "plan") == 0)
         return bench_plan(argc - 1, argv + 1);
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'n':
-            s.n = strtol(optarg, NULL, 10);
+            right = right && bench_whole("n", optarg, 1, LONG_MAX, &s.n);
             break;
         case 'w':
-            s.workers = (unsigned)strtoul(optarg, NULL, 10);
+            right = right && bench_whole("workers", optarg, 0, WEFT_MAX_WORKERS, &s.workers_wanted);
             break;
         case 'r':
-            s.repeat = (int)strtol(optarg, NULL, 10);
+            right = right && bench_whole("repeat", optarg, 1, INT_MAX, &s.repeat);
+            break;
+        case 'e':
+            right = right && bench_whole("seed", optarg, 1, LONG_MAX / 2, &s.seed);
             break;
         case 'j':
             s.json = optarg;
@@ -172,15 +198,17 @@ int main(int argc, char **argv)
             s.why = true;
             break;
         case 's':
-            s.stealing = strcmp(optarg, "random") == 0 ? WEFT_STEAL_RANDOM : WEFT_STEAL_NEAR;
+            right = right && bench_word("stealing", optarg, orders, &s.stealing);
             break;
         case 'p':
-            s.pin = bench_parse_pin(optarg);
+            right = right && bench_pin(optarg, &s.pin);
             break;
         default:
             return usage();
         }
     }
+    if (!right)
+        return 2;
     if (optind >= argc)
         return usage();
     const char *command = argv[optind];
@@ -189,9 +217,10 @@ int main(int argc, char **argv)
             for (const struct workload *w = groups[g]; w->name != NULL; w++)
                 printf("%-16s n=%-9ld %s\n", w->name, w->n, w->what);
         }
-        return 0;
+        return bench_printed(0);
     }
-    if (strcmp(command, "run") == 0 && optind + 1 < argc)
-        return run(argv[optind + 1], &s);
-    return usage();
+    if (strcmp(command, "run") != 0 || optind + 2 != argc)
+        return usage();
+    s.workers = s.workers_wanted != 0 ? (unsigned)s.workers_wanted : default_workers();
+    return bench_printed(run(argv[optind + 1], &s));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft-bench plan: where a runtime with these options puts its workers, and with --verify whether they and their memory really are there.
  *
- *     weft-bench plan [--workers W] [--pin none|node|core] [--spread evenly|compact] [--cpus 0,2-5] [--json]
+ *     weft-bench plan [--workers W] [--pin default|none|node|core] [--spread evenly|compact] [--cpus 0,2-5] [--json]
  *     weft-bench plan --verify ...
  *
  * --verify starts the runtime and asks the kernel. A task pinned to each worker says on which CPUs its thread may run (sched_getaffinity) and
@@ -23,15 +23,9 @@
 
 #include <weft.h>
 
-enum { MOST_CPUS = 65536, PAGES = 64 };
+#include "options.h"
 
-unsigned bench_parse_pin(const char *name)
-{
-    return strcmp(name, "core") == 0   ? WEFT_PIN_CORE
-           : strcmp(name, "node") == 0 ? WEFT_PIN_NODE
-           : strcmp(name, "none") == 0 ? WEFT_PIN_NONE
-                                       : WEFT_PIN_DEFAULT;
-}
+enum { MOST_CPUS = 65536, PAGES = 64 };
 
 /* "0,2-5" into *cpus, malloc'd. Their number; 0: it is no such list. */
 static size_t parse_cpus(const char *list, int **cpus)
@@ -47,12 +41,14 @@ static size_t parse_cpus(const char *list, int **cpus)
         if (*end == '-') {
             list = end + 1;
             last = strtol(list, &end, 10);
+            if (end == list)
+                return 0;
         }
         if (first < 0 || last < first || last >= MOST_CPUS || n + (size_t)(last - first) >= MOST_CPUS)
             return 0;
         for (long cpu = first; cpu <= last; cpu++)
             out[n++] = (int)cpu;
-        if (*end == ',')
+        if (*end == ',' && end[1] != '\0')
             end++;
         else if (*end != '\0')
             return 0;
@@ -245,6 +241,8 @@ static int print(const weft_options *o, bool json)
     fflush(stdout);
     rc = json ? weft_plan_print_json(plan, STDOUT_FILENO) : weft_plan_print(plan, STDOUT_FILENO);
     weft_plan_release(plan);
+    if (rc < 0)
+        fprintf(stderr, "weft-bench: the output could not be written: %s\n", weft_strerror(rc));
     return rc < 0;
 }
 
@@ -258,18 +256,23 @@ int bench_plan(int argc, char **argv)
                                             {"verify", no_argument, NULL, 'v'},
                                             {NULL, 0, NULL, 0}};
     weft_options o = {.size = sizeof o};
+    static const char *const spreads[] = {[WEFT_SPREAD_EVENLY] = "evenly", [WEFT_SPREAD_COMPACT] = "compact", NULL};
     bool json = false, check = false;
     int *cpus = NULL, status = 2;
+    long workers = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'w':
-            o.workers = (unsigned)strtoul(optarg, NULL, 10);
+            if (!bench_whole("workers", optarg, 0, WEFT_MAX_WORKERS, &workers))
+                goto out;
             break;
         case 'p':
-            o.pin = bench_parse_pin(optarg);
+            if (!bench_pin(optarg, &o.pin))
+                goto out;
             break;
         case 's':
-            o.spread = strcmp(optarg, "compact") == 0 ? WEFT_SPREAD_COMPACT : WEFT_SPREAD_EVENLY;
+            if (!bench_word("spread", optarg, spreads, &o.spread))
+                goto out;
             break;
         case 'c':
             free(cpus);
@@ -290,7 +293,12 @@ int bench_plan(int argc, char **argv)
             goto out;
         }
     }
-    status = check ? run_verify(&o) : print(&o, json);
+    if (optind < argc) {
+        fprintf(stderr, "weft-bench: plan: what is '%s'?\n", argv[optind]);
+        goto out;
+    }
+    o.workers = (unsigned)workers;
+    status = bench_printed(check ? run_verify(&o) : print(&o, json));
 out:
     free(cpus);
     return status;

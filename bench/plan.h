@@ -5,7 +5,5 @@
 
 /* The command with its arguments; argv[0] is "plan". Returns the exit status. */
 int bench_plan(int argc, char **argv);
-/* none, node, core: an enum weft_pin; anything else is the default. */
-unsigned bench_parse_pin(const char *name);
 
 #endif

@@ -355,10 +355,12 @@ function comparison() {
       const s = canvas(W, 20, c.says), kind = !c.says.startsWith('B') ? '' : c.says.includes('better') ? 'better' : 'worse';
       const ink = kind ? `var(--${kind === 'better' ? 'good' : 'bad'})` : 'var(--soft)';
       s.append(svg('line', { x1: W / 2, x2: W / 2, y1: 0, y2: 20, class: 'axis' }));
-      s.append(svg('line', { x1: X(c.low), x2: X(c.high), y1: 10, y2: 10, stroke: ink, 'stroke-width': 5, opacity: 0.45 }));
-      s.append(told(svg('circle', { cx: X(c.ratio), cy: 10, r: 4.5, fill: ink }), `${c.ratio.toFixed(3)}, 95 % between ${c.low.toFixed(3)} and ${c.high.toFixed(3)}`));
+      if (c.ratio !== null && c.low !== null && c.high !== null) {
+        s.append(svg('line', { x1: X(c.low), x2: X(c.high), y1: 10, y2: 10, stroke: ink, 'stroke-width': 5, opacity: 0.45 }));
+        s.append(told(svg('circle', { cx: X(c.ratio), cy: 10, r: 4.5, fill: ink }), `${c.ratio.toFixed(3)}, 95 % between ${c.low.toFixed(3)} and ${c.high.toFixed(3)}`));
+      }
       return el('tr', {}, el('td', {}, `${c.row}, ${c.column}`), el('td', { class: 'n hide-small' }, show(c.a, c.unit)), el('td', { class: 'n hide-small' }, show(c.b, c.unit)),
-        el('td', { class: 'n' }, '\u00d7\u2009' + c.ratio.toFixed(2)), el('td', {}, s), el('td', { class: (c.verdict === 'real' ? 'real ' : '') + kind }, c.says));
+        el('td', { class: 'n' }, c.ratio === null ? '\u2013' : '\u00d7\u2009' + c.ratio.toFixed(2)), el('td', {}, s), el('td', { class: (c.verdict === 'real' ? 'real ' : '') + kind }, c.says));
     });
     page.append(shown.length ? el('div', { class: 'scroll' }, el('table', {}, el('thead', {}, el('tr', {}, el('th', {}, ''), el('th', { class: 'n hide-small' }, 'A'), el('th', { class: 'n hide-small' }, 'B'), el('th', { class: 'n' }, 'B / A'), el('th', {}, `\u00d7\u2009${digits(Math.exp(-reach))} to \u00d7\u2009${digits(Math.exp(reach))}`), el('th', {}, ''))), el('tbody', {}, ...rows))) : el('p', { class: 'soft' }, 'No differences seen.'));
   }

@@ -77,6 +77,8 @@ void wb__progress(weft_bench *b, double part);
 
 /* The whole report, settled, as JSON (jansson's json_t), with the samples or only with what is drawn. A new reference; NULL: short of memory. */
 struct json_t *wb__json(const weft_bench *b, bool samples);
+/* Could the three files of a report be written there? 0 or -errno. */
+int wb__may_write(const char *prefix);
 /* Write the page with this JSON in it. 0 or -errno. */
 int wb__write_page(const char *path, const char *title, const struct json_t *data);
 int wb__write_json(const char *path, const struct json_t *data);

@@ -5,13 +5,18 @@
  * second one backwards, so that what drifts hits all of them alike. One ordinary thread at a time. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <weft/park.h>
 
 #include "report.h"
 
 enum { MOST_SETTINGS = 96, LEAST_RUNS = 3, MOST_RUNS = 12 }; /* RUNS: samples of a setting in a round */
+
+enum { ALL_SWEEPS = WEFT_BENCH_WORKERS | WEFT_BENCH_PINS | WEFT_BENCH_PLACES | WEFT_BENCH_STEALING };
+static const double MOST_SECONDS = 86400, MOST_OPERATIONS = 1e15; /* what is more was meant otherwise */
 
 struct setting {
     struct wb__figure *figure;
@@ -53,7 +58,7 @@ static int repeat(struct repeat *f)
         memcpy(copy, s->frame, s->frame_size);
         rc = copy->coro->entry(copy);
     }
-    double each = (double)(weft_now() - began) / runs, batch = (double)s->slot * 3 / 4 / MOST_RUNS / each;
+    double each = fmax((double)(weft_now() - began) / runs, 1), batch = (double)s->slot * 3 / 4 / MOST_RUNS / each;
     for (int sample = 0; rc >= 0 && sample < MOST_RUNS && (sample < LEAST_RUNS || weft_now() < until); sample++) {
         weft_ns took = 0;
         double done = 0;
@@ -68,6 +73,8 @@ static int repeat(struct repeat *f)
                        (s->w->operations > 0 ? s->w->operations : 1) * done * 1e9 / (double)(took > 0 ? took : 1));
     }
     free(copy);
+    if (rc == WEFT_PARK) /* it would be this function that is called again */
+        return -EINVAL;
     return rc < 0 ? rc : 0;
 }
 WEFT_CORO(repeat);
@@ -250,8 +257,9 @@ static bool taken(const weft_bench *b, const char *name)
 
 int weft_bench_run_(weft_bench *b, const weft_bench_workload *w, weft_frame *frame, size_t frame_size)
 {
-    if (w == NULL || w->size != sizeof *w || !is_name(w->name) || taken(b, w->name) || w->operations < 0 ||
-        w->seconds < 0)
+    if (w == NULL || w->size != sizeof *w || !is_name(w->name) || taken(b, w->name) ||
+        !(w->operations >= 0 && w->operations <= MOST_OPERATIONS) || !(w->seconds >= 0 && w->seconds <= MOST_SECONDS) ||
+        (w->sweeps & ~(unsigned)ALL_SWEEPS) != 0)
         return -EINVAL;
     if (weft_current_task() != NULL)
         return -EBUSY;
@@ -259,7 +267,7 @@ int weft_bench_run_(weft_bench *b, const weft_bench_workload *w, weft_frame *fra
     if (s == NULL)
         return -ENOMEM;
     *s = (struct sweep){.b = b, .w = w, .frame = frame, .frame_size = frame_size};
-    unsigned sweeps = w->sweeps != 0 ? w->sweeps : ~0u;
+    unsigned sweeps = w->sweeps != 0 ? w->sweeps : ALL_SWEEPS;
     if ((sweeps & WEFT_BENCH_WORKERS) != 0)
         over_workers(s);
     if ((sweeps & WEFT_BENCH_PINS) != 0)

@@ -3,11 +3,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "report.h"
 
@@ -146,15 +149,42 @@ static int write_csv(const weft_bench *b, const char *path)
     return finish(f, 0);
 }
 
+static const char *const endings[] = {"json", "csv", "html"};
+
+static int may_write(const char *path)
+{
+    struct stat found;
+    if (stat(path, &found) == 0)
+        return S_ISDIR(found.st_mode) ? -EISDIR : access(path, W_OK) == 0 ? 0 : -errno;
+    char *folder = wb__print("%s", path);
+    if (folder == NULL)
+        return -ENOMEM;
+    int rc = access(dirname(folder), W_OK | X_OK) == 0 ? 0 : -errno;
+    free(folder);
+    return rc;
+}
+
+int wb__may_write(const char *prefix)
+{
+    int rc = 0;
+    for (int i = 0; i < 3 && rc == 0; i++) {
+        char *path = wb__print("%s.%s", prefix, endings[i]);
+        rc = path != NULL ? may_write(path) : -ENOMEM;
+        free(path);
+    }
+    return rc;
+}
+
 int weft_bench_write(weft_bench *b, const char *prefix)
 {
     if (b->error != 0)
         return b->error;
+    if (prefix == NULL || *prefix == '\0')
+        return -EINVAL;
     wb__noise_look(b);
     wb__noise_tell(b);
     wb__settle(b);
     int rc = 0;
-    static const char *const endings[] = {"json", "csv", "html"};
     for (int i = 0; i < 3 && rc == 0; i++) {
         char *path = wb__print("%s.%s", prefix, endings[i]);
         json_t *data = i == 1 ? NULL : wb__json(b, i == 0);

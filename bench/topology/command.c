@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../options.h"
 #include "topology.h"
 
 static const struct part {
@@ -69,6 +70,8 @@ static bool wanted(const char *only, const char *name)
 
 static bool known_parts(const char *only)
 {
+    if (only != NULL && *only == '\0')
+        return false;
     while (only != NULL && *only != '\0') {
         size_t n = strcspn(only, ","), i = 0;
         while (i < PARTS && (strlen(parts[i].name) != n || strncmp(parts[i].name, only, n) != 0))
@@ -121,19 +124,23 @@ int topology_command(int argc, char **argv)
     weft_bench_options o = {.size = sizeof o, .title = "weft on this machine", .progress = draw, .progress_user = &bar};
     const char *out = "weft-topology", *only = NULL;
     double seconds = 60;
+    long rounds = 0, workers = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'o':
             out = optarg;
             break;
         case 's':
-            seconds = strtod(optarg, NULL);
+            if (!bench_seconds("seconds", optarg, 3600, &seconds))
+                return 2;
             break;
         case 'r':
-            o.rounds = (unsigned)strtoul(optarg, NULL, 10);
+            if (!bench_whole("rounds", optarg, 1, 1000, &rounds))
+                return 2;
             break;
         case 'w':
-            o.workers = (unsigned)strtoul(optarg, NULL, 10);
+            if (!bench_whole("workers", optarg, 0, WEFT_MAX_WORKERS, &workers))
+                return 2;
             break;
         case 'l':
             o.label = optarg;
@@ -145,13 +152,20 @@ int topology_command(int argc, char **argv)
             return 2;
         }
     }
-    if (optind != argc || !(seconds > 0) || seconds > 3600 || !known_parts(only)) {
+    o.rounds = (unsigned)rounds;
+    o.workers = (unsigned)workers;
+    if (optind != argc || *out == '\0' || !known_parts(only)) {
         fprintf(stderr, "usage:\n");
         topology_usage();
         return 2;
     }
     weft_bench *b;
-    int rc = weft_bench_open(&b, &o);
+    int rc = wb__may_write(out); /* else it would be known only after all has been measured */
+    if (rc < 0) {
+        fprintf(stderr, "weft-bench: topology: %s.json, .csv, .html: %s\n", out, weft_strerror(rc));
+        return 1;
+    }
+    rc = weft_bench_open(&b, &o);
     if (rc < 0) {
         fprintf(stderr, "weft-bench: topology: %s\n", weft_strerror(rc));
         return 1;
@@ -159,10 +173,13 @@ int topology_command(int argc, char **argv)
     rc = measure(b, only, seconds);
     if (bar.shown)
         fprintf(stderr, "\r%60s\r", "");
-    if (rc == 0)
+    const char *doing = b->doing;
+    if (rc == 0) {
+        doing = "writing";
         rc = weft_bench_write(b, out);
+    }
     if (rc < 0) {
-        fprintf(stderr, "weft-bench: topology: %s: %s\n", b->doing, weft_strerror(rc));
+        fprintf(stderr, "weft-bench: topology: %s: %s\n", doing, weft_strerror(rc));
     } else {
         printf("%s.json %s.csv %s.html: %zu figures in %.0f s\n", out, out, out, b->figures,
                (double)(weft_now() - b->began) / 1e9);

@@ -42,15 +42,71 @@ static const char *string(const json_t *o, const char *key)
     return s != NULL ? s : "";
 }
 
+/* Which of these fields is not there, or of another type; NULL: none. */
+struct wanted {
+    const char *key;
+    json_type type;
+};
+static const char *missing(const json_t *o, const struct wanted *wanted)
+{
+    while (wanted->key != NULL) {
+        const json_t *field = json_object_get(o, wanted->key);
+        if (field == NULL || json_typeof(field) != wanted->type)
+            break;
+        wanted++;
+    }
+    return wanted->key;
+}
+
+static bool all_strings(const json_t *list)
+{
+    size_t i;
+    json_t *s;
+    json_array_foreach(list, i, s)
+    {
+        if (!json_is_string(s))
+            return false;
+    }
+    return true;
+}
+
+/* What is wrong with a report; NULL: it can be worked with. Files are edited by hand, and cut off by full disks. */
+static const char *wrong(const json_t *o)
+{
+    static const struct wanted whole[] = {{"label", JSON_STRING}, {"date", JSON_STRING},   {"machine", JSON_OBJECT},
+                                          {"notes", JSON_ARRAY},  {"figures", JSON_ARRAY}, {NULL, JSON_NULL}};
+    static const struct wanted machine[] = {{"cpus", JSON_ARRAY}, {"nodes", JSON_ARRAY}, {NULL, JSON_NULL}};
+    static const struct wanted figure[] = {{"id", JSON_STRING},     {"title", JSON_STRING},  {"what", JSON_STRING},
+                                           {"unit", JSON_STRING},   {"better", JSON_STRING}, {"rows", JSON_ARRAY},
+                                           {"columns", JSON_ARRAY}, {"samples", JSON_ARRAY}, {NULL, JSON_NULL}};
+    if (strcmp(string(o, "format"), "weft-bench report") != 0)
+        return "format";
+    if (json_integer_value(json_object_get(o, "format_version")) != 1)
+        return "format_version";
+    const char *key = missing(o, whole);
+    if (key == NULL)
+        key = missing(json_object_get(o, "machine"), machine);
+    size_t i;
+    json_t *f;
+    json_array_foreach(json_object_get(o, "figures"), i, f)
+    {
+        if (key == NULL)
+            key = missing(f, figure);
+        if (key == NULL && !(all_strings(json_object_get(f, "rows")) && all_strings(json_object_get(f, "columns"))))
+            key = "rows, columns";
+    }
+    return key;
+}
+
 static json_t *load(const char *path)
 {
     json_error_t error;
     json_t *o = json_load_file(path, 0, &error);
+    const char *key = o != NULL ? wrong(o) : NULL;
     if (o == NULL)
         fprintf(stderr, "weft-bench: compare: %s: %s (line %d)\n", path, error.text, error.line);
-    else if (strcmp(string(o, "format"), "weft-bench report") != 0 ||
-             json_integer_value(json_object_get(o, "format_version")) != 1) {
-        fprintf(stderr, "weft-bench: compare: %s: not a report of weft-bench topology\n", path);
+    else if (key != NULL) {
+        fprintf(stderr, "weft-bench: compare: %s: not a whole report of weft-bench topology: %s\n", path, key);
         json_decref(o);
         o = NULL;
     }
@@ -148,7 +204,8 @@ static void judge(struct comparison *c)
     for (size_t i = 0; i < c->cells; i++) {
         struct cell *cell = &c->cell[i];
         cell->ratio = wb__ratio(&cell->a, &cell->b, 0.95);
-        if (isnan(cell->ratio.value) || cell->a.n < LEAST_SAMPLES || cell->b.n < LEAST_SAMPLES) {
+        if (!isfinite(cell->ratio.value) || !isfinite(cell->ratio.high) || cell->a.n < LEAST_SAMPLES ||
+            cell->b.n < LEAST_SAMPLES) {
             cell->verdict = FEW;
             continue;
         }
@@ -206,24 +263,24 @@ static struct wb__interval overall(const struct cell *cell, size_t n)
     return out;
 }
 
-static void print(const struct comparison *c, bool all)
+static void tell(FILE *out, const struct comparison *c, bool all)
 {
     size_t count[VERDICTS] = {0};
-    printf("A: %s, %s, %s\nB: %s, %s, %s\n", string(c->a, "label"), string(json_object_get(c->a, "machine"), "kernel"),
-           string(c->a, "date"), string(c->b, "label"), string(json_object_get(c->b, "machine"), "kernel"),
-           string(c->b, "date"));
+    fprintf(out, "A: %s, %s, %s\nB: %s, %s, %s\n", string(c->a, "label"),
+            string(json_object_get(c->a, "machine"), "kernel"), string(c->a, "date"), string(c->b, "label"),
+            string(json_object_get(c->b, "machine"), "kernel"), string(c->b, "date"));
     for (size_t i = 0; i < c->cells;) {
         size_t begin = i, end = i;
         for (; end < c->cells && c->cell[end].figure == c->cell[i].figure; end++)
             count[c->cell[end].verdict]++;
         const char *unit = string(c->cell[i].figure, "unit");
-        printf("\n%s (%s, %s is better): %zu compared", string(c->cell[i].figure, "title"), unit,
-               string(c->cell[i].figure, "better"), end - i);
+        fprintf(out, "\n%s (%s, %s is better): %zu compared", string(c->cell[i].figure, "title"), unit,
+                string(c->cell[i].figure, "better"), end - i);
         if (end - i > 3) {
             struct wb__interval o = overall(&c->cell[i], end - i);
-            printf(", median ratio B/A %.3f (%.3f to %.3f)", o.value, o.low, o.high);
+            fprintf(out, ", median ratio B/A %.3f (%.3f to %.3f)", o.value, o.low, o.high);
         }
-        printf("\n");
+        fprintf(out, "\n");
         for (; i < end; i++) {
             const struct cell *x = &c->cell[i];
             char a[32], b[32], where[96];
@@ -232,21 +289,52 @@ static void print(const struct comparison *c, bool all)
             print_number(a, sizeof a, wb__median(x->a.value, x->a.n), unit);
             print_number(b, sizeof b, wb__median(x->b.value, x->b.n), unit);
             (void)snprintf(where, sizeof where, "%s, %s", x->row, x->column);
-            printf("  %-36s %11s -> %11s  x %.3f (%.3f to %.3f)  %s\n", where, a, b, x->ratio.value, x->ratio.low,
-                   x->ratio.high, word(x));
+            fprintf(out, "  %-36s %11s -> %11s  x %.3f (%.3f to %.3f)  %s\n", where, a, b, x->ratio.value, x->ratio.low,
+                    x->ratio.high, word(x));
         }
     }
-    printf("\n%zu cells compared: %zu differences are real, %zu perhaps, %zu not seen, %zu with too few samples\n",
-           c->cells, count[REAL], count[PERHAPS], count[SAME], count[FEW]);
+    fprintf(out,
+            "\n%zu cells compared: %zu differences are real, %zu perhaps, %zu not seen, %zu with too few samples\n",
+            c->cells, count[REAL], count[PERHAPS], count[SAME], count[FEW]);
     for (int k = 0; k < 2; k++) {
         size_t i;
         json_t *note;
         json_array_foreach(json_object_get(k == 0 ? c->a : c->b, "notes"), i, note)
         {
             if (strcmp(string(note, "kind"), "noise") == 0)
-                printf("%c was disturbed: %s: %s\n", 'A' + k, string(note, "what"), string(note, "text"));
+                fprintf(out, "%c was disturbed: %s: %s\n", 'A' + k, string(note, "what"), string(note, "text"));
         }
     }
+}
+
+/* Reports come from anywhere: nothing in them is to be taken for an order to the terminal. */
+static void put_clean(FILE *to, const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s != '\0'; s++) {
+        bool control = (*s < ' ' && *s != '\n') || *s == 0x7f || (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0);
+        fputc(control ? '?' : *s, to);
+        s += *s == 0xc2 && control;
+    }
+}
+
+static int print(const struct comparison *c, bool all)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return -ENOMEM;
+    tell(out, c, all);
+    int rc = ferror(out) | fclose(out) ? -ENOMEM : 0;
+    if (rc == 0)
+        put_clean(stdout, text);
+    free(text);
+    return rc;
+}
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
 }
 
 static json_t *side(json_t *report)
@@ -273,11 +361,11 @@ static int write_page(const struct comparison *c, const char *path)
             (void)json_object_set(j, keys[k], json_object_get(x->figure, keys[k]));
         (void)json_object_set_new(j, "row", json_string(x->row));
         (void)json_object_set_new(j, "column", json_string(x->column));
-        (void)json_object_set_new(j, "a", json_real(wb__median(x->a.value, x->a.n)));
-        (void)json_object_set_new(j, "b", json_real(wb__median(x->b.value, x->b.n)));
-        (void)json_object_set_new(j, "ratio", json_real(x->ratio.value));
-        (void)json_object_set_new(j, "low", json_real(x->ratio.low));
-        (void)json_object_set_new(j, "high", json_real(x->ratio.high));
+        (void)json_object_set_new(j, "a", number(wb__median(x->a.value, x->a.n)));
+        (void)json_object_set_new(j, "b", number(wb__median(x->b.value, x->b.n)));
+        (void)json_object_set_new(j, "ratio", number(x->ratio.value));
+        (void)json_object_set_new(j, "low", number(x->ratio.low));
+        (void)json_object_set_new(j, "high", number(x->ratio.high));
         (void)json_object_set_new(j, "verdict", json_string(verdicts[x->verdict]));
         (void)json_object_set_new(j, "says", json_string(word(x)));
         (void)json_array_append_new(cells, j);
@@ -319,8 +407,10 @@ int compare_command(int argc, char **argv)
             }
         }
         judge(&c);
-        print(&c, all);
-        int written = html != NULL ? write_page(&c, html) : c.error;
+        int written = print(&c, all);
+        if (written == 0 && c.error == 0 && html != NULL)
+            written = write_page(&c, html);
+        written = written != 0 ? written : c.error;
         if (written < 0) {
             fprintf(stderr, "weft-bench: compare: %s: %s\n", html != NULL ? html : "reading", weft_strerror(written));
             rc = 1;

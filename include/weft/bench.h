@@ -77,7 +77,8 @@ WEFT_API WEFT_NODISCARD int weft_bench_open(weft_bench **out, const weft_bench_o
  * least once, and then as often as the time allows, at least three times, each time on a new copy of the frame. It is timed from its first
  * statement to its return: what it creates it should await. It checks its own answer: a negative result ends the call, which returns it.
  * Rates (operations a second) become figures of the report; a sweep that this machine cannot show becomes a note that says why.
- * Also -EINVAL (no name, or one that is taken; a size), -EBUSY (inside a task), and what keeps a runtime from starting.
+ * Also -EINVAL (no name, or one that is taken; a size; numbers that cannot be meant; sweeps that are none; a workload that returns WEFT_PARK: it
+ * is called as a function), -EBUSY (inside a task), and what keeps a runtime from starting.
  * What the report has so far stays. */
 #define weft_bench_run(bench, workload, ...) weft__BENCH_RUN(bench, workload, __VA_ARGS__, )
 #define weft__BENCH_RUN(bench, workload, fn, ...)                                                                      \
@@ -85,7 +86,8 @@ WEFT_API WEFT_NODISCARD int weft_bench_open(weft_bench **out, const weft_bench_o
 WEFT_API WEFT_NODISCARD int weft_bench_run_(weft_bench *b, const weft_bench_workload *workload, weft_frame *frame,
                                             size_t frame_size);
 
-/* Write PREFIX.json, PREFIX.csv and PREFIX.html, over what is there. 0, the negative errno of a file, or -ENOMEM (also from earlier). */
+/* Write PREFIX.json, PREFIX.csv and PREFIX.html, over what is there. 0, the negative errno of a file, -EINVAL (no prefix), or -ENOMEM (also from
+ * earlier). */
 WEFT_API WEFT_NODISCARD int weft_bench_write(weft_bench *b, const char *prefix);
 
 /* Throw the report away. NULL is allowed. */

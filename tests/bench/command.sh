@@ -17,7 +17,8 @@ if [ "$what" = page ]; then
     python3 "$sources/check.py" a slow.json
     "$bench" compare a.json slow.json --html compare.html >compare.log
     python3 "$sources/large.py" a.html large.html
-    for page in a compare large; do
+    python3 "$sources/large.py" a.html largest.html 1024
+    for page in a compare large largest; do
         echo "$page.html"
         python3 "$sources/look.py" "$browser" "$page.html"
     done
@@ -42,10 +43,22 @@ grep -q 'B is worse' slow.log && ! grep -q 'B is better' slow.log || { cat slow.
 # What is no report is refused, with a sentence.
 echo '{"format": "weft-bench report"' >broken.json
 echo '{"format": "other"}' >other.json
-for bad in broken.json other.json absent.json; do
+echo '[]' >list.json
+: >empty.json
+head -c 20000 a.json >cut.json
+python3 "$sources/maim.py" a.json maimed # each file lacks something, or has it in another form
+for bad in broken.json other.json absent.json list.json empty.json cut.json maimed.[0-9]*.json; do
     if "$bench" compare a.json "$bad" 2>err >out; then exit 1; fi
     grep -q "$bad" err
+    if "$bench" compare "$bad" a.json --html bad.html 2>err >out || [ -e bad.html ]; then exit 1; fi
 done
+# Strange figures are no reason to fall over.
+for strange in maimed.strange*.json; do
+    "$bench" compare a.json "$strange" --all --html strange.html >out
+    "$bench" compare "$strange" a.json --all >out
+done
+if "$bench" compare a.json b.json --html no/such/folder.html 2>err >out; then exit 1; fi
+grep -q 'No such file' err
 for bad in '--seconds 0' '--seconds x' '--only nothing' 'more' '--what'; do
     # shellcheck disable=SC2086
     if "$bench" topology --out bad $bad 2>err >out; then exit 1; fi

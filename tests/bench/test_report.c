@@ -2,6 +2,7 @@
 /* weft/bench.h: workloads of one's own, what is refused, and what is written; choosing CPUs on machines that are described, not there. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -125,6 +126,61 @@ static int inside(struct inside *f)
     return weft_bench_run(f->b, WEFT_BENCH_WORKLOAD(.name = "inside"), sum, .to = 1);
 }
 WEFT_CORO(inside);
+
+/* A workload is called as a function: what it would be parked for is nobody's to wait for. */
+struct parks {
+    WEFT_FRAME;
+};
+static int parks(struct parks *f)
+{
+    (void)f;
+    atomic_fetch_add(&calls, 1);
+    return weft_park_for(WEFT_MS(1));
+}
+WEFT_CORO(parks);
+
+static void numbers_that_cannot_be_meant(void **state)
+{
+    (void)state;
+    weft_bench *b = open_bench(1);
+    const double strange[] = {-1, (double)NAN, (double)INFINITY, -(double)INFINITY, 1e300};
+    calls = 0;
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+        assert_int_equal(weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "x", .seconds = strange[i]), sum, .to = 1),
+                         -EINVAL);
+        assert_int_equal(weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "x", .operations = strange[i]), sum, .to = 1),
+                         -EINVAL);
+    }
+    assert_int_equal(weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "x", .sweeps = 16), sum, .to = 1), -EINVAL);
+    assert_int_equal(weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "x", .sweeps = 17), sum, .to = 1), -EINVAL);
+    assert_int_equal(weft_bench_run(b, NULL, sum, .to = 1), -EINVAL);
+    assert_int_equal(calls, 0);
+    assert_int_equal(b->figures, 0);
+    assert_int_equal(weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "parks", .seconds = 0.001), parks), -EINVAL);
+    assert_int_equal(calls, 1);
+    /* As short as can be: each setting still has its samples. */
+    assert_int_equal(weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "short", .seconds = 1e-12), sum, .to = 1), 0);
+    assert_int_equal(weft_bench_write(b, NULL), -EINVAL);
+    assert_int_equal(weft_bench_write(b, ""), -EINVAL);
+    assert_int_equal(wb__may_write("no/such/folder/report"), -ENOENT);
+    weft_bench_close(b);
+}
+
+/* CPUs that are taken away between two settings: the runtime has no place there, and says so. */
+static void an_affinity_that_changes_meanwhile(void **state)
+{
+    (void)state;
+    weft_bench *b = open_bench(1);
+    cpu_set_t before;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    b->machine.cpu[0].cpu = CPU_SETSIZE - 1; /* not there any more, as far as we know */
+    int rc = weft_bench_run(b, WEFT_BENCH_WORKLOAD(.name = "gone", .seconds = 0.001), sum, .to = 1);
+    assert_int_equal(rc, -EINVAL); /* the kernel's word for it */
+    cpu_set_t after;
+    assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    weft_bench_close(b);
+}
 
 static void what_is_refused(void **state)
 {
@@ -299,10 +355,11 @@ static void distances_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_workload_becomes_figures), cmocka_unit_test(sweeps_can_be_chosen),
-        cmocka_unit_test(a_wrong_answer_ends_it),     cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(the_files_say_the_same),     cmocka_unit_test(cpus_are_chosen),
-        cmocka_unit_test(many_cpus_are_chosen),       cmocka_unit_test(distances_are_told),
+        cmocka_unit_test(a_workload_becomes_figures),   cmocka_unit_test(sweeps_can_be_chosen),
+        cmocka_unit_test(a_wrong_answer_ends_it),       cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(numbers_that_cannot_be_meant), cmocka_unit_test(an_affinity_that_changes_meanwhile),
+        cmocka_unit_test(the_files_say_the_same),       cmocka_unit_test(cpus_are_chosen),
+        cmocka_unit_test(many_cpus_are_chosen),         cmocka_unit_test(distances_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# options.sh WEFT-BENCH: what weft-bench is told wrongly it refuses, with a sentence, before it does anything; where it cannot write it says so; on one
+# CPU, and with more workers than CPUs, it works.
+set -euo pipefail
+bench=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+
+# refused STATUS ARGS...: exit status, something on stderr, nothing on stdout.
+refused() {
+    local wanted=$1 status=0
+    shift
+    timeout 60 "$bench" "$@" >out 2>err || status=$?
+    if [ "$status" -ne "$wanted" ] || [ ! -s err ] || [ -s out ]; then
+        echo "weft-bench $*: exit status $status"
+        cat err out
+        exit 1
+    fi
+}
+for workers in -1 1025 x 4x '' 99999999999999999999 1e3; do
+    refused 2 run fib --n 5 --workers "$workers"
+    refused 2 plan --workers "$workers"
+    refused 2 topology --workers "$workers"
+done
+for arguments in '' 'run' 'run nothing' 'run fib more' 'what' 'list --n' 'run fib --n 0' 'run fib --n -3' 'run fib --n 5y' 'run fib --repeat 0' \
+    'run fib --repeat two' 'run fib --pin cores' 'run fib --pin' 'run fib --stealing nearest' 'run fib --seed 0' 'run fib --what' \
+    'plan more' 'plan --pin cpu' 'plan --spread wide' 'plan --what' 'plan --cpus' 'plan --cpus x' 'plan --cpus 0-' 'plan --cpus 3-1' 'plan --cpus 0,' \
+    'plan --cpus 0,,1' 'plan --cpus -1' 'plan --cpus 0-99999999' 'plan --cpus 4294967296' 'topology --seconds 0' 'topology --seconds -1' \
+    'topology --seconds nan' 'topology --seconds inf' 'topology --seconds 1h' 'topology --rounds 0' 'topology --rounds 1001' 'topology --rounds x' \
+    'topology --only nothing' 'topology --only cores,,memory' 'topology more' 'compare' 'compare a.json' 'compare a.json b.json c.json' 'compare --html'; do
+    # shellcheck disable=SC2086
+    refused 2 $arguments
+done
+refused 2 plan --cpus ''
+refused 2 topology --only ''
+refused 2 topology --out ''
+refused 2 run fib --n 5 --json no/such/folder
+refused 1 topology --out no/such/folder/r --seconds 1 # before a second has been measured
+mkdir r.json
+refused 1 topology --out r --seconds 1
+
+# A full disk.
+if [ -w /dev/full ]; then
+    for arguments in 'plan' 'plan --json' 'list' 'run fib --n 5' 'run fib --n 5 --json /dev/full'; do
+        status=0
+        to=/dev/full
+        [[ $arguments == *--json\ * ]] && to=/dev/null
+        # shellcheck disable=SC2086
+        timeout 60 "$bench" $arguments >"$to" 2>err || status=$?
+        [ "$status" -eq 1 ] && grep -q 'No space left' err || { echo "weft-bench $arguments >/dev/full: exit status $status" && cat err && exit 1; }
+    done
+fi
+
+# One CPU; any number of workers.
+one=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*\([0-9]*\).*/\1/p' /proc/self/status)
+for workers in 0 1 8 1000; do
+    timeout 60 "$bench" plan --workers "$workers" >plan.txt
+    [ "$workers" -eq 0 ] || [ "$(grep -c '^worker ' plan.txt)" -eq "$workers" ]
+    timeout 60 "$bench" plan --workers "$workers" --json | python3 -c 'import json, sys; json.load(sys.stdin)'
+done
+for workers in 0 1 8 300; do
+    timeout 100 taskset -c "$one" "$bench" run fib --n 10 --workers "$workers" >run.txt
+    grep -q '^fib,10,' run.txt
+done
+timeout 100 taskset -c "$one" "$bench" plan --verify --workers 5 >verify.txt 2>err || { cat verify.txt err && exit 1; }
+timeout 100 taskset -c "$one" "$bench" topology --out one --seconds 1 --rounds 1 >one.log
+grep -q '^limit: one CPU: ' one.log && [ -s one.html ]
