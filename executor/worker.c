@@ -137,25 +137,25 @@ bool weft__worker_fire_timers(struct weft__worker *w)
     return fired != 0;
 }
 
-/* Nothing is known of how long its steps are: it had none to do. */
-static inline void forget_pace(struct weft__worker *w)
-{
-    w->looked_at = 0;
-    w->slowly &= (uint8_t)~WEFT__SLOWLY_LONG;
-}
-
-/* How long have the steps been since the last look? So the next one comes after a whole round of picks, or sooner. */
+/* How long have the steps been since the last look? So the next one comes after a whole round of picks, or sooner. A few steps that were short (those of
+ * sleepers that it woke), or a time without work (looked_at 0: not known), are not believed at once: twice as many picks, then. */
 static void set_pace(struct weft__worker *w, weft_ns now)
 {
-    uint64_t picks = w->picks - w->looked, took = w->looked_at != 0 ? (uint64_t)(now - w->looked_at) : 0;
-    forget_pace(w);
+    uint64_t picks = w->picks - w->looked, took = (uint64_t)(now - w->looked_at), span = WEFT__LOOK_AROUND;
+    if (weft__unlikely(w->slowly & WEFT__SLOWLY_LONG))
+        span = 2 * (uint64_t)w->look_span;
+    if (weft__unlikely(w->looked_at != 0 && took * WEFT__LOOK_AROUND > (uint64_t)LOOK_LATE * (picks + (picks == 0)))) {
+        uint64_t wanted = picks * (uint64_t)LOOK_AGE / took + 1;
+        span = wanted < span ? wanted : span;
+    }
     w->looked = w->picks;
     w->looked_at = now;
-    picks += picks == 0;
-    if (weft__likely(took * WEFT__LOOK_AROUND <= (uint64_t)LOOK_LATE * picks))
-        return;
-    w->until_look = (unsigned)(picks * (uint64_t)LOOK_AGE / took) + 1;
-    w->slowly |= WEFT__SLOWLY_LONG;
+    if (weft__likely(span >= WEFT__LOOK_AROUND)) {
+        w->slowly &= (uint8_t)~WEFT__SLOWLY_LONG;
+    } else {
+        w->slowly |= WEFT__SLOWLY_LONG;
+        w->until_look = w->look_span = (unsigned)span;
+    }
 }
 
 static WEFT__COLD void look_around(struct weft__worker *w)
@@ -366,7 +366,7 @@ void *weft__worker_main(void *worker)
         }
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
-            forget_pace(w);
+            w->looked_at = 0; /* the time without work is no step */
             if (weft__unlikely(weft__delay_told(&w->delay)))
                 weft__delay_none(w);
             if (!rt->in_turn && weft__worker_fire_timers(w))

@@ -94,7 +94,8 @@ struct weft__worker {
     weft_ns due_before;      /* SLOWLY_DUE: timers up to here come before the queue */
     weft_ns looked_at; /* when it looked around last (0: it has had nothing to do since), and after how many picks */
     uint64_t looked;
-    unsigned until_look; /* SLOWLY_LONG: steps are long, so the next look is due after so many picks */
+    unsigned until_look,
+        look_span; /* SLOWLY_LONG: steps are long, so a look is due after so many picks; left, and in all */
     struct weft__chain
         *chain; /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place */
     struct weft_task *chain_task; /* of these, the one that runs */

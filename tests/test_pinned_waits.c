@@ -90,7 +90,7 @@ struct guests {
 };
 static int guests(struct guests *f)
 {
-    enum { EACH = 4 };
+    enum { EACH = 3 };
     atomic_bool over = false;
     weft_strand *strand = weft_strand_create();
     weft_task *t[WORKERS * EACH], *others[WORKERS];
@@ -100,7 +100,7 @@ static int guests(struct guests *f)
         t[i] = weft_create_task_with(WEFT_TASK_OPTIONS(.where = WEFT_ON_WORKER(i % WORKERS),
                                                        .strand = f->strands && i % 2 == 0 ? strand : NULL,
                                                        .eager = i % 3 == 0),
-                                     guest, .worker = i % WORKERS, .times = 30, .fd = -1);
+                                     guest, .worker = i % WORKERS, .times = 12, .fd = -1);
     for (int i = 0; i < WORKERS * EACH; i++)
         TASK_CHECK(weft_await_release(t[i]) == 0);
     atomic_store(&over, true);
@@ -144,7 +144,7 @@ static int readers(struct readers *f)
 {
     weft_task *t[WORKERS];
     for (int i = 0; i < WORKERS; i++)
-        t[i] = weft_create_task_with(PINNED(i), guest, .worker = i, .times = 60, .fd = f->writer->fds[i][0]);
+        t[i] = weft_create_task_with(PINNED(i), guest, .worker = i, .times = 16, .fd = f->writer->fds[i][0]);
     for (int i = 0; i < WORKERS; i++)
         TASK_CHECK(weft_await_release(t[i]) == 0);
     return 0;
@@ -192,7 +192,7 @@ struct cancels_parked {
 };
 static int cancels_parked(struct cancels_parked *f)
 {
-    enum { ROUNDS = 20 };
+    enum { ROUNDS = 6 };
     weft_task *t[WORKERS];
     for (int i = 0; i < ROUNDS; i++) {
         for (int k = 0; k < WORKERS; k++)
@@ -229,7 +229,7 @@ struct awaits_guest {
 };
 static int awaits_guest(struct awaits_guest *f)
 {
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 4; i++) {
         TASK_CHECK(weft_await_release(weft_create_task_with(WEFT_TASK_OPTIONS(.where = WEFT_HERE), guest,
                                                             .worker = f->worker, .times = 3, .fd = -1)) == 0);
         HERE(f->worker);
@@ -262,7 +262,7 @@ static void parks_on_the_stack_of_an_awaiter(void **state)
 
 /* ---- gathered ---------------------------------------------------------------------------------------------------- */
 
-enum { PARTS = 24 };
+enum { PARTS = 18 };
 
 struct part {
     WEFT_FRAME;
@@ -346,9 +346,9 @@ static int gatherers(struct gatherers *f)
 {
     (void)f;
     weft_task *t[WORKERS];
-    TASK_CHECK(weft_await_release(weft_create_task(gatherer, .worker = -1, .rounds = 10)) == 0);
+    TASK_CHECK(weft_await_release(weft_create_task(gatherer, .worker = -1, .rounds = 4)) == 0);
     for (int i = 0; i < WORKERS; i++)
-        t[i] = weft_create_task_with(PINNED(i), gatherer, .worker = i, .rounds = 3);
+        t[i] = weft_create_task_with(PINNED(i), gatherer, .worker = i, .rounds = 1);
     for (int i = 0; i < WORKERS; i++)
         TASK_CHECK(weft_await_release(t[i]) == 0);
     return 0;

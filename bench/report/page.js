@@ -172,7 +172,7 @@ function curves(f) {
 
 // ---- latencies: percentiles on a logarithmic scale ----
 function latency(f) {
-  const W = ROOM, H = 290, L = 56, R = 12, T = 14, B = 40, known = flat(f.values).filter((v) => v > 0);
+  const W = ROOM, H = 290, L = 56, R = 12, T = 14, B = 40, known = [f.values, f.low, f.high].flatMap(flat).filter((v) => v > 0);
   if (!known.length) return null;
   const low = 10 ** Math.floor(Math.log10(Math.min(...known))), high = 10 ** Math.ceil(Math.log10(Math.max(...known) * 1.01));
   const X = (c) => L + 16 + (c / Math.max(1, f.columns.length - 1)) * (W - L - R - 32);
@@ -247,7 +247,17 @@ function topology(machine) {
   const nodes = new Map(machine.nodes.map((n) => [n.node, n])), caches = machine.caches || {};
   const last = Object.keys(caches).pop();
   const core = (cpus) => el('div', { class: 'core', title: cpus.length > 1 ? 'a core with ' + cpus.length + ' hardware threads' : 'a core' }, ...cpus.map((c) => el('div', { class: 'pu' }, String(c.cpu))));
-  const cores = (cpus) => el('div', { class: 'boxes' }, ...group(cpus, 'core').flatMap(([id, c]) => (id < 0 ? c.map((x) => core([x])) : [core(c)])));
+  const ranges = (cpus) => { // "0-7,64-71"
+    const out = [];
+    for (const c of cpus.map((x) => x.cpu).sort((a, b) => a - b)) {
+      const last = out[out.length - 1];
+      if (last && c === last[1] + 1) last[1] = c;
+      else out.push([c, c]);
+    }
+    return out.map(([a, b]) => (a === b ? a : a + '-' + b)).join(', ');
+  };
+  const many = machine.cpus.length > 256; // else each is drawn
+  const cores = (cpus) => many ? el('div', {}, `${new Set(cpus.map((c) => c.core)).size} cores, CPUs ${ranges(cpus)}`) : el('div', { class: 'boxes' }, ...group(cpus, 'core').flatMap(([id, c]) => (id < 0 ? c.map((x) => core([x])) : [core(c)])));
   const box = (kind, name, ...inside) => el('div', { class: 'box ' + kind }, el('div', { class: 'name' }, name), ...inside);
   const out = el('div', { class: 'boxes' });
   for (const [p, inPackage] of group(machine.cpus, 'package')) {
