@@ -10,7 +10,7 @@
  *
  * | LOOKS | taker |                                                                                                 |
  * | no    | no    | nobody looks so                                                                                 |
- * | yes   | yes   | the taker looks, the queue is empty. A put: LOOKS is cleared. The taker in vain: both are cleared |
+ * | yes   | yes   | the taker looks, the queue is empty and stays so. A put: LOOKS is cleared. The taker in vain: both are cleared |
  * | no    | yes   | `given` is the taker's, who clears `taker` when it has read it: without the guard                |
  *
  * QUEUE-GIVEN: the putter clears LOOKS with release, then lets go of the guard; the taker sees LOOKS cleared (acquire), then the guard not held: then
@@ -379,12 +379,17 @@ static WEFT__NOINLINE int wake_putter_and_leave(weft_queue *q)
     return 0;
 }
 
-/* A getter looks: the item is his. The guard is held; gives it back. */
-static WEFT__NOINLINE int give_and_leave(weft_queue *q, const void *item)
+/* A getter looks: the item is his. The guard is held. */
+static inline void give(weft_queue *q, const void *item)
 {
     memcpy(&q->given, item, sizeof q->given);
     q->unfinished++;
     weft__guard_tell(&q->special, q->special & ~(uint32_t)LOOKS); /* pairs: QUEUE-GIVEN */
+}
+/* And gives it back. */
+static WEFT__NOINLINE int give_and_leave(weft_queue *q, const void *item)
+{
+    give(q, item);
     unlock(q);
     return 0;
 }
@@ -401,7 +406,11 @@ static WEFT__NOINLINE int put_slow(weft_queue *q, const void *item, size_t size,
         } else if (weft__unlikely(q->store.count == q->store.capacity)) {
             rc = grow(q);
             if (rc != 0 && !full(q))
-                wake_putter(q); /* the place that this one was woken for, if it was */
+                wake_putter(q);                          /* the place that this one was woken for, if it was */
+        } else if (weft__unlikely(q->special & LOOKS)) { /* one came while this one waited for room */
+            give(q, item);
+            wake_putter(q); /* as above */
+            break;
         } else {
             if (weft__likely(!(q->special & OTHER)))
                 weft__store_put_plain(&q->store, item);

@@ -392,12 +392,96 @@ static void test_gifts(void **state)
     }
 }
 
+/* ---- the same with putters that wait for room while a getter comes to look: what they bring goes to him, and in each one's order ---- */
+
+enum { GIVERS = 3, TAKERS = 2, GIVEN_EACH = 10000 };
+struct one_of_takers {
+    WEFT_FRAME;
+    weft_queue *q;
+    long got;
+    bool in_order;
+};
+static int one_of_takers(struct one_of_takers *f)
+{
+    uint32_t next[GIVERS] = {0};
+    uint64_t item;
+    int rc;
+    f->in_order = true;
+    while ((rc = weft_queue_get(f->q, &item)) == 0) {
+        uint32_t giver = (uint32_t)(item >> 32), number = (uint32_t)item;
+        f->in_order &= number >= next[giver];
+        next[giver] = number + 1;
+        f->got++;
+        if (number % 8 == 0) /* so that putters wait for room */
+            for (unsigned i = 0; i < number % 64; i++)
+                weft__cpu_relax();
+    }
+    return rc;
+}
+WEFT_CORO(one_of_takers);
+
+struct one_of_givers {
+    WEFT_FRAME;
+    weft_queue *q;
+    uint64_t number;
+};
+static int one_of_givers(struct one_of_givers *f)
+{
+    int rc = 0;
+    for (uint64_t i = 0; i < GIVEN_EACH && rc == 0; i++)
+        rc = weft_queue_put(f->q, &(uint64_t){f->number << 32 | i});
+    return rc;
+}
+WEFT_CORO(one_of_givers);
+
+struct many_gifts {
+    WEFT_FRAME;
+    size_t room;
+};
+static int many_gifts(struct many_gifts *f)
+{
+    weft_queue *q = weft_queue_create(sizeof(uint64_t), f->room);
+    weft_task *takers[TAKERS], *givers[GIVERS];
+    for (int i = 0; i < TAKERS; i++)
+        takers[i] = weft_create_task(one_of_takers, .q = q);
+    for (uint64_t i = 0; i < GIVERS; i++)
+        givers[i] = weft_create_task(one_of_givers, .q = q, .number = i);
+    CHECK(weft_gather_n(givers, GIVERS) == 0);
+    weft_queue_shutdown(q, false);
+    (void)weft_gather_settled_n(takers, TAKERS);
+    long got = 0;
+    for (int i = 0; i < TAKERS; i++) {
+        CHECK(weft_status(takers[i]) == -ESHUTDOWN && weft_result(one_of_takers, takers[i])->in_order);
+        got += weft_result(one_of_takers, takers[i])->got;
+        weft_release(takers[i]);
+    }
+    for (int i = 0; i < GIVERS; i++)
+        weft_release(givers[i]);
+    CHECK(got == (long)GIVERS * GIVEN_EACH);
+    weft_queue_destroy(q);
+    return 0;
+}
+WEFT_CORO(many_gifts);
+
+static void test_many_gifts(void **state)
+{
+    (void)state;
+    for (unsigned workers = 2; workers <= 5; workers++) {
+        for (size_t room = 1; room < 4; room++) {
+            begin_run();
+            assert_run(weft_run_with(WEFT_OPTIONS(.workers = workers, .pin = WEFT_PIN_NONE), many_gifts, .room = room),
+                       workers);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patience),     cmocka_unit_test(test_found),    cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_submitted),    cmocka_unit_test(test_own_work), cmocka_unit_test(test_own_timer),
         cmocka_unit_test(test_nobody_works), cmocka_unit_test(test_apart),    cmocka_unit_test(test_gifts),
+        cmocka_unit_test(test_many_gifts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
