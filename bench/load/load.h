@@ -22,8 +22,8 @@ uint64_t histogram_at(const struct histogram *h, double p);
 
 enum protocol { HTTP, ECHO, PING };
 struct options {
-    const char *mode, *host, *path;
-    long port, connections, sources, bytes, depth, pid;
+    const char *mode, *host, *path, *pids;
+    long port, connections, sources, bytes, depth;
     double rate, seconds, warmup, patience; /* per second; seconds */
     bool bare;                              /* no line of names */
     enum protocol protocol;
@@ -77,6 +77,15 @@ int peer_event(struct peer *p, uint32_t events, uint64_t now);
 bool peer_pour(struct peer *p);
 /* Wait for events until the instant and hand them to `each`. */
 void peer_wait(uint64_t until, void (*each)(struct peer *p, uint32_t events, uint64_t now));
+
+/* ---- server.c ---- */
+
+void server_prepare(void); /* options.pids; ends the program where that is no list of processes */
+bool server_known(void);   /* there are some */
+void server_edge(
+    uint64_t now);         /* call between batches of events: takes the CPU time at the edges of the measured time */
+uint64_t server_cpu(void); /* in the measured time, in ns */
+long server_memory(void);  /* resident and page tables, in kB */
 
 /* ---- modes.c ---- */
 

@@ -53,7 +53,9 @@ static const char help[] =
     "  --rate N           (1000)\n"
     "  --seconds N        measured (5), after --warmup N seconds that are not (1; storm, stalled, idle: 0)\n"
     "  --patience N       seconds after the end, or from the connection on, in which an answer has to come (5)\n"
-    "  --pid N            the server: bytes_each is the growth of its memory (resident and page tables) for each "
+    "  --pid N[,N...]     the server's processes: cpu_us is their CPU time for each answer in the measured time (open, "
+    "closed,\n"
+    "                     storm), bytes_each the growth of their memory (resident and page tables) for each "
     "connection\n"
     "  --bare             without the line of names\n"
     "\n"
@@ -99,7 +101,7 @@ static void arguments(int argc, char **argv)
         {"--warmup", &options.warmup, NULL, NULL},   {"--patience", &options.patience, NULL, NULL},
         {"--port", NULL, &options.port, NULL},       {"--connections", NULL, &options.connections, NULL},
         {"--sources", NULL, &options.sources, NULL}, {"--bytes", NULL, &options.bytes, NULL},
-        {"--depth", NULL, &options.depth, NULL},     {"--pid", NULL, &options.pid, NULL},
+        {"--depth", NULL, &options.depth, NULL},     {"--pid", NULL, NULL, &options.pids},
         {"--host", NULL, NULL, &options.host},       {"--path", NULL, NULL, &options.path},
     };
     if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
@@ -160,7 +162,7 @@ static void print(const struct result *r)
     if (!options.bare) {
         printf(
             "mode,protocol,target,connections,rate,seconds,sent,ok,refused,lost,goodput,p50_us,p99_us,p999_us,max_us,"
-            "refused_p99_us,late_p99_us,connects,connect_errors,resets,slowest_share,bytes_each,sent_each\n");
+            "refused_p99_us,late_p99_us,connects,connect_errors,resets,slowest_share,bytes_each,sent_each,cpu_us\n");
     }
     bool timed = strcmp(options.mode, "open") == 0 || strcmp(options.mode, "storm") == 0;
     printf("%s,%s,%s,%ld,%.0f,%.1f,%llu,%llu,%llu,%llu,%.0f", options.mode, protocols[options.protocol],
@@ -181,7 +183,11 @@ static void print(const struct result *r)
     if (r->bytes_each >= 0) {
         printf("%.0f", r->bytes_each);
     }
-    printf(",%llu\n", (unsigned long long)r->poured_each);
+    printf(",%llu,", (unsigned long long)r->poured_each);
+    if (server_known() && server_cpu() != 0 && a->ok_arrived != 0) {
+        printf("%.3f", (double)server_cpu() / 1e3 / (double)a->ok_arrived);
+    }
+    printf("\n");
 }
 
 int main(int argc, char **argv)
@@ -197,6 +203,7 @@ int main(int argc, char **argv)
         die("no epoll");
     }
     peer_prepare();
+    server_prepare();
     struct result r;
     mode_run(&r);
     print(&r);

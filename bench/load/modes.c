@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* load/modes.c -- what weft-load does with its connections: see the texts in main.c. */
 #define _GNU_SOURCE
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -86,30 +85,22 @@ static void measure_now(double seconds)
     account.measure_to = account.measure_from + from_seconds(seconds);
 }
 
-/* Kilobytes of a process: resident, and page tables. */
-static long memory_of(long pid)
-{
-    char path[64], line[256];
-    long sum = 0, kb;
-    snprintf(path, sizeof path, "/proc/%ld/status", pid);
-    FILE *f = pid > 0 ? fopen(path, "r") : NULL;
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (sscanf(line, "VmRSS: %ld", &kb) == 1 || sscanf(line, "VmPTE: %ld", &kb) == 1) {
-            sum += kb;
-        }
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
-    return sum;
-}
-
 static void count_memory(struct result *r, long before)
 {
-    long after = memory_of(options.pid);
+    long after = server_memory();
     if (before > 0 && after > 0) {
         r->bytes_each = (double)(after - before) * 1024.0 / (double)peer_count;
     }
+}
+
+/* All requests have left: to the end of the measured time. */
+static void end_window(void (*each)(struct peer *p, uint32_t events, uint64_t now))
+{
+    uint64_t now;
+    while ((now = now_ns()) < account.measure_to) {
+        peer_wait(account.measure_to, each);
+    }
+    server_edge(now);
 }
 
 /* ---- open: requests leave on schedule, whatever the answers do ---- */
@@ -123,6 +114,7 @@ static void run_open(struct result *r)
     unsigned turn = 0;
     for (;;) {
         uint64_t due = start + (uint64_t)((double)n * 1e9 / options.rate), now = now_ns();
+        server_edge(now);
         if (due >= account.measure_to) {
             break;
         }
@@ -143,6 +135,7 @@ static void run_open(struct result *r)
             peer_wait(0, plain_event);
         }
     }
+    end_window(plain_event);
     wait_for_answers();
 }
 
@@ -172,9 +165,11 @@ static void run_closed(struct result *r)
             peer_request(&peers[i], now, now);
         }
     }
-    while (now_ns() < account.measure_to) {
-        peer_wait(account.measure_to, closed_event);
+    for (uint64_t now; (now = now_ns()) < account.measure_to;) {
+        server_edge(now);
+        peer_wait(now < account.measure_from ? account.measure_from : account.measure_to, closed_event);
     }
+    server_edge(now_ns());
     uint64_t least = UINT64_MAX, sum = 0;
     for (unsigned i = 0; i < peer_count; i++) {
         least = peers[i].answers < least ? peers[i].answers : least;
@@ -231,6 +226,7 @@ static void run_storm(struct result *r)
     unsigned source = 0;
     for (;;) {
         uint64_t due = start + (uint64_t)((double)n * 1e9 / options.rate), now = now_ns();
+        server_edge(now);
         if (due >= account.measure_to) {
             break;
         }
@@ -260,6 +256,7 @@ static void run_storm(struct result *r)
             peer_wait(0, storm_event);
         }
     }
+    end_window(storm_event);
     uint64_t until = now_ns() + from_seconds(options.patience);
     while (idle_count < peer_count && now_ns() < until) {
         peer_wait(until, storm_event);
@@ -284,7 +281,7 @@ static void stalled_event(struct peer *p, uint32_t events, uint64_t now)
 static void run_stalled(struct result *r)
 {
     connect_all();
-    long before = memory_of(options.pid);
+    long before = server_memory();
     measure_now(options.seconds);
     for (unsigned i = 0; i < peer_count; i++) {
         stalled_event(&peers[i], EPOLLOUT, 0);
@@ -304,7 +301,7 @@ static void run_stalled(struct result *r)
 
 static void run_idle(struct result *r)
 {
-    long before = memory_of(options.pid);
+    long before = server_memory();
     connect_all();
     account.measure_to = UINT64_MAX;
     for (int round = 0; round < 2; round++) {

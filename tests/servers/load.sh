@@ -36,6 +36,14 @@ echo "beside a blocked worker: p50 $(field "$line" 12) us, p99 $(field "$line" 1
 expect "the blocking request" "$(cat "$SCRATCH/blocked")" blocked
 matches "the report" "$(cat "$SCRATCH/err")" "*is blocked: a task in http() has run for*"
 
+# ---- what a request costs the server ----
+line=$(load closed --connections 8 --seconds 1 --warmup 0.1 --pid "$SERVER")
+cost=$(field "$line" 24)
+echo "CPU time a request: ${cost:-none} us"
+awk -v cost="$cost" 'BEGIN { exit !(cost > 0 && cost < 1e6) }' || fail "CPU time a request: ${cost:-none}"
+line=$("$WEFT_BIN/weft-load" closed --port "$PORT" --pid 1,x 2>&1) && fail "a wrong --pid is taken"
+matches "a wrong --pid" "$line" "*--pid: 1,x is no list*"
+
 # ---- clients that send and never read ----
 line=$(load stalled --connections 200 --seconds 1 --pid "$SERVER")
 each=$(field "$line" 22)
