@@ -251,9 +251,10 @@ static void sweeps(struct round *r)
 {
     const weft_sweep *o = WEFT_SWEEP(.workers = r->workers, .most = 20000, .after = judge, .report = tell);
     long runs = weft_sweep_faults(o, scenario, .seed = r->seed, .depth = 1);
-    CHECK(runs > 0, "failing calls: %ld", runs);
+    bool one = getenv("WEFT_SWEEP") != NULL; /* one run again, of one of the two */
+    CHECK(runs > 0 || one, "failing calls: %ld", runs);
     runs = weft_sweep_cancel(o, scenario, .seed = r->seed, .depth = 1);
-    CHECK(runs > 0, "cancels: %ld", runs);
+    CHECK(runs > 0 || one, "cancels: %ld", runs);
 }
 
 const struct stressor fault_stressors[] = {
