@@ -126,6 +126,11 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     weft__store_relaxed(&t->extra, NULL); /* relaxed: TASK-NEW publishes */
     t->id = kind == WEFT__KIND_TASK || kind == WEFT__KIND_THREAD ? next_id(rt, w) : 0;
     weft__store_relaxed(&t->context, context); /* relaxed: TASK-NEW publishes */
+    if (weft__unlikely(options != NULL) &&
+        !take_options(t, options)) { /* nobody else has it: who walks the slab passes it by */
+        weft__task_free(t);
+        return NULL;
+    }
     bool future = kind == WEFT__KIND_FUTURE;
     weft__store_release(&t->refs, future ? 1 : 2); /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
     weft__store_release(&t->word, future ? WEFT__STARTED : WEFT__NEW); /* pairs: TASK-NEW */
@@ -135,11 +140,6 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
         weft__count(&w->counters.created, 1);
     else
         weft__fetch_add_relaxed(&rt->created_outside, 1); /* relaxed: statistic */
-    if (weft__unlikely(options != NULL) && !take_options(t, options)) {
-        weft__store_relaxed(&t->refs, 0); /* relaxed: nobody else knows it */
-        weft__task_free(t);
-        return NULL;
-    }
     return t;
 err_heap:
     free(heap);
