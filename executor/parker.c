@@ -10,7 +10,7 @@
  *     between ticket and wait).
  *   2 Nobody waits, no system call: post clears the flag before it wakes, and a wait that timed out clears it too. (A
  *     post that comes between the timeout and that moment wakes nobody, once.)
- *   3 A sleeping thread sleeps: no wake-ups but a post, the deadline and signals.
+ *   3 A sleeping thread sleeps: no wake-ups but a post, the deadline and signals (built for thread sanitizer: see takes_signals).
  *
  * Threads: ticket and wait by the owner, post by anyone. A post may still touch the count when the owner has already
  * seen it: the parker's memory must outlive every post, not only the wait.
@@ -26,6 +26,7 @@
 #include "executor/parker.h"
 
 #include <linux/futex.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -40,6 +41,7 @@
 #endif
 #ifdef PARKER_TSAN
 #include <sanitizer/tsan_interface.h>
+#define PARKER_SLICE 20000000 /* ns */
 #define PARKER_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t) & (p)->count)
 #define PARKER_RELEASE(p) __tsan_release(&(p)->count)
 #else
@@ -55,13 +57,43 @@ static int parker_gettime(const struct ck_ec_ops *ops, struct timespec *out)
     return clock_gettime(CLOCK_MONOTONIC, out);
 }
 
+#ifdef PARKER_TSAN
+/* Thread sanitizer puts signals off until their thread is in a call that it knows, and the futex is none: a thread that takes signals comes to such a
+ * call now and then. Workers block them all, and sleep on. */
+static bool takes_signals(void)
+{
+    sigset_t blocked;
+    return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && !sigismember(&blocked, SIGTERM);
+}
+static const struct timespec *at_most_a_slice(const struct timespec *deadline, struct timespec *slice)
+{
+    clock_gettime(CLOCK_MONOTONIC, slice);
+    slice->tv_nsec += PARKER_SLICE;
+    slice->tv_sec += slice->tv_nsec / 1000000000;
+    slice->tv_nsec %= 1000000000;
+    bool earlier = deadline == NULL || slice->tv_sec < deadline->tv_sec ||
+                   (slice->tv_sec == deadline->tv_sec && slice->tv_nsec < deadline->tv_nsec);
+    return earlier ? slice : deadline;
+}
+#endif
+
 /* May return early for any reason (a changed word, a signal): ck looks again. `portion`: see the head. */
 static void parker_sleep(const struct ck_ec_wait_state *state, const uint32_t *word, uint32_t expected,
                          const struct timespec *portion)
 {
     (void)portion;
     const struct timespec *deadline = state->data; /* NULL: none */
+#ifdef PARKER_TSAN
+    struct timespec slice;
+    bool takes = takes_signals();
+    if (takes)
+        deadline = at_most_a_slice(deadline, &slice);
+#endif
     (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+#ifdef PARKER_TSAN
+    if (takes)
+        (void)usleep(0);
+#endif
 }
 
 static void parker_wake(const struct ck_ec_ops *ops, const uint32_t *word)

@@ -264,6 +264,9 @@ static void nap_body(void *shared, unsigned index)
         return;
     }
     struct rusage before, after;
+    sigset_t all; /* as workers do */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     weft_ns start = now(), cpu = thread_cpu();
     getrusage(RUSAGE_THREAD, &before);
     n->posted = weft__parker_wait(&n->p, 0, n->deadline);

@@ -1,23 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# tsan.sh WORKERS: the three servers, built with thread sanitizer, under clients at once; then they drain and end by themselves
-# (--seconds: the sanitizer holds signals back while the main thread sleeps in the kernel). It halts at the first race.
+# tsan.sh WORKERS: the three servers, built with thread sanitizer, under clients at once; then they are told to end, and drain. It halts at the first
+# race.
 . "$(dirname "$0")/lib.sh"
 needs curl
-lasts=10
 
-# leaves: in the place of `finish`.
-leaves() {
-    await_server
-    expect "exit status" "$STATUS" 0
-    expect "stderr" "$(complaints)" ""
-}
-
-serve weft-echo --workers "$1" --seconds "$lasts"
+serve weft-echo --workers "$1"
 "$WEFT_BIN/weft-test-clients" echo "$PORT" 20 100000 || fail "echo of 100,000 bytes, 20 times at once"
-leaves
+finish
 
-serve weft-http --workers "$1" --seconds "$lasts"
+serve weft-http --workers "$1"
 url=http://127.0.0.1:$PORT
 clients=()
 for i in {1..8}; do
@@ -30,9 +22,9 @@ for client in "${clients[@]}"; do
     wait "$client" || fail "a client of weft-http ended with status $?"
 done
 "$WEFT_BIN/weft-test-clients" reset "$PORT" 50 || fail "resets"
-leaves
+finish
 
-serve weft-kv --workers "$1" --seconds "$lasts"
+serve weft-kv --workers "$1"
 clients=()
 for i in {1..8}; do
     got="$SCRATCH/got.$i"
@@ -41,5 +33,5 @@ for i in {1..8}; do
 done
 wait "${clients[@]}"
 expect "INCR from all" "$(ask 'GET n\r\nQUIT\r\n' | tr -d '\r' | tr '\n' ' ')" '$3 800 +OK '
-leaves
+finish
 done_testing
