@@ -104,7 +104,7 @@ int stress_pause(struct rng *r, uint32_t at_most_us)
 
 void stress_replay(char *buf, size_t size)
 {
-    snprintf(buf, size, "weft-stress run %s --seconds 5 --seed %" PRIu64 " --workers %u%s%s%s", stress_name,
+    snprintf(buf, size, "weft-stress run %s --seconds %g --seed %" PRIu64 " --workers %u%s%s%s", stress_name,
              (uint64_t)atomic_load(&stress_account->seed), (unsigned)atomic_load(&stress_account->workers),
              stress_faults != NULL ? " --faults '" : "", stress_faults != NULL ? stress_faults : "",
              stress_faults != NULL ? "'" : "");
@@ -278,8 +278,8 @@ void stress_do(const struct stressor *s, uint64_t seed, double seconds)
         abort();
     double end = seconds_now() + seconds;
 #ifdef STRESS_FAULTS
-    if (stress_faults != NULL && weft_faults_begin(stress_faults, seed) < 0)
-        CHECK(false, "no plan: %s", stress_faults);
+    if (stress_faults != NULL)
+        CHECK(weft_faults_begin(stress_faults, seed) == 0, "no plan: %s", stress_faults);
 #endif
     do {
         struct round r = {.seed = seed, .rng = rng_make(seed, 0)};

@@ -64,16 +64,60 @@ static void settle(struct search *s, uint64_t seed, unsigned index, uint64_t len
 static int take_schedule(struct search *s, const char *text)
 {
     struct weft__schedule *sch = &s->schedule;
-    char how[8];
+    bool pct = strncmp(text, "pct/", 4) == 0, evenly = strncmp(text, "random/", 7) == 0;
+    int rc, end = 0;
     snprintf(s->test.what, sizeof s->test.what, "a given schedule");
     snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SCHEDULE=%s:%s", s->test.name, text);
-    if (sscanf(text, "%7[a-z]/%" SCNu64 "/%u/%" SCNu64, how, &sch->seed, &sch->depth, &sch->length) == 4) {
-        sch->chooser = strcmp(how, "pct") == 0 ? WEFT__CHOOSE_PCT : WEFT__CHOOSE_EVENLY;
-        return 0;
+    if (pct || evenly) {
+        const char *numbers = text + (pct ? 4 : 7);
+        (void)sscanf(numbers, "%" SCNu64 "/%u/%" SCNu64 "%n", &sch->seed, &sch->depth, &sch->length, &end);
+        sch->chooser = pct ? WEFT__CHOOSE_PCT : WEFT__CHOOSE_EVENLY;
+        rc = end != 0 && numbers[end] == '\0' ? 0 : -EINVAL;
+    } else {
+        sch->chooser = WEFT__CHOOSE_LISTED;
+        sch->seed = 1;
+        rc = weft__list_parse(&sch->in, text);
     }
-    sch->chooser = WEFT__CHOOSE_LISTED;
-    sch->seed = 1;
-    return weft__list_parse(&sch->in, text);
+    if (rc < 0)
+        weft__test_say(&s->test, "%s: '%s' is no schedule: calm, CHOICE=VALUE,..., random|pct/SEED/DEPTH/LENGTH",
+                       s->test.name, text);
+    return rc;
+}
+
+/* A choice that the run did not come to says nothing about the program. */
+static void tell_unreached(struct search *s)
+{
+    const struct weft__list *in = &s->schedule.in;
+    for (size_t i = 0; s->schedule.chooser == WEFT__CHOOSE_LISTED && i < in->count; i++) {
+        if (in->items[i].at >= s->schedule.choices) {
+            weft__test_say(&s->test, "%s: choice %u of the schedule was not reached: the run had %" PRIu64,
+                           s->test.name, in->items[i].at, s->schedule.choices);
+            return;
+        }
+    }
+}
+
+/* One schedule, once. 1: it fails. */
+static int replay(struct search *s, const char *text)
+{
+    int rc = take_schedule(s, text);
+    if (rc < 0)
+        return rc;
+    bool failed = fails(s, 1);
+    tell_unreached(s);
+    weft_explored *out = s->options->found;
+    if (out != NULL)
+        *out = (weft_explored){.size = sizeof *out, .runs = 1, .rc = s->rc, .choices = (unsigned)s->schedule.choices};
+    if (!failed)
+        return 0;
+    weft__test_say(&s->test, "%s fails with %s: %s", s->test.name, s->test.what, s->complaint);
+    if (out != NULL) {
+        size_t size = strlen(text) + 1;
+        out->seed = s->schedule.chooser == WEFT__CHOOSE_LISTED ? 0 : s->schedule.seed;
+        out->matter = (unsigned)s->schedule.in.count;
+        out->schedule = memcpy(weft__testing_alloc(size, 1), text, size);
+    }
+    return 1;
 }
 
 static void copy(struct weft__list *to, const struct weft__list *from, size_t skip, size_t skipped)
@@ -151,6 +195,8 @@ static int search(struct search *s)
             return 1;
         }
     }
+    if (s->options->found != NULL)
+        s->options->found->runs = runs;
     return 0;
 }
 
@@ -179,17 +225,10 @@ int weft_explore_(const weft_explore_options *options, const weft_frame *frame, 
     size_t n = strlen(s->test.name);
     if (asked != NULL && strncmp(asked, s->test.name, n) == 0 && asked[n] == ':')
         given = asked + n + 1;
+    else if (asked != NULL)
+        weft__test_say(&s->test, "%s: WEFT_SCHEDULE=%s is about another", s->test.name, asked);
     weft__tests_begin();
-    int rc = 0;
-    if (given == NULL) {
-        rc = search(s);
-    } else if ((rc = take_schedule(s, given)) == 0 && fails(s, 1)) {
-        weft__test_say(&s->test, "%s fails with %s: %s", s->test.name, s->test.what, s->complaint);
-        if (o->found != NULL)
-            *o->found = (weft_explored){
-                .size = sizeof *o->found, .runs = 1, .rc = s->rc, .choices = (unsigned)s->schedule.choices};
-        rc = 1;
-    }
+    int rc = given != NULL ? replay(s, given) : search(s);
     weft__tests_end();
     free(s->schedule.in.items);
     free(s->schedule.out.items);

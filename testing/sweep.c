@@ -259,25 +259,40 @@ static int with_workers(struct sweep *s)
     return 0;
 }
 
-/* WEFT_SWEEP=NAME:KIND:WORKERS:VICTIM:LANDING:K, if it is about this one. False: it is not there. */
+/* WEFT_SWEEP=NAME:KIND:WORKERS:VICTIM:LANDING:K, if it is about this one. False: it is not there, or about another, which is told: all is run. */
 static bool replayed(struct sweep *s, long *rc)
 {
     const char *text = getenv("WEFT_SWEEP");
     size_t n = strlen(s->test.name);
-    if (text == NULL || strncmp(text, s->test.name, n) != 0 || text[n] != ':')
+    if (text == NULL)
         return false;
-    char kind[8];
+    if (strncmp(text, s->test.name, n) != 0 || text[n] != ':') {
+        weft__test_say(&s->test, "%s: all of it is run: WEFT_SWEEP=%s is about another", s->test.name, text);
+        return false;
+    }
     unsigned workers, victim, landing;
     uint64_t k;
+    bool cancel = strncmp(text + n, ":cancel:", 8) == 0, fault = strncmp(text + n, ":fault:", 7) == 0;
+    int end = 0;
+    if (cancel || fault)
+        (void)sscanf(text + n + (cancel ? 8 : 7), "%u:%u:%u:%" SCNu64 "%n", &workers, &victim, &landing, &k, &end);
+    if (end == 0 || text[n + (size_t)(cancel ? 8 : 7) + (size_t)end] != '\0' || workers == 0 ||
+        workers > WEFT_MAX_WORKERS || victim > WEFT_VICTIM_MAIN || landing >= LANDINGS) {
+        weft__test_say(&s->test, "%s: WEFT_SWEEP=%s is no run of it: %s:cancel|fault:WORKERS:VICTIM:LANDING:NUMBER",
+                       s->test.name, text, s->test.name);
+        *rc = -EINVAL;
+        return true;
+    }
     *rc = 0;
-    if (sscanf(text + n + 1, "%7[a-z]:%u:%u:%u:%" SCNu64, kind, &workers, &victim, &landing, &k) != 5 ||
-        landing >= LANDINGS || (strcmp(kind, "cancel") == 0) != s->cancels)
+    if (cancel != s->cancels)
         return true;
     s->test.workers = workers;
     aim.victim = victim;
     aim.landing = (enum landing)landing;
     int one_rc = one(s, 0);
-    one_rc = one_rc >= 0 && k != 0 ? one(s, k) : one_rc;
+    if (one_rc >= 0 && k != 0 && (one_rc = one(s, k)) == 0)
+        weft__test_say(&s->test, "%s: %s %" PRIu64 " of WEFT_SWEEP=%s was not reached", s->test.name,
+                       cancel ? "wait" : "call", k, text);
     *rc = one_rc < 0 ? one_rc : 1;
     return true;
 }

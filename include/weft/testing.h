@@ -90,7 +90,8 @@ typedef struct weft_sweep {
  * once; with several, the k-th of each run is. options may be NULL. The frame is copied for each run.
  *     long runs = weft_sweep_cancel(NULL, transfer, .amount = 7);
  * Returns the number of disturbed runs, or after the first one that is wrong -EPROTO: reported, with the line that repeats that run alone:
- * the environment variable WEFT_SWEEP. -EINVAL: options. */
+ * the environment variable WEFT_SWEEP. With it a sweep runs that one (1; 0 when it is one of the other kind of sweep) and says so when it is not
+ * reached; a sweep of another name runs all, and says so. -EINVAL: options, or a WEFT_SWEEP that is no run of it, which is reported. */
 #define weft_sweep_cancel(options, ...) weft__SWEEP_CANCEL(options, __VA_ARGS__, )
 #define weft__SWEEP_CANCEL(options, fn, ...)                                                                           \
     weft_sweep_cancel_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
@@ -122,11 +123,12 @@ enum weft_strategy {
 
 typedef struct weft_explored {
     size_t size;
-    unsigned runs;            /* until then, shrinking not counted */
-    uint64_t seed;            /* that failed */
+    unsigned runs;            /* up to the one that failed, or all; shrinking not counted */
+    uint64_t seed;            /* that failed; 0: none, or a list of choices was given */
     int rc;                   /* and how it ended */
     unsigned choices, matter; /* choices of the run that failed; those that are left in the schedule */
-    char *schedule; /* for the option schedule, or WEFT_SCHEDULE; to be freed by the caller; NULL: nothing failed */
+    char *
+        schedule; /* that fails, for the option schedule, or WEFT_SCHEDULE; to be freed by the caller; NULL: nothing failed */
 } weft_explored;
 
 typedef struct weft_explore_options {
@@ -154,7 +156,7 @@ typedef struct weft_explore_options {
 /* Run a coroutine under one schedule after the other (WEFT_SCHED_SEEDED: one thread, virtual clock; others come in at calls of weft and at weft_point)
  * until one fails. 0: none did. 1: one did. It is then run again with fewer and fewer choices that differ from a calm run, as long as it still fails,
  * and reported with the line that repeats it: the environment variable WEFT_SCHEDULE=NAME:SCHEDULE, which makes the weft_explore of that coroutine run
- * this schedule only. Negative: -EINVAL.
+ * this schedule only. A choice in it that the run does not come to is reported. Negative: -EINVAL (options; a schedule that is none, with a report).
  *     assert(weft_explore(WEFT_EXPLORE(.runs = 500), two_clients, .store = &store) == 0);
  * A run that crashes ends the program; the line that repeats it is printed first. */
 #define weft_explore(options, ...) weft__EXPLORE(options, __VA_ARGS__, )

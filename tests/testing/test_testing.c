@@ -124,7 +124,29 @@ static void test_one_run_alone(void **state)
     assert_int_equal(weft_sweep_cancel(WEFT_SWEEP(.report = keep), leaky, .what = 1), -EPROTO);
     assert_non_null(strstr(said, "wait 1, before the switch, the task itself"));
     setenv("WEFT_SWEEP", "leaky:cancel:1:1:1:2", 1); /* there is no second wait */
+    said[0] = '\0';
     assert_int_equal(weft_sweep_cancel(WEFT_SWEEP(.report = keep), leaky, .what = 1), 1);
+    assert_non_null(strstr(said, "wait 2 of WEFT_SWEEP=leaky:cancel:1:1:1:2 was not reached"));
+    /* What is no run of this coroutine is refused; what is about another one is told. */
+    static const char *const wrong[] = {"leaky:",
+                                        "leaky:cancel",
+                                        "leaky:cancels:1:1:0:1",
+                                        "leaky:cancel:1:1:0",
+                                        "leaky:cancel:1:1:0:1x",
+                                        "leaky:cancel:0:1:0:1",
+                                        "leaky:cancel:1:3:0:1",
+                                        "leaky:cancel:1:1:2:1",
+                                        "leaky:fault:1:1:1:z"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        said[0] = '\0';
+        setenv("WEFT_SWEEP", wrong[i], 1);
+        assert_int_equal(weft_sweep_cancel(WEFT_SWEEP(.report = keep), leaky, .what = 1), -EINVAL);
+        assert_non_null(strstr(said, wrong[i]));
+    }
+    said[0] = '\0';
+    setenv("WEFT_SWEEP", "nonsense", 1);
+    assert_int_equal(weft_sweep_cancel(WEFT_SWEEP(.workers = 1, .report = keep), leaky, .what = 1), -EPROTO);
+    assert_non_null(strstr(said, "leaky: all of it is run: WEFT_SWEEP=nonsense is about another"));
     unsetenv("WEFT_SWEEP");
 }
 
@@ -308,8 +330,11 @@ static void test_explore_finds_and_shrinks(void **state)
 static void test_explore_finds_nothing_in_a_sound_program(void **state)
 {
     (void)state;
-    assert_int_equal(weft_explore(WEFT_EXPLORE(.runs = 200, .report = keep), bank, .locked = true), 0);
+    weft_explored found;
+    assert_int_equal(weft_explore(WEFT_EXPLORE(.runs = 200, .report = keep, .found = &found), bank, .locked = true), 0);
     assert_string_equal(said, "");
+    assert_int_equal(found.runs, 200);
+    assert_null(found.schedule);
 }
 
 static void test_a_schedule_by_the_environment(void **state)
@@ -321,10 +346,33 @@ static void test_a_schedule_by_the_environment(void **state)
     snprintf(text, sizeof text, "bank:%s", found.schedule);
     setenv("WEFT_SCHEDULE", text, 1);
     said[0] = '\0';
-    assert_int_equal(weft_explore(WEFT_EXPLORE(.report = keep), bank), 1);
+    weft_explored again;
+    assert_int_equal(weft_explore(WEFT_EXPLORE(.report = keep, .found = &again), bank), 1);
     assert_non_null(strstr(said, "a given schedule"));
-    setenv("WEFT_SCHEDULE", "bank:nonsense", 1);
-    assert_int_equal(weft_explore(WEFT_EXPLORE(.report = keep), bank), -EINVAL);
+    assert_int_equal(again.runs, 1);
+    assert_string_equal(again.schedule, found.schedule);
+    free(again.schedule);
+    /* What is no schedule is refused with a sentence, and one that the run does not come to is told. */
+    static const char *const wrong[] = {"nonsense", "zz", "", "1", "1=", "1=2,", "pct/1/2", "random/1/2/3x", "any/1/2/3"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char sentence[64];
+        said[0] = '\0';
+        snprintf(text, sizeof text, "bank:%s", wrong[i]);
+        snprintf(sentence, sizeof sentence, "bank: '%s' is no schedule", wrong[i]);
+        setenv("WEFT_SCHEDULE", text, 1);
+        assert_int_equal(weft_explore(WEFT_EXPLORE(.report = keep), bank), -EINVAL);
+        assert_non_null(strstr(said, sentence));
+    }
+    said[0] = '\0';
+    setenv("WEFT_SCHEDULE", "bank:9999=3", 1);
+    assert_int_equal(weft_explore(WEFT_EXPLORE(.report = keep, .found = &again), bank), 0);
+    assert_non_null(strstr(said, "choice 9999 of the schedule was not reached"));
+    assert_int_equal(again.runs, 1);
+    assert_null(again.schedule);
+    said[0] = '\0';
+    setenv("WEFT_SCHEDULE", "bonk:calm", 1);
+    assert_int_equal(weft_explore(WEFT_EXPLORE(.runs = 1, .report = keep), bank, .locked = true), 0);
+    assert_non_null(strstr(said, "bank: WEFT_SCHEDULE=bonk:calm is about another"));
     unsetenv("WEFT_SCHEDULE");
     free(found.schedule);
 }
