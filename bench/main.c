@@ -141,9 +141,9 @@ static unsigned default_workers(void)
     return info.workers;
 }
 
-static int usage(void)
+static int usage(FILE *to)
 {
-    fprintf(stderr,
+    fprintf(to,
             "usage: weft-bench list\n"
             "       weft-bench run NAME [--n N] [--workers W] [--repeat R] [--pin default|none|node|core] [--stealing "
             "near|random] "
@@ -153,8 +153,8 @@ static int usage(void)
             "       weft-bench plan [--workers W] [--pin default|none|node|core] [--spread evenly|compact] [--cpus "
             "LIST] [--json] "
             "[--verify]\n");
-    topology_usage();
-    return 2;
+    topology_usage(to);
+    return to == stderr ? 2 : bench_printed(0);
 }
 
 int main(int argc, char **argv)
@@ -171,6 +171,10 @@ int main(int argc, char **argv)
     static const char *const orders[] = {[WEFT_STEAL_NEAR] = "near", [WEFT_STEAL_RANDOM] = "random", NULL};
     struct settings s = {.repeat = 1, .workers_wanted = 1};
     bool right = true;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return usage(stdout);
+    }
     if (argc > 1 && strcmp(argv[1], "topology") == 0)
         return bench_printed(topology_command(argc - 1, argv + 1));
     if (argc > 1 && strcmp(argv[1], "compare") == 0)
@@ -204,13 +208,13 @@ int main(int argc, char **argv)
             right = right && bench_pin(optarg, &s.pin);
             break;
         default:
-            return usage();
+            return usage(stderr);
         }
     }
     if (!right)
         return 2;
     if (optind >= argc)
-        return usage();
+        return usage(stderr);
     const char *command = argv[optind];
     if (strcmp(command, "list") == 0) {
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
@@ -220,7 +224,7 @@ int main(int argc, char **argv)
         return bench_printed(0);
     }
     if (strcmp(command, "run") != 0 || optind + 2 != argc)
-        return usage();
+        return usage(stderr);
     s.workers = s.workers_wanted != 0 ? (unsigned)s.workers_wanted : default_workers();
     return bench_printed(run(argv[optind + 1], &s));
 }

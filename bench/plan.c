@@ -216,6 +216,43 @@ static void verified(void *user, weft_runtime *rt)
     (void)weft_metrics_print(rt, STDERR_FILENO);
 }
 
+/* Why there is no plan. */
+static void tell_no_plan(const weft_options *o, int rc)
+{
+    weft_options one = *o;
+    one.cpu_count = 1;
+    for (size_t i = 0; rc == -EINVAL && i < o->cpu_count; i++) {
+        weft_plan *plan;
+        one.cpus = &o->cpus[i];
+        if (weft_plan_create(&plan, &one) < 0) {
+            fprintf(stderr, "weft-bench plan: --cpus: CPU %d is not allowed here\n", o->cpus[i]);
+            return;
+        }
+        weft_plan_release(plan);
+    }
+    fprintf(stderr, "weft-bench plan: %s\n", weft_strerror(rc));
+}
+
+/* hwloc takes this machine, silently, when it cannot make sense of the one that is described to it. */
+static bool described_machine_is_taken(const weft_options *o)
+{
+    static const char *const names[] = {"HWLOC_SYNTHETIC", "HWLOC_XMLFILE"};
+    weft_plan *plan;
+    weft_plan_info info = {.size = sizeof info};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        if (text == NULL || *text == '\0' || getenv("HWLOC_THISSYSTEM") != NULL || weft_plan_create(&plan, o) < 0)
+            continue;
+        (void)weft_plan_read(plan, &info);
+        weft_plan_release(plan);
+        if (info.here) {
+            fprintf(stderr, "weft-bench plan: hwloc knows no machine %s=%s\n", names[i], text);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int run_verify(weft_options *o)
 {
     struct verdict v = {.seen = NULL};
@@ -225,7 +262,7 @@ static int run_verify(weft_options *o)
     int rc = weft_run_with(o, verify, .verdict = &v);
     free(v.seen);
     if (rc < 0)
-        fprintf(stderr, "weft-bench: plan: %s\n", weft_strerror(rc));
+        tell_no_plan(o, rc);
     printf("%s\n", rc < 0 || v.wrong ? "not as planned" : "as planned");
     return rc < 0 || v.wrong;
 }
@@ -235,7 +272,7 @@ static int print(const weft_options *o, bool json)
     weft_plan *plan;
     int rc = weft_plan_create(&plan, o);
     if (rc < 0) {
-        fprintf(stderr, "weft-bench: plan: %s\n", weft_strerror(rc));
+        tell_no_plan(o, rc);
         return 1;
     }
     fflush(stdout);
@@ -279,7 +316,7 @@ int bench_plan(int argc, char **argv)
             o.cpu_count = parse_cpus(optarg, &cpus);
             o.cpus = cpus;
             if (o.cpu_count == 0) {
-                fprintf(stderr, "weft-bench: plan: --cpus takes a list like 0,2-5\n");
+                fprintf(stderr, "weft-bench plan: --cpus takes a list like 0,2-5\n");
                 goto out;
             }
             break;
@@ -294,11 +331,13 @@ int bench_plan(int argc, char **argv)
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "weft-bench: plan: what is '%s'?\n", argv[optind]);
+        fprintf(stderr, "weft-bench plan: what is '%s'?\n", argv[optind]);
         goto out;
     }
     o.workers = (unsigned)workers;
-    status = bench_printed(check ? run_verify(&o) : print(&o, json));
+    status = 1;
+    if (described_machine_is_taken(&o))
+        status = bench_printed(check ? run_verify(&o) : print(&o, json));
 out:
     free(cpus);
     return status;

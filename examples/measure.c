@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <weft.h>
 #include <weft/bench.h>
@@ -51,6 +52,14 @@ WEFT_CORO(count_all);
 
 int main(int argc, char **argv)
 {
+    bool help = argc > 1 && strcmp(argv[1], "--help") == 0;
+    double seconds = argc > 2 ? atof(argv[2]) : 10;
+    if (help || argc > 3 || (argc > 1 && argv[1][0] == '-') || !(seconds > 0)) {
+        fprintf(help ? stdout : stderr,
+                "usage: weft-measure [PREFIX [SECONDS]]\n"
+                "  measures, and writes PREFIX.json, PREFIX.csv, PREFIX.html (measure; 10 s)\n");
+        return help ? 0 : 2;
+    }
     long words = 0;
     char *text = malloc((size_t)PARTS * PART);
     if (text == NULL)
@@ -64,7 +73,7 @@ int main(int argc, char **argv)
     if (rc == 0) {
         rc = weft_bench_run(b,
                             WEFT_BENCH_WORKLOAD(.name = "words", .what = "a part of 8 KiB counted by a task of its own",
-                                                .operations = PARTS, .seconds = argc > 2 ? atof(argv[2]) : 10),
+                                                .operations = PARTS, .seconds = seconds),
                             count_all, .text = text, .expected = words);
         if (rc == 0)
             rc = weft_bench_write(b, argc > 1 ? argv[1] : "measure");

@@ -20,6 +20,9 @@
 #include <unistd.h>
 
 #include "stress.h"
+#ifdef STRESS_FAULTS
+#include <weft/testing.h>
+#endif
 
 /* The child's own watchdog comes first; this one is for when even that is stuck. */
 #define STUCK_SECONDS 60
@@ -61,7 +64,7 @@ struct outcome {
     bool passed;
     uint64_t rounds, operations, late_wakes;
     double seconds;
-    char replay[256];
+    char replay[REPLAY];
 };
 
 static double seconds_now(void)
@@ -167,12 +170,13 @@ static int write_json(const char *path, uint64_t seed, const struct outcome *o, 
     return fclose(f) == 0 ? 0 : -1;
 }
 
-static int usage(void)
+static int usage(FILE *to)
 {
-    fprintf(stderr,
+    fprintf(to,
             "usage: weft-stress list\n"
-            "       weft-stress run [NAME...] [--seconds S] [--seed X] [--workers W] [--faults PLAN] [--json FILE]\n");
-    return 2;
+            "       weft-stress run [NAME...] [--seconds S] [--seed X] [--workers W] [--faults PLAN] [--json FILE]\n"
+            "       PLAN: CALLS=FAULTS@WHEN, rules separated by blanks or semicolons (weft/testing.h)\n");
+    return to == stderr ? 2 : 0;
 }
 
 static int list(void)
@@ -233,6 +237,34 @@ static bool parse(int argc, char **argv, struct settings *s)
     return s->seconds >= 0;
 }
 
+/* Is the plan one? If not, the rule that is none is told. */
+static bool faults_are_right(void)
+{
+    if (stress_faults == NULL)
+        return true;
+#ifdef STRESS_FAULTS
+    char *rules = strdup(stress_faults), *rest;
+    const char *wrong = rules == NULL || weft_faults_begin(stress_faults, 0) < 0 ? stress_faults : NULL;
+    weft_faults_end();
+    for (char *rule = wrong != NULL && rules != NULL ? strtok_r(rules, " ;\n\t", &rest) : NULL; rule != NULL;
+         rule = strtok_r(NULL, " ;\n\t", &rest)) {
+        if (weft_faults_begin(rule, 0) < 0) {
+            wrong = rule;
+            break;
+        }
+        weft_faults_end();
+    }
+    if (wrong != NULL)
+        fprintf(stderr, "weft-stress: --faults: '%s' is no rule of the form CALLS=FAULTS@WHEN%s\n", wrong,
+                wrong == stress_faults ? ", or too many at once" : "");
+    free(rules);
+    return wrong == NULL;
+#else
+    fprintf(stderr, "weft-stress: --faults: built without libweft_testing\n");
+    return false;
+#endif
+}
+
 static int run(int argc, char **argv)
 {
     struct settings s = {.seconds = 30};
@@ -240,7 +272,10 @@ static int run(int argc, char **argv)
         s.seed = (uint64_t)time(NULL);
     s.seed >>= 1;
     if (!parse(argc, argv, &s))
-        return usage();
+        return usage(stderr);
+    if (!faults_are_right())
+        return 2;
+    stress_seconds = s.seconds;
     stress_account = mmap(NULL, sizeof *stress_account, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (stress_account == MAP_FAILED) {
         perror("weft-stress: mmap");
@@ -260,9 +295,13 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return usage(stdout);
+    }
     if (argc == 2 && strcmp(argv[1], "list") == 0)
         return list();
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return run(argc - 1, argv + 1);
-    return usage();
+    return usage(stderr);
 }

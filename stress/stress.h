@@ -100,10 +100,12 @@ struct account {
 extern struct account *stress_account;
 extern const char *stress_name;
 extern unsigned stress_workers;   /* asked for; 0: random in each round */
+extern double stress_seconds;     /* of the whole run, as given */
 extern const char *stress_faults; /* a plan for the whole run (weft/testing.h); NULL: none */
 /* Do rounds for that long, in this process. */
 void stress_do(const struct stressor *s, uint64_t seed, double seconds);
 /* The command that repeats the round in the account. */
+enum { REPLAY = 1280 }; /* enough for one */
 void stress_replay(char *buf, size_t size);
 
 #endif

@@ -29,6 +29,7 @@
 struct account *stress_account;
 const char *stress_name;
 unsigned stress_workers;
+double stress_seconds;
 const char *stress_faults;
 
 static struct {
@@ -104,17 +105,20 @@ int stress_pause(struct rng *r, uint32_t at_most_us)
 
 void stress_replay(char *buf, size_t size)
 {
-    snprintf(buf, size, "weft-stress run %s --seconds %g --seed %" PRIu64 " --workers %u%s%s%s", stress_name,
-             (uint64_t)atomic_load(&stress_account->seed), (unsigned)atomic_load(&stress_account->workers),
-             stress_faults != NULL ? " --faults '" : "", stress_faults != NULL ? stress_faults : "",
-             stress_faults != NULL ? "'" : "");
+    unsigned workers = atomic_load(&stress_account->workers); /* 0: it came to no round */
+    char of_workers[24] = "";
+    if (workers != 0)
+        snprintf(of_workers, sizeof of_workers, " --workers %u", workers);
+    snprintf(buf, size, "weft-stress run %s --seconds %g --seed %" PRIu64 "%s%s%s%s", stress_name, stress_seconds,
+             (uint64_t)atomic_load(&stress_account->seed), of_workers, stress_faults != NULL ? " --faults '" : "",
+             stress_faults != NULL ? stress_faults : "", stress_faults != NULL ? "'" : "");
 }
 
 void stress_fail(const char *file, int line, const char *invariant, const char *format, ...)
 {
     if (atomic_exchange(&stress_account->failed, 1) != 0)
         return;
-    char text[512], replay[256];
+    char text[512], replay[REPLAY];
     va_list list;
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
@@ -134,7 +138,7 @@ void stress_fail(const char *file, int line, const char *invariant, const char *
         (void)weft_metrics_print(live[i], STDERR_FILENO);
     }
     print_trace();
-    dprintf(STDERR_FILENO, "  replay: %s\n", replay);
+    dprintf(STDERR_FILENO, "    replay: %s\n", replay);
     pthread_mutex_unlock(&mutex);
 }
 

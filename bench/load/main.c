@@ -72,10 +72,20 @@ static double number(const char *name, const char *text)
 {
     char *end;
     double v = strtod(text, &end);
-    if (end == text || *end != '\0' || v < 0) {
-        die("%s: %s is no number", name, text);
+    if (end == text || *end != '\0' || !(v >= 0 && v <= 1e18)) {
+        die("%s: %s is no number that can be meant", name, text);
     }
     return v;
+}
+
+static long whole(const char *name, const char *text)
+{
+    enum { MOST = 1 << 30 };
+    double v = number(name, text);
+    if (v > MOST || v != (double)(long)v) {
+        die("%s takes a whole number up to %d, not %s", name, MOST, text);
+    }
+    return (long)v;
 }
 
 static enum protocol protocol_of(const char *text)
@@ -136,7 +146,7 @@ static void arguments(int argc, char **argv)
             if (found && table[k].real != NULL) {
                 *table[k].real = number(argv[i], value);
             } else if (found && table[k].whole != NULL) {
-                *table[k].whole = (long)number(argv[i], value);
+                *table[k].whole = whole(argv[i], value);
             } else if (found) {
                 *table[k].text = value;
             }
@@ -197,6 +207,10 @@ int main(int argc, char **argv)
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
+        if (strcmp(options.mode, "storm") != 0 && (rlim_t)options.connections > files.rlim_max) {
+            die("--connections %ld: this process may have %llu descriptors (ulimit -Hn)", options.connections,
+                (unsigned long long)files.rlim_max);
+        }
     }
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0) {

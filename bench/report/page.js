@@ -353,7 +353,7 @@ function comparison() {
   const { a, b, cells } = data, count = { real: 0, perhaps: 0, none: 0, few: 0 };
   for (const c of cells) count[c.verdict]++;
   page.append(el('h1', {}, `${a.label} and ${b.label}`), el('p', { class: 'soft' }, 'A is the first, B the second; a ratio is B / A.'));
-  page.append(el('div', { class: 'tiles' }, ...[[cells.length, 'figures in both'], [count.real, 'differences are real'], [count.perhaps, 'perhaps'], [count.none, 'no difference seen'], [count.few, 'too few samples']].map(([n, t]) => el('div', { class: 'tile' }, el('b', {}, String(n)), el('span', {}, t)))));
+  page.append(el('div', { class: 'tiles' }, ...[[cells.length, 'figures in both'], [count.real, count.real === 1 ? 'difference is real' : 'differences are real'], [count.perhaps, 'perhaps'], [count.none, 'no difference seen'], [count.few, 'too few samples']].map(([n, t]) => el('div', { class: 'tile' }, el('b', {}, String(n)), el('span', {}, t)))));
   page.append(el('p', { class: 'what' }, 'Real: the interval leaves out 1 even when all comparisons together may be wrong with 5 % only, and the difference is 1 % or more. Perhaps: at 95 % for this one alone. The bars are the 95 % intervals of the ratio.'));
   page.append(el('div', { class: 'grid' }, ...[['A', a], ['B', b]].map(([n, s]) => el('div', {}, el('h3', {}, `${n}: ${s.label}, ${s.date.slice(0, 16).replace('T', ' ')}`), el('div', { class: 'scroll' }, facts(s.machine, s.seconds)), notes(s.notes, ['noise'])))));
   for (const [, list] of group(cells, 'id')) {

@@ -24,6 +24,7 @@ int compare_command(int argc, char **argv)
     return absent();
 }
 
-void topology_usage(void)
+void topology_usage(FILE *to)
 {
+    (void)to;
 }

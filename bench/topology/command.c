@@ -42,10 +42,10 @@ static void draw(void *user, double share, const char *what)
     fflush(stderr);
 }
 
-void topology_usage(void)
+void topology_usage(FILE *to)
 {
     fprintf(
-        stderr,
+        to,
         "       weft-bench topology [--out PREFIX] [--seconds S] [--rounds R] [--workers W] [--label TEXT] [--only "
         "PART,...]\n"
         "           measures this machine and writes PREFIX.json, .csv and .html (weft-topology): latencies between "
@@ -70,15 +70,18 @@ static bool wanted(const char *only, const char *name)
 
 static bool known_parts(const char *only)
 {
-    if (only != NULL && *only == '\0')
-        return false;
-    while (only != NULL && *only != '\0') {
+    while (only != NULL) {
         size_t n = strcspn(only, ","), i = 0;
         while (i < PARTS && (strlen(parts[i].name) != n || strncmp(parts[i].name, only, n) != 0))
             i++;
-        if (i == PARTS)
+        if (i == PARTS) {
+            fprintf(stderr, "weft-bench topology: --only takes a list of");
+            for (i = 0; i < PARTS; i++)
+                fprintf(stderr, " %s", parts[i].name);
+            fprintf(stderr, ", not '%.*s'\n", (int)n, only);
             return false;
-        only += n + (only[n] == ',');
+        }
+        only = only[n] == ',' ? only + n + 1 : NULL;
     }
     return true;
 }
@@ -154,20 +157,22 @@ int topology_command(int argc, char **argv)
     }
     o.rounds = (unsigned)rounds;
     o.workers = (unsigned)workers;
-    if (optind != argc || *out == '\0' || !known_parts(only)) {
+    if (!known_parts(only))
+        return 2;
+    if (optind != argc || *out == '\0') {
         fprintf(stderr, "usage:\n");
-        topology_usage();
+        topology_usage(stderr);
         return 2;
     }
     weft_bench *b;
     int rc = wb__may_write(out); /* else it would be known only after all has been measured */
     if (rc < 0) {
-        fprintf(stderr, "weft-bench: topology: %s.json, .csv, .html: %s\n", out, weft_strerror(rc));
+        fprintf(stderr, "weft-bench topology: %s.json, .csv, .html: %s\n", out, weft_strerror(rc));
         return 1;
     }
     rc = weft_bench_open(&b, &o);
     if (rc < 0) {
-        fprintf(stderr, "weft-bench: topology: %s\n", weft_strerror(rc));
+        fprintf(stderr, "weft-bench topology: %s\n", weft_strerror(rc));
         return 1;
     }
     rc = measure(b, only, seconds);
@@ -179,7 +184,7 @@ int topology_command(int argc, char **argv)
         rc = weft_bench_write(b, out);
     }
     if (rc < 0) {
-        fprintf(stderr, "weft-bench: topology: %s: %s\n", doing, weft_strerror(rc));
+        fprintf(stderr, "weft-bench topology: %s: %s\n", doing, weft_strerror(rc));
     } else {
         printf("%s.json %s.csv %s.html: %zu figures in %.0f s\n", out, out, out, b->figures,
                (double)(weft_now() - b->began) / 1e9);

@@ -4,8 +4,10 @@
 #ifndef BENCH_TOPOLOGY_COMMANDS_H
 #define BENCH_TOPOLOGY_COMMANDS_H
 
+#include <stdio.h>
+
 int topology_command(int argc, char **argv);
 int compare_command(int argc, char **argv);
-void topology_usage(void); /* to stderr */
+void topology_usage(FILE *to);
 
 #endif

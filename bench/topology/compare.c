@@ -103,10 +103,12 @@ static json_t *load(const char *path)
     json_error_t error;
     json_t *o = json_load_file(path, 0, &error);
     const char *key = o != NULL ? wrong(o) : NULL;
-    if (o == NULL)
-        fprintf(stderr, "weft-bench: compare: %s: %s (line %d)\n", path, error.text, error.line);
+    if (o == NULL && error.line < 0) /* it could not even be opened */
+        fprintf(stderr, "weft-bench compare: %s\n", error.text);
+    else if (o == NULL)
+        fprintf(stderr, "weft-bench compare: %s: %s (line %d)\n", path, error.text, error.line);
     else if (key != NULL) {
-        fprintf(stderr, "weft-bench: compare: %s: not a whole report of weft-bench topology: %s\n", path, key);
+        fprintf(stderr, "weft-bench compare: %s: not a whole report of weft-bench topology: %s\n", path, key);
         json_decref(o);
         o = NULL;
     }
@@ -293,9 +295,9 @@ static void tell(FILE *out, const struct comparison *c, bool all)
                     x->ratio.high, word(x));
         }
     }
-    fprintf(out,
-            "\n%zu cells compared: %zu differences are real, %zu perhaps, %zu not seen, %zu with too few samples\n",
-            c->cells, count[REAL], count[PERHAPS], count[SAME], count[FEW]);
+    fprintf(out, "\n%zu cells compared: %zu %s real, %zu perhaps, %zu not seen, %zu with too few samples\n", c->cells,
+            count[REAL], count[REAL] == 1 ? "difference is" : "differences are", count[PERHAPS], count[SAME],
+            count[FEW]);
     for (int k = 0; k < 2; k++) {
         size_t i;
         json_t *note;
@@ -389,8 +391,8 @@ int compare_command(int argc, char **argv)
         all = all || k == 'a';
     }
     if (argc - optind != 2) {
-        fprintf(stderr, "usage:\n");
-        topology_usage();
+        fprintf(stderr, "weft-bench compare: two reports are needed, not %d\nusage:\n", argc - optind);
+        topology_usage(stderr);
         return 2;
     }
     struct comparison c = {.a = load(argv[optind]), .b = load(argv[optind + 1])};
@@ -412,7 +414,7 @@ int compare_command(int argc, char **argv)
             written = write_page(&c, html);
         written = written != 0 ? written : c.error;
         if (written < 0) {
-            fprintf(stderr, "weft-bench: compare: %s: %s\n", html != NULL ? html : "reading", weft_strerror(written));
+            fprintf(stderr, "weft-bench compare: %s: %s\n", html != NULL ? html : "reading", weft_strerror(written));
             rc = 1;
         }
     }

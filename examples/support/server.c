@@ -230,6 +230,23 @@ static void usage(const struct server_kind *kind, FILE *to)
     }
 }
 
+static bool known(const struct server_option *options, const char *name)
+{
+    for (const struct server_option *o = options; o != NULL && o->name != NULL; o++) {
+        if (strcmp(o->name, name) == 0) {
+            return true;
+        }
+    }
+    return strcmp(name, "host") == 0 || strcmp(name, "port") == 0;
+}
+
+/* What is wrong with an argument; to be returned. */
+static bool wrong(const struct server_kind *kind, const char *what, const char *argument)
+{
+    fprintf(stderr, "%s: %s: %s\n", kind->name, argument, what);
+    return false;
+}
+
 static bool number(const struct server_option *options, const char *name, const char *text)
 {
     for (const struct server_option *o = options; o != NULL && o->name != NULL; o++) {
@@ -248,25 +265,32 @@ static bool arguments(int argc, char **argv, const struct server_kind *kind)
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
         if (strncmp(name, "--", 2) != 0) {
-            return false;
+            return wrong(kind, "unknown", name);
         }
         name += 2;
         if (strcmp(name, "account") == 0) {
             account = 1;
             continue;
         }
+        if (!known(common, name) && !known(kind->options, name)) {
+            return wrong(kind, "unknown option", argv[i]);
+        }
         if (++i == argc) {
-            return false;
+            return wrong(kind, "a value is missing", argv[i - 1]);
         }
         if (strcmp(name, "host") == 0) {
             host = argv[i];
         } else if (strcmp(name, "port") == 0) {
             port = argv[i];
         } else if (!number(common, name, argv[i]) && !number(kind->options, name, argv[i])) {
+            fprintf(stderr, "%s: --%s takes a whole number, not '%s'\n", kind->name, name, argv[i]);
             return false;
         }
     }
-    return workers <= WEFT_MAX_WORKERS && listeners >= 1 && listeners <= MOST_LISTENERS;
+    if (workers > WEFT_MAX_WORKERS) {
+        return wrong(kind, "too many", "--workers");
+    }
+    return (listeners >= 1 && listeners <= MOST_LISTENERS) || wrong(kind, "too few or too many", "--listeners");
 }
 
 static void print_account(void *user, weft_runtime *rt)

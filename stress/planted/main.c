@@ -68,8 +68,14 @@ static int worst_of_ten(const struct planted *p, unsigned strategy)
 
 int main(int argc, char **argv)
 {
-    bool table = argc == 2 && strcmp(argv[1], "--table") == 0;
+    bool table = argc == 2 && strcmp(argv[1], "--table") == 0, help = argc == 2 && strcmp(argv[1], "--help") == 0;
     unsigned passed = 0, failed = 0;
+    if (help || argc > 2 || (argc == 2 && !table && argv[1][0] == '-')) {
+        fprintf(help ? stdout : stderr,
+                "usage: weft-planted [NAME | --table]\n"
+                "  finds the planted races by exploration; --table: how many schedules it takes\n");
+        return help ? 0 : 2;
+    }
     for (const struct planted *p = planted_races; p->name != NULL; p++) {
         if (argc == 2 && !table && strcmp(argv[1], p->name) != 0)
             continue;
@@ -87,6 +93,8 @@ int main(int argc, char **argv)
         passed += good;
         failed += !good;
     }
+    if (passed + failed == 0 && !table)
+        fprintf(stderr, "weft-planted: no race '%s'\n", argv[1]);
     if (!table)
         printf("%u passed, %u failed\n", passed, failed);
     return failed == 0 && (table || passed != 0) ? 0 : 1;

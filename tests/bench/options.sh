@@ -41,6 +41,56 @@ refused 1 topology --out no/such/folder/r --seconds 1 # before a second has been
 mkdir r.json
 refused 1 topology --out r --seconds 1
 
+# A refusal names what is wrong; no command is known by two names.
+names() {
+    local text=$1
+    shift
+    refused "$@"
+    grep -qF -- "$text" err || { echo "weft-bench ${*:2}: says nothing of: $text" && cat err && exit 1; }
+}
+names 'weft-bench plan: --cpus: CPU 65000 is not allowed here' 1 plan --cpus 65000
+names "cores workers memory lateness scaling, not 'bogus'" 2 topology --only cores,bogus
+names 'weft-bench compare: two reports are needed, not 1' 2 compare a.json
+names 'nosuch.json: No such file' 2 compare nosuch.json nosuch.json
+if grep -q "line -1" err; then exit 1; fi
+for arguments in '--help' 'plan --help' 'topology --help' 'compare --help' 'run --help'; do
+    # shellcheck disable=SC2086
+    timeout 60 "$bench" $arguments >out 2>err && grep -q '^usage: weft-bench' out && [ ! -s err ] || { echo "weft-bench $arguments" && exit 1; }
+done
+export HWLOC_SYNTHETIC=bogus
+names 'HWLOC_SYNTHETIC=bogus' 1 plan
+export HWLOC_SYNTHETIC='numa:2 core:2 pu:1'
+timeout 60 "$bench" plan >plan.txt && grep -q 'described, not this machine' plan.txt
+unset HWLOC_SYNTHETIC
+
+# The other programs: --help to stdout and 0; what is wrong is named, and 2.
+others=$(dirname "$bench")
+wrong() {
+    local text=$1 status=0
+    shift
+    timeout 60 "$others/$1" "${@:2}" >out 2>err || status=$?
+    [ "$status" -ne 0 ] && grep -qF -- "$text" err && [ ! -s out ] || { echo "$*: exit status $status" && cat err out && exit 1; }
+}
+for program in weft-stress weft-planted weft-measure weft-load weft-echo weft-http weft-kv weft-proxy; do
+    [ -x "$others/$program" ] || continue
+    timeout 60 "$others/$program" --help >out 2>err && grep -q "^usage: $program" out && [ ! -s err ] || { echo "$program --help" && cat err && exit 1; }
+    case $program in
+    weft-echo | weft-http | weft-kv | weft-proxy)
+        wrong "$program: --bogus: unknown option" "$program" --bogus
+        wrong "$program: --port: a value is missing" "$program" --port
+        wrong "$program: --workers takes a whole number, not 'x'" "$program" --workers x
+        ;;
+    weft-load) wrong '--connections takes a whole number up to' weft-load open --port 1 --connections 99999999999 ;;
+    weft-measure) wrong 'usage: weft-measure' weft-measure --what ;;
+    weft-planted) wrong 'usage: weft-planted' weft-planted --what ;;
+    weft-stress)
+        wrong "weft-stress: --faults: 'garbage'" weft-stress run --faults garbage
+        wrong "weft-stress: --faults: 'recv=EFOO@1'" weft-stress run --faults 'malloc=ENOMEM@1% recv=EFOO@1;send=EPIPE@2'
+        ;;
+    esac
+done
+[ ! -e --help.json ]
+
 # A full disk.
 if [ -w /dev/full ]; then
     for arguments in 'plan' 'plan --json' 'list' 'run fib --n 5' 'run fib --n 5 --json /dev/full'; do
