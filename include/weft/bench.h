@@ -12,7 +12,7 @@
  *     weft_bench_close(b);
  *
  * The files are those of `weft-bench topology`: the JSON can be given to `weft-bench compare`. Not part of weft.h; link with
- * weft_bench and weft (CMake: weft::bench; pkg-config: weft_bench).
+ * weft_bench and weft (CMake: weft::bench; pkg-config: weft-bench).
  *
  * All calls are for one ordinary thread at a time, not for tasks, and block. They change the affinity of the calling thread while
  * they run, and give it back. asyncio has no counterpart. */

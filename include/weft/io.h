@@ -123,8 +123,10 @@ WEFT_API uint64_t weft_stream_written(const weft_stream *s);
 /* Close one direction: WEFT_WRITABLE sends the end of the stream to the peer and reading goes on (half-close). */
 WEFT_API int weft_shutdown(weft_stream *s, int interest);
 /* Wait until the peer has closed its side, throwing away what still comes, at most `timeout`: 0, -ETIMEDOUT, -errno. */
-WEFT_API WEFT_NODISCARD int weft_drain_until_end(weft_stream *s, weft_ns timeout);
-/* Close the stream. Never suspends. A reset (data unread, peer told at once) is asked for with weft_stream_abort. */
+WEFT_API int weft_drain_until_end(weft_stream *s, weft_ns timeout);
+/* Close the stream. Never suspends. What has been written is still sent, but while input lies unread, or comes later, the kernel resets the
+ * connection, and the peer may lose what was just written to it: an error answer to a request that was not read to its end. There call
+ * weft_shutdown(s, WEFT_WRITABLE) and weft_drain_until_end first. A reset on purpose (peer told at once) is weft_stream_abort. */
 WEFT_API void weft_stream_close(weft_stream *s);
 WEFT_API void weft_stream_abort(weft_stream *s);
 /* The descriptor, for options and addresses; it stays the stream's. */
@@ -158,7 +160,9 @@ WEFT_API WEFT_NODISCARD int weft_resolve(const char *address, char *buf, size_t 
 /* (A task's thread blocks signals: send oneself one with kill(getpid(), ...), not with raise.)
  * Wait for one of the signals; returns its number, or -ECANCELED, -EINVAL. From the first call on a signal is delivered to
  * waiting tasks instead of its former action, and stays so until the runtime ends; one that comes while nobody waits is
- * kept for the next wait. Several tasks may wait for the same signal: each gets it. asyncio: add_signal_handler. */
+ * kept for the next wait. Several tasks may wait for the same signal: each gets it. What is then done is done by the task, on its worker, as
+ * ordinary code: nothing of the program runs in a signal handler, so there it may call anything. (The library's handler, which runs in whichever
+ * thread the kernel picks, only notes the signal.) asyncio: add_signal_handler. */
 WEFT_API WEFT_NODISCARD int weft_signal_wait(const int signals[], size_t n);
 
 WEFT_END_DECLS

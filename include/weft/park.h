@@ -41,6 +41,9 @@
  * its caller, and it is the task's own coroutine that will be called again, if that one returns it too; a WEFT_PARK that is
  * not returned has no effect. Nothing else may be done between a call that gave WEFT_PARK and the return but what never suspends.
  *
+ * What for: bytes, connections, descriptors and instants, as below. There is no parking on a queue, a lock, an event or another task: who waits for
+ * one of these keeps its stack.
+ *
  * asyncio: a Protocol, whose data_received, eof_received and connection_lost are called while nothing is kept but self. */
 #ifndef WEFT_PARK_H
 #define WEFT_PARK_H

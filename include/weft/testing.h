@@ -7,7 +7,7 @@
  *     weft_faults_begin(plan, seed)                from now on chosen calls fail, by a plan
  *
  * All of it is in a library of its own, libweft_testing, which stands on the static library and is linked only into tests: by
- * CMake weft::weft_testing, else `pkg-config --cflags --libs weft-testing`. It replaces calls to malloc, recv, epoll_ctl and others that are
+ * CMake weft::testing (component testing), else `pkg-config --cflags --libs weft-testing`. It replaces calls to malloc, recv, epoll_ctl and others that are
  * made from the program's own objects and from weft's (the linker's --wrap); what libc and shared libraries call among themselves is left alone.
  * Nothing of it is in libweft. Not part of <weft.h>. docs/testing.md has whole programs.
  *
@@ -30,8 +30,15 @@ WEFT_BEGIN_DECLS
 void weft_expect_failed(const char *file, int line, const char *condition);
 
 /* "Here somebody else could come in": between two statements that another task on another core may fall between. In an explored run it is a place
- * where the schedule may change, as every call of weft is anyhow; elsewhere it costs a load. Inside tasks. */
+ * where the schedule may change, as every call of weft is anyhow; elsewhere it costs a load. Inside tasks.
+ * In a program's own files, which are also built without libweft_testing: define WEFT_NO_TESTING for that build, and it is nothing. */
+#ifdef WEFT_NO_TESTING
+static inline void weft_point(void)
+{
+}
+#else
 void weft_point(void);
+#endif
 
 /* The calling task belongs to the test, not to the program: it is no victim of weft_sweep_cancel, and its waits are not counted. At most 16. */
 void weft_sweep_leave_out(void);

@@ -60,8 +60,20 @@ run "$cc" -std=c17 "${strict[@]}" "${flags[@]}" "$here/consumer.c" -o "$scratch/
 expect "$c_says" "$scratch/pkg-config-c-shared"
 run "$cc" -std=c17 "${strict[@]}" "${flags[@]}" "$here/consumer.c" -o "$scratch/pkg-config-c-static" "${static[@]}"
 expect "$c_says" env -u LD_LIBRARY_PATH "$scratch/pkg-config-c-static"
+if [ -f "$pkgconfig/weft-testing.pc" ]; then
+    for name in weft-testing weft_testing; do
+        read -ra testing < <(pkg-config --cflags --libs "$name")
+        run "$cc" -std=c17 "${strict[@]}" "$here/testing.c" -o "$scratch/pkg-config-$name" "${testing[@]}"
+        expect swept "$scratch/pkg-config-$name"
+    done
+fi
+run "$cc" -std=c17 "${strict[@]}" -DWEFT_NO_TESTING "${flags[@]}" "$here/testing.c" -o "$scratch/pkg-config-plain" "${shared[@]}"
+expect swept "$scratch/pkg-config-plain"
 if [ -f "$pkgconfig/weft_bench.pc" ]; then
-    read -ra bench < <(pkg-config --cflags --libs weft_bench)
+    awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/../../docs/benchmarking.md" >"$scratch/page.c"
+    run "$cc" -std=c17 "${strict[@]}" -c "$scratch/page.c" -o "$scratch/page.o" -I"$prefix/include"
+    [ "$(pkg-config --libs weft-bench)" = "$(pkg-config --libs weft_bench)" ]
+    read -ra bench < <(pkg-config --cflags --libs weft-bench)
     run "$cc" -std=c17 "${strict[@]}" "$here/bench.c" -o "$scratch/pkg-config-bench" "${bench[@]}"
     expect 'measured, and failed as it should' "$scratch/pkg-config-bench" "$scratch/report"
     [ -s "$scratch/report.html" ]
@@ -76,7 +88,7 @@ for standard in 17 20; do
 done
 
 mkdir "$scratch/project"
-cp "$here/bench.c" "$here/consumer.c" "$here/consumer.cpp" "$scratch/project/"
+cp "$here/bench.c" "$here/testing.c" "$here/consumer.c" "$here/consumer.cpp" "$scratch/project/"
 cp "$here/consumer.cmake" "$scratch/project/CMakeLists.txt"
 unset PKG_CONFIG_PATH LD_LIBRARY_PATH
 run cmake -S "$scratch/project" -B "$scratch/project/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
@@ -85,6 +97,9 @@ run cmake --build "$scratch/project/build"
 for kind in weft weft_static; do
     expect "$c_says" "$scratch/project/build/c_$kind"
     expect "$cxx_says" "$scratch/project/build/cxx_$kind"
+done
+for program in c_testing c_weft_testing c_plain; do
+    if [ -x "$scratch/project/build/$program" ]; then expect swept "$scratch/project/build/$program"; fi
 done
 if [ -x "$scratch/project/build/c_bench" ]; then
     expect 'measured, and failed as it should' "$scratch/project/build/c_bench" "$scratch/report"

@@ -353,7 +353,8 @@ static void test_a_schedule_by_the_environment(void **state)
     assert_string_equal(again.schedule, found.schedule);
     free(again.schedule);
     /* What is no schedule is refused with a sentence, and one that the run does not come to is told. */
-    static const char *const wrong[] = {"nonsense", "zz", "", "1", "1=", "1=2,", "pct/1/2", "random/1/2/3x", "any/1/2/3"};
+    static const char *const wrong[] = {"nonsense",      "zz",       "", "1", "1=", "1=2,", "pct/1/2",
+                                        "random/1/2/3x", "any/1/2/3"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char sentence[64];
         said[0] = '\0';
