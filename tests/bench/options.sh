@@ -86,6 +86,14 @@ for program in weft-stress weft-planted weft-measure weft-load weft-echo weft-ht
     weft-stress)
         wrong "weft-stress: --faults: 'garbage'" weft-stress run --faults garbage
         wrong "weft-stress: --faults: 'recv=EFOO@1'" weft-stress run --faults 'malloc=ENOMEM@1% recv=EFOO@1;send=EPIPE@2'
+        # No invariant of this one allows for memory that is gone: it fails, and tells its replay in one form, with what was given.
+        status=0
+        timeout 60 "$others/weft-stress" run trees --seconds 0.5 --seed 7 --faults 'malloc=ENOMEM@30%' >out 2>err || status=$?
+        replay=$(sed -n 's/^    replay: //p' out err | sort -u)
+        if [ "$status" -ne 1 ] || ! [[ $replay =~ ^weft-stress\ run\ trees\ --seconds\ 0.5\ --seed\ [0-9]+\ --workers\ [0-9]+\ --faults\ \'malloc=ENOMEM@30%\'$ ]]; then
+            echo "weft-stress's replay, exit status $status: $replay"
+            exit 1
+        fi
         ;;
     esac
 done
