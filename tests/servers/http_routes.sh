@@ -68,7 +68,7 @@ for bad in --nonsense '--port' '--workers x' '--workers -1' stray; do
     # shellcheck disable=SC2086 # two words, on purpose
     "$WEFT_BIN/weft-http" $bad >"$SCRATCH/second" 2>&1
     expect "$bad: status" $? 2
-    matches "$bad: usage" "$(cat "$SCRATCH/second")" "usage: weft-http *"
+    matches "$bad: named, and usage" "$(cat "$SCRATCH/second")" "weft-http: *${bad%% *}*usage: weft-http *"
 done
 matches "--help" "$("$WEFT_BIN/weft-http" --help)" "usage: weft-http *--header-ms*"
 done_testing
