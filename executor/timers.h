@@ -41,7 +41,7 @@ struct weft__timer_spare {
 
 struct weft__timers {
     alignas(WEFT__CACHELINE) uint32_t guard;
-    uint32_t count;                  /* pending, in the runs and in the heap */
+    uint32_t count;                  /* pending, wherever they lie */
     uint32_t busy;                   /* bit i: runs[i] is not empty */
     _Atomic(int64_t) earliest;       /* least deadline, WEFT_FOREVER when there is none; read without the guard */
     uint64_t sequence;               /* sets so far */

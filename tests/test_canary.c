@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "support/actors.h"
+#include "support/thread_sleeps.h"
 
 static _Atomic(bool) ran;
 static _Atomic(uint64_t) stalls;
@@ -23,19 +24,6 @@ struct stuck {
     WEFT_FRAME;
     bool broken;
 };
-static bool in_the_kernel(int tid)
-{
-    char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    FILE *file = fopen(path, "r");
-    size_t n = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
-    if (file != NULL)
-        fclose(file);
-    text[n] = '\0';
-    const char *end = strrchr(text, ')');
-    return end != NULL && end[1] == ' ' && end[2] == 'S';
-}
-
 /* All workers but this one have gone to sleep, and sleep: one that is on its way would still see what comes. */
 static bool others_sleep(weft_runtime *rt)
 {
@@ -44,7 +32,7 @@ static bool others_sleep(weft_runtime *rt)
         struct weft__worker *w = &rt->workers[i];
         if (w != weft__worker_self())
             all = all && (weft__load_seq_cst(&rt->idle.bits[0]) >> i & 1) != 0 && /* pairs: PARK */
-                  in_the_kernel(weft__load_relaxed(&w->tid));                     /* relaxed: written before it ran */
+                  thread_sleeps(weft__load_relaxed(&w->tid));                     /* relaxed: written before it ran */
     }
     return all;
 }

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 
 #include "executor/timers.h"
+#include "tests/support/thread_sleeps.h"
 #include "tests/support/threads.h"
 
 #define HOMES 2U
@@ -208,24 +209,11 @@ struct moment {
 
 static struct moment moment;
 
-static bool sleeps(int tid)
-{
-    char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    FILE *file = fopen(path, "r");
-    size_t n = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
-    if (file != NULL)
-        fclose(file);
-    text[n] = '\0';
-    const char *end = strrchr(text, ')');
-    return end != NULL && end[1] == ' ' && end[2] == 'S';
-}
-
 static void moment_wait_for_sleeper(void)
 {
     weft__store_release(&moment.go, true);
     int tid; /* relaxed: this loop only waits. If the other thread never naps it does not wait, and what follows shows that */
-    for (int i = 0; i < 10000 && ((tid = weft__load_relaxed(&moment.tid)) == 0 || !sleeps(tid)); i++)
+    for (int i = 0; i < 10000 && ((tid = weft__load_relaxed(&moment.tid)) == 0 || !thread_sleeps(tid)); i++)
         usleep(100);
 }
 
