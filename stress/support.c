@@ -134,6 +134,8 @@ void stress_fail(const char *file, int line, const char *invariant, const char *
             continue;
         dprintf(STDERR_FILENO, "  --- tasks of runtime %d\n", i);
         (void)weft_dump_tasks(live[i], STDERR_FILENO);
+        dprintf(STDERR_FILENO, "  --- workers of runtime %d\n", i);
+        (void)weft_dump_workers(live[i], STDERR_FILENO);
         dprintf(STDERR_FILENO, "  --- account of runtime %d\n", i);
         (void)weft_metrics_print(live[i], STDERR_FILENO);
     }

@@ -180,8 +180,10 @@ static void on_signal(int signo)
                 signo == SIGALRM ? "hangs: " : "broke down: ", test->what, hit != NULL ? ", in " : "",
                 hit != NULL ? hit : "");
         dprintf(STDERR_FILENO, "weft-testing: to run this one alone: %s\n", test->replay);
-        if (signo == SIGALRM && run.rt != NULL)
+        if (signo == SIGALRM && run.rt != NULL) {
             (void)weft_dump_tasks(run.rt, STDERR_FILENO);
+            (void)weft_dump_workers(run.rt, STDERR_FILENO);
+        }
     }
     signal(signo == SIGALRM ? SIGABRT : signo, SIG_DFL);
     if (signo == SIGALRM)

@@ -471,8 +471,42 @@ static void read_account(void *user, weft_runtime *rt)
     TASK_CHECK(pipe(fds) == 0);
     a->print_rc = weft_metrics_print(rt, fds[1]);
     a->dump_rc = weft_dump_tasks(rt, fds[1]);
+    if (a->dump_rc == 0)
+        a->dump_rc = weft_dump_workers(rt, fds[1]);
     close(fds[0]);
     close(fds[1]);
+}
+/* Who asks is seen to run, and nobody else does. */
+struct asker {
+    WEFT_FRAME;
+    char text[4096];
+};
+static int asker(struct asker *f)
+{
+    int fds[2];
+    TASK_CHECK(pipe(fds) == 0 && weft_dump_workers(weft_runtime_current(), fds[1]) == 0);
+    ssize_t n = read(fds[0], f->text, sizeof f->text - 1);
+    f->text[n > 0 ? n : 0] = '\0';
+    TASK_CHECK(weft_dump_workers(weft_runtime_current(), -1) == -EBADF);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+WEFT_CORO(asker);
+static void test_dump_workers(void **state)
+{
+    (void)state;
+    struct asker f = {.text = ""};
+    assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = 3), asker, &f), 0);
+    assert_tasks_ok();
+    const char *runs = strstr(f.text, "runs asker(); 0 ready");
+    assert_non_null(runs);
+    assert_null(strstr(runs + 1, "runs "));
+    assert_non_null(strstr(f.text, "worker 2"));
+    assert_null(strstr(f.text, "worker 3"));
+    assert_non_null(strstr(f.text, "\ninjector    empty\n"));
+    assert_non_null(strstr(f.text, "\nsleepers    "));
+    assert_null(strstr(f.text, "\nend ")); /* not while main runs */
 }
 struct hundred {
     WEFT_FRAME;
@@ -541,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_lost_errors_are_reported),
         cmocka_unit_test(test_lone_task_behind_a_blocked_worker),
         cmocka_unit_test(test_account),
+        cmocka_unit_test(test_dump_workers),
         cmocka_unit_test(test_misuse_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

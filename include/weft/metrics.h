@@ -85,6 +85,11 @@ WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
 /* Write one line per task that has not ended: its name, function, state and what it waits for. 0 or -errno. */
 WEFT_API int weft_dump_tasks(weft_runtime *rt, int fd);
 
+/* Write one line per worker: whether it runs a task (which function), looks for work or sleeps, how much is ready in its queues, when its next timer
+ * is due; then who collects events, and how far the end of the run is. For a program that seems to stand still, beside weft_dump_tasks. 0 or
+ * -errno. Any thread. Never suspends; blocks on the descriptor. asyncio: none (it has one thread, which is where its traceback says). */
+WEFT_API int weft_dump_workers(weft_runtime *rt, int fd);
+
 WEFT_END_DECLS
 
 #endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/dump.c -- what a runtime is at, as text: its tasks, its workers, its end.
+ *
+ * Nobody is stopped: each line is true at some moment of the call, and lines of different moments need not fit together. Any thread. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "executor/runtime.h"
+
+#define READ(field) weft__load_relaxed(&(field)) /* relaxed: only shown */
+
+/* What t is at: "waits for lock", "ready" ... */
+static void describe(struct weft_task *t, char *buf, size_t size)
+{
+    const char *what = "ready";
+    uint64_t state = weft__task_state(t);
+    uint64_t parked = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED, TASK-FIBER */
+    struct weft__fiber *f =
+        (struct weft__fiber *)(uintptr_t)parked; /* NOLINT: a word that holds a pointer, if it is even */
+    bool waits = false, without_stack = false;
+    if (state == WEFT__STARTED && (parked & WEFT__PARK)) {
+        const char *name = weft__parked_name(t->rt, parked);
+        waits = without_stack = name != NULL;
+        what = waits ? name : what;
+    } else if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
+        what = "in a helper thread";
+    } else if (state == WEFT__STARTED && f != NULL) {
+        uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+        const struct weft__wait_kind *kind = READ(f->wait_kind);
+        waits = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL;
+        /* One that is not innermost awaits the one above it on the same stack. */
+        what = !waits ? "running" : f->task != t ? "task" : kind->name;
+    }
+    char created[128];
+    weft__creation_text(t, created, sizeof created);
+    snprintf(buf, size, "%s%s%s%s%s%s", without_stack ? "parked, " : "", waits ? "waits for " : "", what,
+             created[0] != '\0' ? " (created at " : "", created, created[0] != '\0' ? ")" : "");
+}
+
+static const char *function_of(const struct weft_task *t)
+{
+    return t->frame != NULL ? t->frame->coro->name : "?";
+}
+
+int weft_dump_tasks(weft_runtime *rt, int fd)
+{
+    struct weft_task **tasks;
+    long n = weft__all_tasks(rt, &tasks);
+    if (n < 0)
+        return (int)n;
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (long i = 0; i < n; i++) {
+        char name[64], what[256];
+        weft_task_name(tasks[i], name, sizeof name);
+        describe(tasks[i], what, sizeof what);
+        if (out != NULL)
+            fprintf(out, "%-24s %s() %s\n", name, function_of(tasks[i]), what);
+        weft__task_unref(tasks[i]);
+    }
+    free(tasks);
+    return out != NULL ? weft__write_stream(out, &text, &size, fd) : -ENOMEM;
+}
+
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
+
+static bool bit_of(const _Atomic(uint64_t) *bits, unsigned i)
+{
+    return weft__load_relaxed(&bits[i >> 6]) >> (i & 63) & 1; /* relaxed: only shown */
+}
+
+/* "runs", "sleeps" ... */
+static void what_worker(struct weft_runtime *rt, struct weft__worker *w, char *text, size_t size)
+{
+    const weft_coro *running = READ(w->running);
+    bool leads = READ(rt->idle.collector) == (int32_t)w->index;
+    if (bit_of(rt->idle.bits, w->index))
+        snprintf(text, size, leads ? "sleeps, waits for events" : "sleeps");
+    else if (bit_of(rt->idle.aside, w->index))
+        snprintf(text, size, "stands aside");
+    else if (running != NULL)
+        snprintf(text, size, "runs %s()", running->name);
+    else
+        snprintf(text, size, leads ? "collects events" : "looks for work");
+}
+
+int weft_dump_workers(weft_runtime *rt, int fd)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return -ENOMEM;
+    weft_ns now = weft__runtime_now(rt);
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        struct weft__worker *w = &rt->workers[i];
+        char what[128];
+        what_worker(rt, w, what, sizeof what);
+        fprintf(out, "worker %-4u %s; %lld ready, %lld of them for others, %lld children, %u pinned%s; %llu steps", i,
+                what, (long long)weft__ready_size(&w->ready), (long long)weft__deque_size(&w->ready.shared),
+                (long long)weft__joins_size(&w->joins), READ(w->own_place->count),
+                weft__inbox_empty(&w->inbox) ? "" : ", inbox", (unsigned long long)READ(w->steps));
+        weft_ns timer = weft__timers_earliest(&w->timers);
+        if (timer != WEFT_FOREVER)
+            fprintf(out, "; next timer in %.3f ms", (double)(timer - now) / 1e6);
+        fprintf(out, "\n");
+    }
+    struct weft__idle *idle = &rt->idle;
+    int32_t collector = READ(idle->collector);
+    fprintf(out, "injector    %s\n", weft__inbox_empty(&rt->injector) ? "empty" : "holds ready tasks");
+    fprintf(out, "sleepers    %d, %d on the way, %d looking; ", (int)READ(idle->parked), (int)READ(idle->searching),
+            (int)READ(idle->lookers));
+    if (collector >= 0)
+        fprintf(out, "worker %d collects events", (int)collector);
+    else
+        fprintf(out, "%s",
+                collector == WEFT__COLLECTOR_REACTOR ? "the reactor thread collects events" : "nobody collects events");
+    fprintf(out, ", last %.3f ms ago%s; %s\n", (double)(weft__monotonic() - READ(idle->last_collect)) / 1e6,
+            rt->driver == NULL        ? " (no I/O)"
+            : rt->driver->waiting(rt) ? ""
+                                      : " (nobody waits for I/O)",
+            READ(idle->asleep) ? "the reactor thread sleeps" : "the reactor thread ticks");
+    if (READ(rt->shut) || READ(rt->ended) || READ(rt->stopping))
+        fprintf(out, "end         %s; %u threads submit, %u call\n",
+                READ(rt->stopping) ? "the workers stop"
+                : READ(rt->ended)  ? "the run has ended"
+                                   : "no task was left",
+                READ(rt->submitters), READ(rt->visitors));
+    return weft__write_stream(out, &text, &size, fd);
+}
+
+/* ---- a deadlock -------------------------------------------------------------------------------------------------- */
+
+#define MOST_LINES 100
+
+void weft__report_deadlock(struct weft_runtime *rt)
+{
+    struct weft_task **tasks;
+    long n = weft__all_tasks(rt, &tasks);
+    if (n < 0)
+        return;
+    weft__report(rt, "nothing can go on: %ld tasks wait, and nobody is left to wake them", n);
+    for (long i = 0; i < n; i++) {
+        char name[64], what[256];
+        weft_task_name(tasks[i], name, sizeof name);
+        describe(tasks[i], what, sizeof what);
+        if (i < MOST_LINES)
+            weft__report(rt, "task \"%s\" (%s) %s", name, function_of(tasks[i]), what);
+        weft__task_unref(tasks[i]);
+    }
+    free(tasks);
+}
