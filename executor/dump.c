@@ -118,11 +118,13 @@ int weft_dump_workers(weft_runtime *rt, int fd)
     else
         fprintf(out, "%s",
                 collector == WEFT__COLLECTOR_REACTOR ? "the reactor thread collects events" : "nobody collects events");
-    fprintf(out, ", last %.3f ms ago%s; %s\n", (double)(weft__monotonic() - READ(idle->last_collect)) / 1e6,
-            rt->driver == NULL        ? " (no I/O)"
-            : rt->driver->waiting(rt) ? ""
-                                      : " (nobody waits for I/O)",
-            READ(idle->asleep) ? "the reactor thread sleeps" : "the reactor thread ticks");
+    weft_ns last = READ(idle->last_collect);
+    if (rt->driver == NULL)
+        fprintf(out, " (no I/O)");
+    else if (last != 0)
+        fprintf(out, ", last %.3f ms ago%s", (double)(weft__monotonic() - last) / 1e6,
+                rt->driver->waiting(rt) ? "" : " (nobody waits for I/O)");
+    fprintf(out, "; %s\n", READ(idle->asleep) ? "the reactor thread sleeps" : "the reactor thread ticks");
     if (READ(rt->shut) || READ(rt->ended) || READ(rt->stopping))
         fprintf(out, "end         %s; %u threads submit, %u call\n",
                 READ(rt->stopping) ? "the workers stop"
