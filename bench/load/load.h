@@ -23,8 +23,9 @@ uint64_t histogram_at(const struct histogram *h, double p);
 enum protocol { HTTP, ECHO, PING };
 struct options {
     const char *mode, *host, *path, *pids;
-    long port, connections, sources, bytes, depth;
+    long port, connections, sources, bytes, depth, keys, seed;
     double rate, seconds, warmup, patience; /* per second; seconds */
+    double zipf, set_share;                 /* resp */
     bool bare;                              /* no line of names */
     enum protocol protocol;
 };
@@ -86,6 +87,10 @@ void server_edge(
     uint64_t now);         /* call between batches of events: takes the CPU time at the edges of the measured time */
 uint64_t server_cpu(void); /* in the measured time, in ns */
 long server_memory(void);  /* resident and page tables, in kB */
+
+/* ---- resp.c: weft-load resp, with connections of its own ---- */
+
+void resp_run(void);
 
 /* ---- modes.c ---- */
 

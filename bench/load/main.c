@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "load.h"
@@ -19,6 +20,9 @@ struct options options = {
     .seconds = 5,
     .warmup = 1,
     .patience = 5,
+    .keys = 100000,
+    .seed = 1,
+    .set_share = 0.1,
 };
 
 static const char help[] =
@@ -39,6 +43,13 @@ static const char help[] =
     "  stalled  connections that send for ever and never read; sent_each: bytes that the kernels and the server took "
     "of each\n"
     "  idle     connections that are answered once, held for --seconds, and answered again\n"
+    "  resp     GET and SET at a key-value server: each connection sends --depth commands at once, compares all "
+    "replies, and "
+    "sends\n"
+    "           the next. Of --keys, all set before, each is drawn by Zipf's law with the exponent --zipf; --set-share "
+    "of "
+    "the\n"
+    "           commands are SET. A latency is that of --depth commands\n"
     "\n"
     "options\n"
     "  --host A           an IPv4 address (127.0.0.1)\n"
@@ -51,6 +62,7 @@ static const char help[] =
     "                     kernel's choice; storm, and more than 20,000 connections: 64)\n"
     "  --depth N          (1)\n"
     "  --rate N           (1000)\n"
+    "  --keys N  --zipf S  --set-share P  --seed N   resp: (100000; 0: all alike; 0.1; 1)\n"
     "  --seconds N        measured (5), after --warmup N seconds that are not (1; storm, stalled, idle: 0)\n"
     "  --patience N       seconds after the end, or from the connection on, in which an answer has to come (5)\n"
     "  --pid N[,N...]     the server's processes: cpu_us is their CPU time for each answer in the measured time (open, "
@@ -113,6 +125,8 @@ static void arguments(int argc, char **argv)
         {"--sources", NULL, &options.sources, NULL}, {"--bytes", NULL, &options.bytes, NULL},
         {"--depth", NULL, &options.depth, NULL},     {"--pid", NULL, NULL, &options.pids},
         {"--host", NULL, NULL, &options.host},       {"--path", NULL, NULL, &options.path},
+        {"--keys", NULL, &options.keys, NULL},       {"--zipf", &options.zipf, NULL, NULL},
+        {"--seed", NULL, &options.seed, NULL},       {"--set-share", &options.set_share, NULL, NULL},
     };
     if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
         fputs(help, stdout);
@@ -159,6 +173,9 @@ static void arguments(int argc, char **argv)
     if (options.connections > 20000 && options.sources == 0) {
         options.sources = 64;
     }
+    if (options.keys < 1 || options.zipf > 20 || options.set_share > 1) {
+        die("--keys from 1, --zipf up to 20, --set-share up to 1 (--help)");
+    }
     if (options.port < 1 || options.port > 65535 || options.connections < 1 || options.bytes < 1 || options.depth < 1 ||
         options.rate <= 0) {
         die("--port is needed, and numbers above 0 (--help)");
@@ -167,7 +184,7 @@ static void arguments(int argc, char **argv)
 
 static void print(const struct result *r)
 {
-    static const char *const protocols[] = {"http", "echo", "ping"};
+    static const char *const protocols[] = {"http", "echo", "ping", "resp"};
     struct account *a = &account;
     if (!options.bare) {
         printf(
@@ -175,10 +192,11 @@ static void print(const struct result *r)
             "refused_p99_us,late_p99_us,connects,connect_errors,resets,slowest_share,bytes_each,sent_each,cpu_us\n");
     }
     bool timed = strcmp(options.mode, "open") == 0 || strcmp(options.mode, "storm") == 0;
-    printf("%s,%s,%s,%ld,%.0f,%.1f,%llu,%llu,%llu,%llu,%.0f", options.mode, protocols[options.protocol],
-           options.protocol == HTTP ? options.path : "-", options.connections, timed ? options.rate : 0.0, r->seconds,
-           (unsigned long long)a->sent, (unsigned long long)a->ok, (unsigned long long)a->refused,
-           (unsigned long long)a->lost, (double)a->ok_arrived / r->seconds);
+    printf("%s,%s,%s,%ld,%.0f,%.1f,%llu,%llu,%llu,%llu,%.0f", options.mode,
+           protocols[strcmp(options.mode, "resp") == 0 ? 3 : options.protocol],
+           strcmp(options.mode, "resp") != 0 && options.protocol == HTTP ? options.path : "-", options.connections,
+           timed ? options.rate : 0.0, r->seconds, (unsigned long long)a->sent, (unsigned long long)a->ok,
+           (unsigned long long)a->refused, (unsigned long long)a->lost, (double)a->ok_arrived / r->seconds);
     static const double shares[] = {0.5, 0.99, 0.999, 1};
     for (unsigned i = 0; i < 4; i++) {
         printf(",%.1f", (double)histogram_at(&a->ok_latency, shares[i]) / 1e3);
@@ -212,6 +230,7 @@ int main(int argc, char **argv)
                 (unsigned long long)files.rlim_max);
         }
     }
+    prctl(PR_SET_TIMERSLACK, 1UL); /* what is due leaves when it is due, not up to 50 us after that */
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0) {
         die("no epoll");

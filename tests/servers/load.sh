@@ -51,6 +51,35 @@ echo "a client that never reads: ${each:-0} bytes, $(field "$line" 23) sent"
 [ -n "${WEFT_SANITIZED:-}" ] || [ "${each:-0}" -le 51200 ] || fail "$each bytes for a client that never reads"
 finish
 
+# ---- a server that stands still: the requests that were due meanwhile leave no later, and show how long they waited ----
+serve weft-http --workers 2
+"$WEFT_BIN/weft-load" open --port "$PORT" --bare --rate 1000 --seconds 3 --warmup 0 --patience 30 >"$SCRATCH/open" &
+client=$!
+sleep 1
+kill -STOP "$SERVER"
+sleep 0.7
+kill -CONT "$SERVER"
+wait "$client" || fail "weft-load open"
+line=$(cat "$SCRATCH/open")
+expect "beside a server that stood still: sent, ok, refused, lost" "$(cut -d, -f7-10 <<<"$line")" "3000,3000,0,0"
+awk -v p50="$(field "$line" 12)" -v p99="$(field "$line" 13)" 'BEGIN { exit !(p99 >= 500e3 && p50 < p99) }' ||
+    fail "a server that stood still for 0.7 s: p50 $(field "$line" 12), p99 $(field "$line" 13) us"
+finish
+
+# ---- GET and SET with replies that are compared, of one hot key and of many ----
+serve weft-kv --workers 2
+for zipf in 0 1 20; do
+    line=$(load resp --keys 1000 --zipf "$zipf" --depth 16 --set-share 0.3 --connections 8 --seconds 0.3 --warmup 0 --pid "$SERVER")
+    [ "$(field "$line" 8)" -gt 0 ] && [ "$(field "$line" 8)" = "$(field "$line" 7)" ] || fail "resp, zipf $zipf: $line"
+done
+line=$(load resp --keys 10 --bytes 3 --depth 1 --connections 1 --seconds 0.1 --warmup 0) || fail "resp with short values"
+finish
+serve weft-echo --workers 1
+line=$("$WEFT_BIN/weft-load" resp --port "$PORT" --keys 10 --connections 1 --seconds 0.1 2>&1) && fail "an echo is taken for a reply"
+matches "a wrong reply" "$line" "*a wrong reply: '\*3*"
+line=$("$WEFT_BIN/weft-load" resp --port "$PORT" --zipf 21 2>&1) && fail "--zipf 21 is taken"
+finish
+
 # ---- two listeners ----
 serve weft-http --workers 2 --listeners 2
 line=$(load storm --rate 1000 --seconds 1 --patience 20)
