@@ -88,10 +88,6 @@ void server_edge(
 uint64_t server_cpu(void); /* in the measured time, in ns */
 long server_memory(void);  /* resident and page tables, in kB */
 
-/* ---- resp.c: weft-load resp, with connections of its own ---- */
-
-void resp_run(void);
-
 /* ---- modes.c ---- */
 
 struct result {
@@ -103,5 +99,9 @@ struct result {
 };
 /* Run options.mode. */
 void mode_run(struct result *r);
+
+/* ---- resp.c: weft-load resp, with connections of its own ---- */
+
+void resp_run(struct result *r);
 
 #endif

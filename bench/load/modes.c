@@ -327,19 +327,13 @@ static void run_idle(struct result *r)
     }
 }
 
-static void run_resp(struct result *r)
-{
-    (void)r;
-    resp_run();
-}
-
 void mode_run(struct result *r)
 {
     static const struct {
         const char *name;
         void (*run)(struct result *r);
     } modes[] = {{"open", run_open},       {"closed", run_closed}, {"storm", run_storm},
-                 {"stalled", run_stalled}, {"idle", run_idle},     {"resp", run_resp}};
+                 {"stalled", run_stalled}, {"idle", run_idle},     {"resp", resp_run}};
     *r = (struct result){.slowest_share = -1, .bytes_each = -1, .seconds = options.seconds};
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (strcmp(options.mode, modes[i].name) == 0) {

@@ -197,8 +197,9 @@ static void connect_to(struct client *c)
     }
 }
 
-void resp_run(void)
+void resp_run(struct result *r)
 {
+    r->connections = options.connections;
     snprintf(head[0], sizeof head[0], "*2\r\n$3\r\nGET\r\n$%d\r\nkey:", 4 + DIGITS);
     snprintf(head[1], sizeof head[1], "*3\r\n$3\r\nSET\r\n$%d\r\nkey:", 4 + DIGITS);
     snprintf(value_head, sizeof value_head, "$%ld\r\n", options.bytes);

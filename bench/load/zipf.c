@@ -9,11 +9,12 @@
 bool zipf_make(struct zipf *z, uint32_t n, double s)
 {
     double *height = malloc(n * sizeof *height), sum = 0;
-    uint32_t *todo = malloc(n * sizeof *todo), small = 0, large = n; /* small ones from the front, large from the end */
+    uint32_t *pending = malloc(n * sizeof *pending), small = 0,
+             large = n; /* small ones from the front, large from the end */
     *z = (struct zipf){.n = n, .column = malloc(n * sizeof *z->column)};
-    if (height == NULL || todo == NULL || z->column == NULL) {
+    if (height == NULL || pending == NULL || z->column == NULL) {
         free(height);
-        free(todo);
+        free(pending);
         zipf_free(z);
         return false;
     }
@@ -22,24 +23,24 @@ bool zipf_make(struct zipf *z, uint32_t n, double s)
     }
     for (uint32_t k = 0; k < n; k++) {
         height[k] *= n / sum;
-        todo[height[k] < 1 ? small++ : --large] = k;
+        pending[height[k] < 1 ? small++ : --large] = k;
     }
     while (small > 0 && large < n) {
-        uint32_t k = todo[--small], giver = todo[large];
+        uint32_t k = pending[--small], giver = pending[large];
         z->column[k] = (struct zipf_column){.keep = (uint32_t)(height[k] * 0x1p32), .other = giver};
         height[giver] -= 1 - height[k];
         if (height[giver] < 1) {
-            todo[small++] = giver;
+            pending[small++] = giver;
             large++;
         }
     }
     /* Whoever is left is 1 but for rounding. */
     while (small > 0 || large < n) {
-        uint32_t k = small > 0 ? todo[--small] : todo[large++];
+        uint32_t k = small > 0 ? pending[--small] : pending[large++];
         z->column[k] = (struct zipf_column){.keep = UINT32_MAX, .other = k};
     }
     free(height);
-    free(todo);
+    free(pending);
     return true;
 }
 

@@ -258,7 +258,7 @@ static void tick(int64_t now)
 static void run(double rate, int64_t seconds)
 {
     int64_t start = net_ms(), end = start + 1000 * seconds, last = 0, now;
-    int64_t mean = (int64_t)((double)client_count / rate / 0.65 * 1000); /* of those who stay; a third leaves soon */
+    int64_t mean = (int64_t)((double)client_count / rate * 2000); /* of those who stay; a third leaves soon */
     long entered = 0, at = 0;
     struct epoll_event events[256];
     while ((now = net_ms()) < end) {
