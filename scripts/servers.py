@@ -203,7 +203,7 @@ def load(options, server, mode, *args, pinned=False):
         print(f"{NAME}: {server.name}: {done.stderr.strip()[-300:]}", file=sys.stderr)
         return None
     values = {k: float(v) if v.replace(".", "", 1).isdigit() else v for k, v in zip(lines[0].split(","), lines[1].split(","))}
-    if values["ok"] == 0 or values["refused"] > 0:
+    if (values["ok"] == 0 and mode != "stalled") or values["refused"] > 0:
         print(f"{NAME}: {server.name}: {values['ok']:.0f} answers, {values['refused']:.0f} refusals, {values['lost']:.0f} lost", file=sys.stderr)
         return None
     return values

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# scripts.sh BIN: the scripts that measure servers (bench-io, bench-kv, bench-calls, bench-memory): each runs, short, and prints a whole
+# table; what they are told wrongly they refuse, with a sentence, before they do anything. Figures are not judged.
+set -euo pipefail
+bin=$1
+scripts=$(cd "$(dirname "$0")/../../scripts" && pwd)
+command -v python3 >/dev/null || { echo "skipped: no python3" && exit 77; }
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+
+die() {
+    echo "FAILED: $*"
+    cat out err
+    exit 1
+}
+# refused TEXT SCRIPT ARGS...: status 2, the text on stderr, nothing on stdout.
+refused() {
+    local text=$1 script=$2 status=0
+    timeout 60 "$scripts/$script" --bin "$bin" "${@:3}" >out 2>err || status=$?
+    [ "$status" -eq 2 ] && grep -qF -- "$text" err && [ ! -s out ] || die "$script ${*:3}: exit status $status, wanted: $text"
+}
+# runs ROWS SCRIPT ARGS...: status 0, nothing on stderr, and so many lines of tables in which every cell is filled that has to be.
+runs() {
+    local rows=$1 script=$2 got
+    timeout 200 "$scripts/$script" --bin "$bin" "${@:3}" >out 2>err || die "$script ${*:3}"
+    got=$(grep -c '^| [a-z]' out) || true
+    [ "$got" -eq "$rows" ] && [ ! -s err ] && ! grep -qE 'nan|failed' out || die "$script ${*:3}: $got lines, not $rows"
+}
+
+for script in bench-io bench-kv bench-calls bench-memory; do
+    timeout 60 "$scripts/$script" --help >out 2>err && grep -q "^usage: $script" out && [ ! -s err ] || die "$script --help"
+    what=()
+    [ "$script" != bench-kv ] || what=(hot)
+    refused '--rounds: invalid whole number above 0 value' "$script" --rounds 0 "${what[@]}"
+    refused '--seconds: invalid number above 0 value' "$script" --seconds nan "${what[@]}"
+    refused '--bogus' "$script" --bogus "${what[@]}"
+    refused "no weft-load in $scratch" "$script" --bin "$scratch" "${what[@]}"
+done
+for script in bench-io bench-calls bench-memory; do
+    refused '--peer nonsense: neither NAME=COMMAND nor one of' "$script" --peer nonsense
+    refused "--peer a: no kind 'smtp'" "$script" --peer 'a:smtp=a {port}'
+    refused '--peer a: its command has no {port}' "$script" --peer 'a=server'
+    refused '--peer a: twice' "$script" --peer 'a=server {port}' --peer 'a=server {port}'
+done
+refused "no cell 'http-c63'" bench-io http-c63
+refused "no cell 'resp-c64'" bench-calls resp-c64
+refused '--rate-of-capacity is a share' bench-io --rate-of-capacity 1.5
+refused 'requests leave one by one' bench-io --rate-of-capacity 0.5 http-c512-p16
+refused '--set-share: invalid' bench-kv hot --set-share 2
+refused 'invalid choice' bench-kv cold
+refused "'more' is none of" bench-memory more
+
+raw="$bin/weft-raw {kind} {port} {threads}"
+short=(--rounds 2 --seconds 0.05 --warmup 0.05)
+runs 3 bench-io "${short[@]}" --peer other="$raw" echo-c64 # two servers and the head of the table
+grep -q "^weft's CPU time to other: [0-9.]* " out || die "bench-io: no mean"
+runs 3 bench-io "${short[@]}" --rate-of-capacity 0.3 --peer other="$raw" http-c64
+grep -q "^\*\*http-c64\*\* at [0-9,]* requests/s: 0.3 of what" out || die "bench-io: no rate"
+runs 8 bench-kv hot "${short[@]}" --connections 8 --depth 2
+if command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null; then
+    runs 6 bench-kv redis --rounds 1 --seconds 0.1 --depth 16 --threads 2
+fi
+if command -v perf >/dev/null || command -v strace >/dev/null; then
+    runs 3 bench-calls --rounds 1 --seconds 0.1 --peer other:echo="$raw" echo-c64
+fi
+runs 9 bench-memory --rounds 1 --connections 100 --stalled 10 --seconds 0.1 idle tasks
+runs 5 bench-memory --rounds 1 --stalled 10 --seconds 0.1 stalled
+# A server that ends, one that does not listen, and one that is no server of this kind are told.
+status=0
+timeout 60 "$scripts/bench-io" --bin "$bin" --rounds 1 --peer 'other=false {port}' echo-c64 >out 2>err || status=$?
+[ "$status" -eq 1 ] && grep -q '^bench-io: other: ended with 1' err || die "a peer that ends"
+timeout 60 "$scripts/bench-io" --bin "$bin" "${short[@]}" --peer other:http="$bin/weft-raw echo {port} {threads}" http-c64 >out 2>err || status=$?
+grep -q '^| other | failed |' out && grep -q '^bench-io: other: ' err || die "a peer of another kind"
+echo "all checks passed"
