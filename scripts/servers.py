@@ -196,7 +196,8 @@ class Server:
 
 def load(options, server, mode, *args, pinned=False):
     """weft-load's figures by their names, or None (which is told)."""
-    command = (["taskset", "-c", "1"] if pinned else []) + [os.path.join(options.bin, "weft-load"), mode, "--port", str(server.port), "--pid", server.pids]
+    command = (["taskset", "-c", "1"] if pinned else []) + [os.path.join(options.bin, "weft-load"), mode, "--port", str(server.port), "--pid", server.pids,
+                                                            "--path", "/plaintext"]
     done = subprocess.run(command + [str(a) for a in args], check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or len(lines) != 2:
@@ -234,6 +235,18 @@ def ratio(rows, name, key, own="weft"):
         return ""
     m, low, high = bootstrap([(a[key], b[key]) for a, b in zip(rows[own], rows[name]) if a and b])
     return f"{m:.2f} ({low:.2f}-{high:.2f})"
+
+
+def quarter(values):
+    """What a quarter of them is not above."""
+    return sorted(values)[(len(values) - 1) // 4]
+
+
+def quarters(own, other, draws=4000):
+    """The ratio of two such, and its 95 % interval, as text; not paired."""
+    chance = random.Random(1)
+    ratios = sorted(quarter(chance.choices(own, k=len(own))) / quarter(chance.choices(other, k=len(other))) for _ in range(draws))
+    return f"{quarter(own) / quarter(other):.2f} ({ratios[int(0.025 * draws)]:.2f}-{ratios[int(0.975 * draws)]:.2f})"
 
 
 def median(rows, key):
