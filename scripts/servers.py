@@ -51,6 +51,7 @@ hosts:
 KNOWN = {
     "nginx": (["full"], "nginx -p {folder} -c {folder}/configuration", NGINX),
     "h2o": (["full"], "h2o -m worker -c {folder}/configuration", H2O),
+    "epoll": (["http", "echo"], os.path.join(TREE, "build/peers/peer-epoll") + " {kind} {port} {threads}", ""),
     "libuv": (["full"], os.path.join(TREE, "build/peers/peer-libuv-http") + " {port} {threads}", ""),
     "redis": (["resp"], "redis-server --port {port} --save '' --appendonly no --bind 127.0.0.1 --maxclients 15000 --tcp-backlog 4096 --loglevel warning", ""),
 }
@@ -98,7 +99,7 @@ def parse(parser, programs):
         if not equals and name in KNOWN and not colon:
             kinds, command, _ = KNOWN[name]
             if not shutil.which(command.split()[0]):
-                parser.error(f"--peer {name}: there is no {command.split()[0]}")
+                parser.error(f"--peer {name}: there is no {command.split()[0]} (scripts/install-packages servers, bench/peers/build.sh)")
             options.peers.append((name, kinds, command))
             continue
         kinds = kinds.split(",") if colon else ["http", "echo", "resp"]

@@ -35,6 +35,7 @@ rust() {
 peer rust rust
 peer tbb g++ -O3 -march=native -std=c++17 -Wall -Wextra "$here/cpp/tbb.cpp" "$to/kernels.o" -o "$to/peer-tbb" -ltbb
 peer go go_build
+peer epoll gcc -O2 -Wall -Wextra -pthread "$here/c/epoll_server.c" -o "$to/peer-epoll"
 peer libuv-http gcc -O2 -Wall -Wextra -pthread "$here/c/libuv_http.c" -o "$to/peer-libuv-http" -luv -lhttp_parser
 if [ -n "${LACE:-}" ]; then
     peer lace gcc -O3 -march=native -Wall -Wextra -I"$LACE/src" -I"$LACE/build" "$here/c/lace.c" -o "$to/peer-lace" \
