@@ -33,6 +33,15 @@ void weft__context_destroy(struct weft__context *c);
 /* assembly: save here, continue there */
 void weft__switch_asm(void **save_sp, void *to_sp);
 
+/* The same, but where to continue is call(argument), on the stack of a context that does not run, beside what that has saved. If it returns, what was
+ * saved here is used up: whoever has switched there meanwhile must see to it that it never does. */
+#if defined(__x86_64__) && !WEFT__FIBER_TOOLS
+#define WEFT__CONTEXT_LENDS 1
+void weft__lend_asm(void **save_sp, void *onto_sp, void (*call)(void *), void *argument);
+#else
+#define WEFT__CONTEXT_LENDS 0
+#endif
+
 /* The C++ runtime's; absent in a C program. */
 void *__cxa_get_globals(void) __attribute__((weak));
 /* Move the calling thread's account of exceptions into *c; the thread has none then. And back. */
@@ -50,6 +59,18 @@ static inline void weft__context_switch(struct weft__context *from, struct weft_
     if (__cxa_get_globals != NULL)
         weft__context_take_exceptions(from);
     weft__switch_asm(&from->sp, to->sp);
+    if (weft__unlikely(from->exceptions))
+        weft__context_give_exceptions(from);
+}
+#endif
+
+#if WEFT__CONTEXT_LENDS
+static inline void weft__context_lend(struct weft__context *from, const struct weft__context *onto,
+                                      void (*call)(void *), void *argument)
+{
+    if (__cxa_get_globals != NULL)
+        weft__context_take_exceptions(from);
+    weft__lend_asm(&from->sp, onto->sp, call, argument);
     if (weft__unlikely(from->exceptions))
         weft__context_give_exceptions(from);
 }

@@ -190,6 +190,14 @@ uintptr_t weft__deque_pop_oldest(struct weft__deque *d)
     return 0;
 }
 
+bool weft__deque_pop_oldest_if(struct weft__deque *d, uintptr_t item)
+{
+    int64_t t = weft__load_relaxed(&d->top);                     /* relaxed: the CAS finds out if it is old */
+    return t < weft__load_relaxed(&d->bottom) &&                 /* relaxed: the owner is the only writer */
+           weft__load_relaxed(&d->slots[t & d->mask]) == item && /* relaxed: written by this thread */
+           weft__cas_seq_cst(&d->top, &t, t + 1);                /* pairs: DEQUE-LAST, DEQUE-FREE */
+}
+
 enum weft__steal weft__deque_steal(struct weft__deque *d, uintptr_t *item)
 {
     int64_t t = weft__load_seq_cst(&d->top);    /* pairs: DEQUE-LAST; before the load of bottom */

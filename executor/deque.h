@@ -43,6 +43,8 @@ static inline bool weft__deque_push(struct weft__deque *d, uintptr_t item)
 uintptr_t weft__deque_pop_newest(struct weft__deque *d);
 /* Owner only. Takes the newest item if it is `item`. */
 bool weft__deque_pop_newest_if(struct weft__deque *d, uintptr_t item);
+/* Owner only. Takes the oldest item if it is `item`. */
+bool weft__deque_pop_oldest_if(struct weft__deque *d, uintptr_t item);
 /* Owner only. The oldest item, 0 when empty (retries when it loses a race to a thief). */
 uintptr_t weft__deque_pop_oldest(struct weft__deque *d);
 /* Any thread. The oldest item. LOST: somebody else got it, try again or go elsewhere. */

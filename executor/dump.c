@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "executor/chain.h"
 #include "executor/runtime.h"
 
 #define READ(field) weft__load_relaxed(&(field)) /* relaxed: only shown */
@@ -29,7 +30,7 @@ static void describe(struct weft_task *t, char *buf, size_t size)
     } else if (state == WEFT__STARTED && f != NULL) {
         uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
         const struct weft__wait_kind *kind = READ(f->wait_kind);
-        waits = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && kind != NULL;
+        waits = kind != NULL && ((word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED || kind == &weft__chain_wait);
         /* One that is not innermost awaits the one above it on the same stack. */
         what = !waits ? "running" : f->task != t ? "task" : kind->name;
     }

@@ -174,7 +174,7 @@ static WEFT__NOINLINE uintptr_t leave_unusual(struct weft__fiber *f, struct weft
 }
 
 /* Its task has returned. */
-static WEFT__NOINLINE void end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
+WEFT__NOINLINE void weft__fiber_end_unusual(struct weft__fiber *f, struct weft_task *t, int rc)
 {
     weft__park_settle(f);
     if (f->unusual & WEFT__FIBER_STRAND)
@@ -212,7 +212,7 @@ static WEFT__NOINLINE bool yield_to_child(struct weft__fiber *f, struct weft__wo
         return false;
     w->picks++;
     weft__ready_enter(r);
-    weft__ready_first(r, weft__item_of_fiber(f));
+    weft__ready_append(r, weft__item_of_fiber(f));
     switch_to_fiber(w, &f->context, next);
     weft__worker_after(f->worker); /* read anew: the fiber may have moved */
     return true;
@@ -305,31 +305,105 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
     weft__worker_after(f->worker);
 }
 
+/* The fiber's own task has returned rc. What runs next; 0: as ever. */
+static inline uintptr_t task_left(struct weft__fiber *f, struct weft__worker *w, struct weft_task *t, int rc)
+{
+    if (weft__unlikely(rc == WEFT_PARK)) {
+        bool in_chain = weft__chain_parks(w, t);
+        weft__parked_leave(f, t);
+        return in_chain ? weft__chain_parked(w) : 0;
+    }
+    if (weft__unlikely(f->unusual != 0))
+        weft__fiber_end_unusual(f, t, rc);
+    weft__task_finish_here(w, t, rc);
+    return 0;
+}
+
+#if WEFT__CONTEXT_LENDS
+struct lending {
+    struct weft__fiber *lent;
+    bool back; /* who lent goes on by a return, in the same breath */
+};
+
+/* On the lent fiber, beside its own context, which stands in weft__fiber_main. */
+static void run_lent(void *lending)
+{
+    struct lending *l = lending;
+    struct weft__fiber *f = l->lent;
+    void *idle = f->context.sp;
+    uintptr_t item;
+    int rc;
+    weft__ready_leave(&f->worker->ready);
+    struct weft_task *t = weft__chain_work(f, &rc, &item);
+    f->context.sp = idle; /* whatever has been saved there since */
+    if (weft__likely(t == NULL && item != 0)) {
+        l->back = true; /* the entry was still there: he has not gone on */
+        return;
+    }
+    struct weft__worker *w = f->worker;
+    struct weft__context gone = {.sp = NULL};
+    if (t != NULL)
+        item = task_left(f, w, t, rc);
+    if (weft__likely(item == 0))
+        item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
+    w->after = put_after;
+    w->after_argument = f;
+    switch_to(w, &gone, item); /* for good */
+    weft__bug(__FILE__, __LINE__, "a stack was lent and given back twice");
+}
+
+static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct weft__fiber *lent)
+{
+    struct lending l = {.lent = lent, .back = false};
+    weft__count(&w->steps, 1);
+    w->current = lent;
+    lent->worker = w;
+    weft__context_lend(&f->context, &lent->context, run_lent, &l);
+    w = f->worker; /* read anew: the fiber may have moved */
+    if (weft__unlikely(!l.back)) {
+        weft__worker_after(w);
+        return;
+    }
+    w->current = f;
+    f->inlined = f->inlined_rounds = 0;
+    weft__store_relaxed(&w->running, f->coro); /* relaxed: a hint for reports */
+    weft__fiber_put_quick(w, lent);
+}
+#else
+static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct weft__fiber *lent)
+{
+    lent->first = NULL; /* it finds the chain: weft__fiber_main */
+    switch_to_fiber(w, &f->context, lent);
+    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+}
+#endif
+
+void weft__fiber_lend(struct weft__fiber *f, struct weft__fiber *lent)
+{
+    struct weft__worker *w = f->worker;
+    lent->unusual = w->unusual;
+    lend(f, w, lent);
+}
+
 void weft__fiber_main(void *fiber)
 {
     struct weft__fiber *f = fiber;
     weft__worker_after(f->worker);
     for (;;) {
         struct weft_task *t = f->first;
-        f->first = NULL;
-        f->budget = 64;
-        int rc = weft__fiber_run_inline(f, f->worker, t, true);
+        uintptr_t item = 0;
+        int rc;
+        if (weft__likely(t != NULL)) {
+            f->first = NULL;
+            f->budget = WEFT__FIBER_BUDGET;
+            rc = weft__fiber_run_inline(f, f->worker, t, true);
+        } else { /* it was lent */
+            t = weft__chain_work(f, &rc, &item);
+        }
         WEFT__ASSERT(f->task == NULL);
         struct weft__worker *w = f->worker; /* the task is w's runtime's, whatever worker it began on */
-        uintptr_t item = 0;
-        if (weft__unlikely(rc == WEFT_PARK)) {
-            bool in_chain = weft__chain_parks(w, t);
-            weft__parked_leave(f, t);
-            if (in_chain)
-                item = weft__chain_parked(w);
-        } else {
-            if (weft__unlikely(f->unusual != 0))
-                end_unusual(f, t, rc);
-            if (weft__unlikely(t == w->chain_task))
-                item = weft__chain_step(w, t, rc);
-            else
-                weft__task_finish_here(w, t, rc);
-        }
+        if (weft__likely(t != NULL))        /* else a chain is over */
+            item = task_left(f, w, t, rc);
         if (weft__likely(item == 0))
             item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
         if (item != 0 && !(item & WEFT__ITEM_FIBER)) {

@@ -57,6 +57,8 @@ enum {
         512, /* the innermost has waited here for what it wanted to be parked at, and is to be called again */
 };
 
+#define WEFT__FIBER_BUDGET 64
+
 struct weft__await {
     struct weft__waiter waiter;
     struct weft__fiber *fiber;
@@ -91,6 +93,7 @@ struct weft__fiber {
     struct weft__fiber *return_to; /* who started its task eagerly and goes on when it first leaves the CPU (RETURNS) */
     struct weft_strand *strand;    /* of its outermost task (STRAND) */
     struct weft__scope *scopes;    /* open time limits of its tasks, the newest first (SCOPE): timeout.c */
+    _Atomic(struct weft__worker *) chain_at; /* that it last began a chain on: chain.c (pairs: CHAIN-AT) */
     struct weft__park *park; /* what its outermost task uses as one that parks (PARK_ASKED, PARK_RESUMED): parked.c */
     union {                  /* a fiber waits for one thing at a time */
         struct weft__await await;
@@ -136,6 +139,10 @@ void weft__fiber_describe(void *fiber, char *buf, size_t size);
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t);
 /* A task's function has returned: aborts with a sentence if it left something open. */
 void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro);
+/* Something unusual was about when its outermost task t returned rc: what is left of that. */
+void weft__fiber_end_unusual(struct weft__fiber *f, struct weft_task *t, int rc);
+/* Inside its worker's ready queue: f gives way, and the fiber `lent`, which has no task, runs the worker's chain. Returns when somebody resumes f. */
+void weft__fiber_lend(struct weft__fiber *f, struct weft__fiber *lent);
 /* Leave the CPU to the next ready work of the worker, or to its idle loop; `after(worker, argument)` runs there, when this
  * fiber's context has been saved. Returns when somebody resumes the fiber, maybe on another worker. */
 void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__worker *, void *), void *argument);

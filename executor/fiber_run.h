@@ -69,4 +69,48 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
     return rc;
 }
 
+/* The same for a plain task on a fiber without one. What it leaves in f->coro and w->running stands for a moment. */
+static inline __attribute__((always_inline)) int weft__fiber_run_outermost(struct weft__fiber *f,
+                                                                           struct weft__worker *w, struct weft_task *t)
+{
+#ifdef WEFT_DEBUG
+    return weft__fiber_run_inline(f, w, t, false);
+#else
+    const weft_coro *coro = t->frame->coro;
+    t->below = NULL;
+    f->task = t;
+    f->coro = coro;
+    weft__store_relaxed(&w->running, coro); /* relaxed: a hint for reports */
+    weft__store_release(&t->fiber, f);      /* pairs: TASK-FIBER, the canceller's acquire load */
+    int rc = weft__call_entry(coro, t->frame);
+    if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE || /* relaxed: the task's own count */
+                       (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE | WEFT__FIBER_PARK_AGAIN))))
+        rc = weft__fiber_ran(f, t, coro, rc);
+    f->task = NULL;
+    return rc;
+#endif
+}
+
+/* weft__fiber_get and _put where the worker's cache is enough. */
+static inline struct weft__fiber *weft__fiber_get_quick(struct weft__worker *w, uint32_t stack_class)
+{
+    struct weft__fiber_cache *cache = &w->stacks[stack_class];
+    uint32_t count = weft__load_relaxed(&cache->count); /* relaxed: own */
+    if (weft__unlikely(count == 0 || count <= cache->cold || count <= cache->low))
+        return weft__fiber_get(w, stack_class);
+    weft__store_relaxed(&cache->count, count - 1); /* relaxed: own */
+    return cache->fibers[count - 1];
+}
+static inline void weft__fiber_put_quick(struct weft__worker *w, struct weft__fiber *f)
+{
+    struct weft__fiber_cache *cache = &w->stacks[f->stack.size_class];
+    uint32_t count = weft__load_relaxed(&cache->count); /* relaxed: own */
+    if (weft__unlikely(f->stack.home != w->home || count == WEFT__STACK_CACHE)) {
+        weft__fiber_put(w, f);
+        return;
+    }
+    cache->fibers[count] = f;
+    weft__store_relaxed(&cache->count, count + 1); /* relaxed: own */
+}
+
 #endif

@@ -101,11 +101,10 @@ static bool run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n,
     if (how == 0)
         return false;
     w = f->worker;
-    w->chain_vain = c.begun > 1 || c.next == n ? 0 : w->chain_vain < VAIN_MOST ? w->chain_vain + 1 : VAIN_MOST;
+    w->chain_vain = c.ended != 0 || c.next == n ? 0 : w->chain_vain < VAIN_MOST ? w->chain_vain + 1 : VAIN_MOST;
     w->chain_skip = (1U << w->chain_vain) - 1;
-    uint32_t requested = weft__load_acquire(&c.requested); /* pairs: CHAIN-REQUESTED */
-    left->requested = (requested & WEFT__CHAIN_PASSED_ON) != 0;
-    left->met = (requested & WEFT__CHAIN_OVER) != 0;
+    left->requested = (c.requested & WEFT__CHAIN_PASSED_ON) != 0;
+    left->met = (c.requested & WEFT__CHAIN_OVER) != 0;
     if (left->met) {
         weft__task_met(f->task, c.message);
     } else if (how == WEFT__CANCELLED) { /* it came after the wake, and found nobody waiting: as above */
@@ -122,12 +121,21 @@ static bool run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n,
     return c.ended == n;
 }
 
-static struct left look_and_run(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure)
+/* Has none of them begun, and were all created here? Then there is nothing more to be seen. */
+static inline bool all_fresh(const struct weft__worker *w, weft_task *const tasks[], size_t n)
+{
+    size_t i = 0;
+    while (i < n && weft__likely(weft__chain_may_begin(w, tasks[i])))
+        i++;
+    return i == n && n != 0;
+}
+
+static inline struct left look_and_run(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure)
 {
     struct left left = {.requested = false};
     if (weft__unlikely(f->unusual & WEFT__FIBER_SCOPE))
         weft__scopes_arm(f); /* then it is one like others */
-    left.all = look(f, tasks, n, &left.verdict);
+    left.all = weft__likely(all_fresh(f->worker, tasks, n)) ? 0 : look(f, tasks, n, &left.verdict);
     if (left.all == 0 && left.verdict == 0 && f->unusual == 0 && f->worker->hold == NULL) {
         if (run_first(f, tasks, n, until_failure, &left))
             left.all = 1;

@@ -93,7 +93,7 @@ WEFT__COLD void weft__ready_wait(struct weft__ready *r)
     } while (weft__load_seq_cst(&r->raided) != 0); /* pairs: READY-RAID */
 }
 
-WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
+WEFT__COLD bool weft__ready_grow(struct weft__ready *r)
 {
     size_t capacity = 2 * ((size_t)r->mask + 1);
     _Atomic(uintptr_t) *slots = weft__numa_alloc(capacity * sizeof *slots, r->node);
@@ -107,11 +107,15 @@ WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
     _Atomic(uintptr_t) *old = r->slots;
     r->slots = slots;
     r->mask = (int64_t)capacity - 1;
-    weft__store_relaxed(&slots[t & r->mask], item); /* relaxed: inside */
-    weft__store_relaxed(&r->tail, t + 1);           /* relaxed: inside */
     weft__ready_leave(r);
     weft__numa_free(old, capacity / 2 * sizeof *slots, r->node);
     return true;
+}
+
+WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)
+{
+    int64_t place;
+    return weft__ready_grow(r) && weft__ready_push(r, item, &place);
 }
 
 void weft__ready_lone(struct weft__ready *r, int32_t more)
@@ -154,27 +158,40 @@ void weft__ready_satisfied(struct weft__ready *r)
     weft__store_seq_cst(&r->hunger, INT64_MAX); /* pairs: READY-HUNGER */
 }
 
-unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most)
+bool weft__ready_raid_begin(struct weft__ready *r)
 {
     if (weft__exchange_seq_cst(&r->raided, 1) != 0) /* pairs: READY-RAID */
-        return 0;                                   /* another thief's raid: its flag stays up */
-    unsigned n = 0;
-    if ((r->fenced || weft__membarrier()) && weft__load_seq_cst(&r->inside) == 0) { /* pairs: READY-INSIDE */
-        int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
-        int64_t wanted = (t - h + 1) / 2;
-        if (t - h == 1)
-            weft__ready_lone(r, LONE_TIMES);
-        for (; n < most && (int64_t)n < wanted && h < t; h++) {
-            items[n] = weft__load_relaxed(&r->slots[h & r->mask]); /* relaxed: inside */
-            n += items[n] != 0;
-        }
-        if (h == t) {
-            h = 0;
-            weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
-        }
-        weft__store_relaxed(&r->head, h); /* relaxed: inside */
-    }
+        return false;                               /* another thief's raid: its flag stays up */
+    if ((r->fenced || weft__membarrier()) && weft__load_seq_cst(&r->inside) == 0) /* pairs: READY-INSIDE */
+        return true;
+    weft__ready_raid_end(r);
+    return false;
+}
+
+void weft__ready_raid_end(struct weft__ready *r)
+{
     weft__store_release(&r->raided, 0); /* pairs: READY-RAID */
+}
+
+unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most)
+{
+    unsigned n = 0;
+    if (!weft__ready_raid_begin(r))
+        return 0;
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    int64_t wanted = (t - h + 1) / 2;
+    if (t - h == 1)
+        weft__ready_lone(r, LONE_TIMES);
+    for (; n < most && (int64_t)n < wanted && h < t; h++) {
+        items[n] = weft__load_relaxed(&r->slots[h & r->mask]); /* relaxed: inside */
+        n += items[n] != 0;
+    }
+    if (h == t) {
+        h = 0;
+        weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
+    }
+    weft__store_relaxed(&r->head, h); /* relaxed: inside */
+    weft__ready_raid_end(r);
     return n;
 }
 

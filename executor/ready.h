@@ -29,6 +29,7 @@ void weft__ready_destroy(struct weft__ready *r);
 /* The owner found a thief inside: wait until it has left. */
 void weft__ready_wait(struct weft__ready *r);
 bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item);
+bool weft__ready_grow(struct weft__ready *r);
 
 static inline void weft__ready_enter(struct weft__ready *r)
 {
@@ -73,6 +74,12 @@ static inline bool weft__ready_push_quick(struct weft__ready *r, uintptr_t item)
     weft__ready_leave(r);
     return room;
 }
+/* Owner only. Room for one more; false when memory is short. */
+static inline bool weft__ready_reserve(struct weft__ready *r)
+{
+    int64_t n = weft__load_relaxed(&r->tail) - weft__load_relaxed(&r->head); /* relaxed: thieves only make it less */
+    return weft__likely(n <= r->mask) || weft__ready_grow(r);
+}
 /* Owner only. The oldest item, 0 when empty. */
 static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
 {
@@ -112,8 +119,8 @@ static inline uintptr_t weft__ready_exchange(struct weft__ready *r, uintptr_t it
     weft__store_relaxed(&r->tail, t + 1);              /* relaxed: inside */
     return oldest;
 }
-/* Owner only, inside: `item` comes into an empty closed part. */
-static inline void weft__ready_first(struct weft__ready *r, uintptr_t item)
+/* Owner only, inside: `item` comes to the end, where there is room. */
+static inline void weft__ready_append(struct weft__ready *r, uintptr_t item)
 {
     int64_t t = weft__load_relaxed(&r->tail);          /* relaxed: inside; an empty one has head = tail = 0 */
     weft__store_relaxed(&r->slots[t & r->mask], item); /* relaxed: inside */
@@ -152,7 +159,7 @@ static inline uintptr_t weft__ready_pop(struct weft__ready *r)
     }
     return weft__ready_pop_own(r);
 }
-/* Owner only, inside. Does this item lie at this place (any number will do to ask)? */
+/* Owner, inside, or who raids. Does this item lie at this place (any number will do to ask)? */
 static inline bool weft__ready_at(const struct weft__ready *r, uintptr_t item, int64_t place)
 {
     return place >= weft__load_relaxed(&r->head) && place < weft__load_relaxed(&r->tail) && /* relaxed: inside */
@@ -194,7 +201,7 @@ static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item
     }
     return found;
 }
-/* Owner only, inside. Take this item out if it lies at this place (any number will do to ask). */
+/* Owner, inside, or who raids. Take this item out if it lies at this place (any number will do to ask). */
 static inline bool weft__ready_take(struct weft__ready *r, uintptr_t item, int64_t place)
 {
     int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
@@ -255,6 +262,9 @@ static inline void weft__ready_ask(struct weft__ready *r)
 /* A thief, when the owner has not answered for long: take up to half of the closed part, at most `most`. Costs microseconds, also the
  * owner's. Returns how many (0 also when the owner stands inside, or another thief). */
 unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most);
+/* The parts of a raid: true, and whoever asked is inside in the owner's place until the end; false as above. Not for the owner. */
+bool weft__ready_raid_begin(struct weft__ready *r);
+void weft__ready_raid_end(struct weft__ready *r);
 /* Any thread; a moment's view, never negative. */
 int64_t weft__ready_size(const struct weft__ready *r);
 /* The same without the open part. */

@@ -5,6 +5,7 @@
  * of them: whoever moves the word to WOKEN from PARKED without LOCKED makes the fiber ready, and nobody else does. */
 #include <errno.h>
 
+#include "executor/chain.h"
 #include "executor/runtime.h"
 
 static inline uint64_t with_state(uint64_t word, uint64_t state)
@@ -147,6 +148,14 @@ static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *li
         weft__fiber_unlock(f, list);
 }
 
+/* The fiber slept in a chain, and is the caller's now. */
+static void serve_chain(struct weft__fiber *f, struct weft__cancel_list *list)
+{
+    weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    (void)deliver_mark(f, list, false);
+    weft__make_ready(f->rt, weft__item_of_fiber(f));
+}
+
 void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
 {
     if (f == weft__fiber_self()) {
@@ -162,6 +171,8 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
         if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
             if (take)
                 serve_and_unlock(f, list);
+            else if (weft__unlikely(weft__chain_take(f)))
+                serve_chain(f, list);
             return;
         }
     }

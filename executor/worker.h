@@ -96,10 +96,10 @@ struct weft__worker {
     uint64_t looked;
     unsigned until_look,
         look_span; /* SLOWLY_LONG: steps are long, so a look is due after so many picks; left, and in all */
-    struct weft__chain
-        *chain; /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place */
+    /* SLOWLY_CHAIN: whose tasks are run now; only an address until its entry is seen at chain_place. A canceller reads both */
+    _Atomic(struct weft__chain *) chain;
     struct weft_task *chain_task; /* of these, the one that runs */
-    int64_t chain_place;
+    _Atomic(int64_t) chain_place;
     uint32_t chain_vain,
         chain_skip;     /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
     uint16_t unusual;   /* of every fiber of this runtime */

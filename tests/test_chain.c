@@ -2,12 +2,14 @@
 /* A gather whose worker runs the tasks in a chain (executor/chain.h), and each way out of that. Where a test waits it waits for what must
  * happen, with a limit that only a fault reaches. */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <weft.h>
 
 #include <cmocka.h>
@@ -35,6 +37,10 @@ enum what {
     STAYS_UNTIL_GATHERED,
     STAYS_UNTIL_CANCELLED,
     CREATES,
+    POLLS,
+    GATHERS_POLLS,
+    ROUNDS,
+    DUMPS,
 };
 
 struct part {
@@ -68,6 +74,44 @@ static int stay(_Atomic int *number, int n)
         sched_yield();
     }
     return 0;
+}
+
+/* Without fenv.h, which needs libm. */
+#if defined(__x86_64__)
+enum { NEAREST = 0, UPWARD = 0x4000, ROUNDING = 0x6000 };
+static unsigned rounding(void)
+{
+    return __builtin_ia32_stmxcsr() & ROUNDING;
+}
+static void set_rounding(unsigned mode)
+{
+    __builtin_ia32_ldmxcsr((__builtin_ia32_stmxcsr() & ~(unsigned)ROUNDING) | mode);
+}
+#else
+enum { NEAREST, UPWARD = NEAREST };
+static unsigned rounding(void)
+{
+    return NEAREST;
+}
+static void set_rounding(unsigned mode)
+{
+    (void)mode;
+}
+#endif
+
+/* Does a dump of the tasks say so? */
+static bool dump_says(const char *what)
+{
+    char text[4096];
+    int ends[2];
+    if (pipe(ends) != 0)
+        return false;
+    int rc = weft_dump_tasks(weft_runtime_current(), ends[1]);
+    close(ends[1]);
+    ssize_t n = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    text[n > 0 ? n : 0] = '\0';
+    return rc >= 0 && strstr(text, what) != NULL;
 }
 
 static int part(struct part *f)
@@ -109,6 +153,24 @@ static int part(struct part *f)
         weft_release(t);
         return rc;
     }
+    case POLLS: /* a long step that looks whether it is to end */
+        for (double limit = seconds() + 60; weft_cancelling(weft_current_task()) == 0;)
+            if (seconds() > limit)
+                return -ETIME;
+        return stay(&seen.turn, 1); /* a request is counted before the mark is set */
+    case GATHERS_POLLS: {
+        weft_task *a = weft_create_task(part, .i = 8, .what = POLLS), *b = weft_create_task(part, .i = 9, .what = ENDS);
+        int rc = weft_gather(a, b);
+        weft_release(a);
+        weft_release(b);
+        return rc;
+    }
+    case ROUNDS: /* its own way of rounding is its own */
+        TASK_CHECK(rounding() == NEAREST);
+        return 0;
+    case DUMPS:
+        TASK_CHECK(dump_says("waits for gather"));
+        return 0;
     default:
         return 0;
     }
@@ -173,6 +235,10 @@ static int alone(struct alone *f)
     switch (f->which) {
     case 0:
         for (int n = 1; n <= 20; n++) {
+            forget();
+            all_end(t, n);
+        }
+        for (int n = 255; n <= 513; n += n == 257 ? 254 : 1) { /* the queue is full, or nearly so */
             forget();
             all_end(t, n);
         }
@@ -256,6 +322,26 @@ static int alone(struct alone *f)
         weft__stranger_end(weft_runtime_current(), visit);
         return 0;
     }
+    case 11: /* somebody has asked for work: what lies open then is run like the rest */
+        for (int n = 2; n <= 40; n++) {
+            forget();
+            weft__ready_ask(&weft__worker_self()->ready);
+            all_end(t, n);
+        }
+        return 0;
+    case 12: /* each fiber has its own way of rounding, also one that is lent */
+        set_rounding(UPWARD);
+        for (int i = 0; i < 3; i++)
+            t[i] = weft_create_task(part, .i = i, .what = ROUNDS);
+        TASK_CHECK(weft_gather_n(t, 3) == 0);
+        TASK_CHECK(rounding() == UPWARD);
+        set_rounding(NEAREST);
+        return release_all(t, 3, 0);
+    case 13: /* it is seen to wait */
+        for (int i = 0; i < 2; i++)
+            t[i] = weft_create_task(part, .i = i, .what = DUMPS);
+        TASK_CHECK(weft_gather_n(t, 2) == 0);
+        return release_all(t, 2, 0);
     default: /* all suspend, again and again: then it is left out for a while, and tried anew */
         for (int round = 0; round < 300; round++) {
             bool suspend = round < 150;
@@ -272,10 +358,58 @@ WEFT_CORO(alone);
 static void test_one_worker(void **state)
 {
     (void)state;
-    for (int which = 0; which <= 11; which++) {
+    for (int which = 0; which <= 14; which++) {
         forget();
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), alone, .which = which),
                          0);
+        assert_tasks_ok();
+    }
+}
+
+/* ---- one worker, which is in a long step, and another thread cancels who gathers ---- */
+
+struct polled {
+    WEFT_FRAME;
+    bool nested;
+};
+static int polled(struct polled *f)
+{
+    weft_task *t[3];
+    seen.gatherer = weft_ref(weft_current_task());
+    for (int i = 0; i < 3; i++)
+        t[i] = weft_create_task(part, .i = i, .what = i > 0 ? ENDS : f->nested ? GATHERS_POLLS : POLLS);
+    TASK_CHECK(weft_gather_n(t, 3) == -ECANCELED);
+    TASK_CHECK(weft_gather_settled_n(t, 3) == 3);
+    for (int i = 0; i < 3; i++)
+        TASK_CHECK(weft_status(t[i]) == -ECANCELED && seen.ran[i] == (i == 0));
+    TASK_CHECK(seen.ran[9] == 0 && weft_uncancel(weft_current_task()) == 0);
+    return release_all(t, 3, 0);
+}
+WEFT_CORO(polled);
+
+/* The long step sees the request, however deep in gathers of gathers it is: nobody waits for its end to pass it on. */
+static void *cancel_from_outside(void *nested)
+{
+    bool began = stay(&seen.ran[nested != NULL ? 8 : 0], 1) == 0;
+    bool taken = began && weft_cancel(seen.gatherer);
+    weft_release(seen.gatherer);
+    atomic_store(&seen.turn, 1);
+    return taken ? nested : &seen;
+}
+
+static void test_cancelled_from_outside(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < threads_scale(20); round++) {
+        static int some;
+        void *nested = round % 2 ? &some : NULL, *result;
+        pthread_t thread;
+        forget();
+        assert_int_equal(pthread_create(&thread, NULL, cancel_from_outside, nested), 0);
+        assert_int_equal(
+            weft_run_with(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), polled, .nested = nested != NULL), 0);
+        assert_int_equal(pthread_join(thread, &result), 0);
+        assert_ptr_equal(result, nested);
         assert_tasks_ok();
     }
 }
@@ -436,6 +570,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_worker),
+        cmocka_unit_test(test_cancelled_from_outside),
         cmocka_unit_test(test_several_workers),
         cmocka_unit_test(test_trees),
     };

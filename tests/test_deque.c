@@ -78,6 +78,22 @@ static void test_newest_if_takes_only_that_item(void **state)
     weft__deque_destroy(&d);
 }
 
+static void test_oldest_if_takes_only_that_item(void **state)
+{
+    (void)state;
+    struct weft__deque d;
+    assert_int_equal(weft__deque_init(&d, 8, -1), 0);
+    assert_false(weft__deque_pop_oldest_if(&d, 1));
+    for (uintptr_t i = 1; i <= 3; i++)
+        assert_true(weft__deque_push(&d, i));
+    assert_false(weft__deque_pop_oldest_if(&d, 2)); /* there, but not the oldest */
+    assert_true(weft__deque_pop_oldest_if(&d, 1));
+    assert_true(weft__deque_pop_oldest_if(&d, 2));
+    assert_true(weft__deque_pop_oldest_if(&d, 3));
+    assert_false(weft__deque_pop_oldest_if(&d, 3)); /* its old slot still says 3 */
+    weft__deque_destroy(&d);
+}
+
 static void test_the_ring_wraps_without_growing(void **state)
 {
     (void)state;
@@ -436,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_newest_is_last_in_first_out),
         cmocka_unit_test(test_oldest_is_first_in_first_out),
         cmocka_unit_test(test_newest_if_takes_only_that_item),
+        cmocka_unit_test(test_oldest_if_takes_only_that_item),
         cmocka_unit_test(test_the_ring_wraps_without_growing),
         cmocka_unit_test(test_growth_keeps_order),
         cmocka_unit_test(test_short_memory_loses_nothing),
