@@ -15,7 +15,8 @@
  *                        when it looked around, as ever after so many picks, and found a fiber that has waited for its turn.
  *   a canceller          who passes the request on to the tasks that have not ended, as in every gather; what he did is noted in the chain.
  *                        He finds it by chain_at, the worker that the fiber last began a chain on, and takes the entry out as its owner, or by
- *                        a raid (ready.c). If he comes too late the fiber meets the REQUEST itself.
+ *                        a raid (ready.c). If he comes too late, or in the instant in which the chain begins, the fiber meets the REQUEST
+ *                        itself, when it goes on; the worker looks for it between two tasks.
  * The worker looks into the chain, which is the fiber's, only inside its queue and after it has seen the entry in its place there; what is
  * not there any more is forgotten. So does a canceller.
  *
@@ -310,9 +311,8 @@ static bool take_entry(struct weft__worker *w, const struct weft__fiber *f)
 
 bool weft__chain_take(struct weft__fiber *f)
 {
-    struct weft__worker *w = weft__load_acquire(&f->chain_at); /* pairs: CHAIN-AT */
-    if (weft__likely(w == NULL || weft__load_relaxed(&f->wait_kind) !=
-                                      &weft__chain_wait)) /* relaxed: a hint; who comes too soon is seen */
+    struct weft__worker *w = weft__load_acquire(&f->chain_at);  /* pairs: CHAIN-AT */
+    if (weft__load_relaxed(&f->wait_kind) != &weft__chain_wait) /* relaxed: a hint; see the head */
         return false;
     if (w == weft__worker_self()) {
         weft__ready_enter(&w->ready);

@@ -11,6 +11,10 @@
  * takes the oldest fiber out of the ready queue's ring and puts itself at the end in one go, and stays inside (ready.c) over
  * the switch; so no thief can have it before its context is saved. Whoever is switched to leaves the queue (weft__worker_after).
  *
+ * A stack can also be lent by a call (weft__context_lend): who gives way saves his context, and the idle fiber's stack is used beside the context
+ * that stands in weft__fiber_main. The call returns if the next turn there is his and he has not gone on since (f->lending); else the lent fiber goes to the
+ * cache by a switch, as it was before it was lent, and he goes on by a switch, too.
+ *
  * Threads: everything here is for the worker that runs (or is about to run) the fiber. */
 #include <errno.h>
 #include <stdio.h>
@@ -197,6 +201,94 @@ void weft__fiber_switch_away(struct weft__fiber *f, void (*after)(struct weft__w
     weft__worker_after(f->worker); /* read anew: the fiber may have moved */
 }
 
+/* The fiber's own task has returned rc. What runs next; 0: as ever. */
+static inline uintptr_t task_left(struct weft__fiber *f, struct weft__worker *w, struct weft_task *t, int rc)
+{
+    if (weft__unlikely(rc == WEFT_PARK)) {
+        bool in_chain = weft__chain_parks(w, t);
+        weft__parked_leave(f, t);
+        return in_chain ? weft__chain_parked(w) : 0;
+    }
+    if (weft__unlikely(f->unusual != 0))
+        weft__fiber_end_unusual(f, t, rc);
+    weft__task_finish_here(w, t, rc);
+    return 0;
+}
+
+#if WEFT__CONTEXT_LENDS
+struct weft__lending {
+    struct weft__fiber *lent;
+    bool back; /* who lent goes on by a return */
+};
+
+static inline struct weft__fiber *fiber_of(uintptr_t item)
+{
+    return (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
+}
+
+/* On the lent fiber, beside its own context, which stands in weft__fiber_main: as there, until it is the turn of who lent it. */
+static void run_lent(void *lending)
+{
+    struct weft__lending *l = lending;
+    struct weft__fiber *f = l->lent;
+    void *idle = f->context.sp;
+    uintptr_t item;
+    int rc;
+    weft__ready_leave(&f->worker->ready);
+    struct weft_task *t = f->first;
+    if (t != NULL) {
+        f->first = NULL;
+        f->budget = WEFT__FIBER_BUDGET;
+        f->inlined = f->inlined_rounds = 0;
+        rc = weft__fiber_run_inline(f, f->worker, t, true);
+    } else {
+        t = weft__chain_work(f, &rc, &item);
+    }
+    struct weft__worker *w = f->worker;
+    f->context.sp = idle; /* whatever has been saved there since */
+    if (t != NULL)
+        item = task_left(f, w, t, rc);
+    if (item == 0)
+        item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
+    if (weft__likely((item & WEFT__ITEM_FIBER) && fiber_of(item)->lending == l)) {
+        l->back = true; /* he has not gone on since, and that this fiber has not been lent again is sure */
+        return;
+    }
+    struct weft__context gone = {.sp = NULL};
+    w->after = put_after;
+    w->after_argument = f;
+    switch_to(w, &gone, item); /* for good */
+    weft__bug(__FILE__, __LINE__, "a stack was lent and given back twice");
+}
+
+/* Inside the ready queue: f gives way, and `lent`, prepared, runs its first task, or the chain, at once. */
+static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct weft__fiber *lent)
+{
+    struct weft__lending l = {.lent = lent, .back = false};
+    f->lending = &l;
+    weft__count(&w->steps, 1);
+    w->current = lent;
+    lent->worker = w;
+    weft__context_lend(&f->context, &lent->context, run_lent, &l);
+    w = f->worker; /* read anew: the fiber may have moved */
+    f->lending = NULL;
+    if (weft__unlikely(!l.back)) {
+        weft__worker_after(w);
+        return;
+    }
+    w->current = f;
+    f->inlined = f->inlined_rounds = 0;
+    weft__store_relaxed(&w->running, f->coro); /* relaxed: a hint for reports */
+    weft__fiber_put_quick(w, lent);
+}
+#else
+static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct weft__fiber *lent)
+{
+    switch_to_fiber(w, &f->context, lent);
+    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+}
+#endif
+
 /* Nothing is ready but forked children: the newest runs on a fiber of its own, and this one takes its place in the queue, as above. What an ordinary
  * turn would come to, in fewer steps. False: nothing was done, or what was taken out has ended. */
 static WEFT__NOINLINE bool yield_to_child(struct weft__fiber *f, struct weft__worker *w)
@@ -213,8 +305,7 @@ static WEFT__NOINLINE bool yield_to_child(struct weft__fiber *f, struct weft__wo
     w->picks++;
     weft__ready_enter(r);
     weft__ready_append(r, weft__item_of_fiber(f));
-    switch_to_fiber(w, &f->context, next);
-    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+    lend(f, w, next);
     return true;
 }
 
@@ -305,82 +396,10 @@ void weft__task_start_eagerly(struct weft__fiber *f, struct weft_task *t)
     weft__worker_after(f->worker);
 }
 
-/* The fiber's own task has returned rc. What runs next; 0: as ever. */
-static inline uintptr_t task_left(struct weft__fiber *f, struct weft__worker *w, struct weft_task *t, int rc)
-{
-    if (weft__unlikely(rc == WEFT_PARK)) {
-        bool in_chain = weft__chain_parks(w, t);
-        weft__parked_leave(f, t);
-        return in_chain ? weft__chain_parked(w) : 0;
-    }
-    if (weft__unlikely(f->unusual != 0))
-        weft__fiber_end_unusual(f, t, rc);
-    weft__task_finish_here(w, t, rc);
-    return 0;
-}
-
-#if WEFT__CONTEXT_LENDS
-struct lending {
-    struct weft__fiber *lent;
-    bool back; /* who lent goes on by a return, in the same breath */
-};
-
-/* On the lent fiber, beside its own context, which stands in weft__fiber_main. */
-static void run_lent(void *lending)
-{
-    struct lending *l = lending;
-    struct weft__fiber *f = l->lent;
-    void *idle = f->context.sp;
-    uintptr_t item;
-    int rc;
-    weft__ready_leave(&f->worker->ready);
-    struct weft_task *t = weft__chain_work(f, &rc, &item);
-    f->context.sp = idle; /* whatever has been saved there since */
-    if (weft__likely(t == NULL && item != 0)) {
-        l->back = true; /* the entry was still there: he has not gone on */
-        return;
-    }
-    struct weft__worker *w = f->worker;
-    struct weft__context gone = {.sp = NULL};
-    if (t != NULL)
-        item = task_left(f, w, t, rc);
-    if (weft__likely(item == 0))
-        item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
-    w->after = put_after;
-    w->after_argument = f;
-    switch_to(w, &gone, item); /* for good */
-    weft__bug(__FILE__, __LINE__, "a stack was lent and given back twice");
-}
-
-static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct weft__fiber *lent)
-{
-    struct lending l = {.lent = lent, .back = false};
-    weft__count(&w->steps, 1);
-    w->current = lent;
-    lent->worker = w;
-    weft__context_lend(&f->context, &lent->context, run_lent, &l);
-    w = f->worker; /* read anew: the fiber may have moved */
-    if (weft__unlikely(!l.back)) {
-        weft__worker_after(w);
-        return;
-    }
-    w->current = f;
-    f->inlined = f->inlined_rounds = 0;
-    weft__store_relaxed(&w->running, f->coro); /* relaxed: a hint for reports */
-    weft__fiber_put_quick(w, lent);
-}
-#else
-static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct weft__fiber *lent)
-{
-    lent->first = NULL; /* it finds the chain: weft__fiber_main */
-    switch_to_fiber(w, &f->context, lent);
-    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
-}
-#endif
-
 void weft__fiber_lend(struct weft__fiber *f, struct weft__fiber *lent)
 {
     struct weft__worker *w = f->worker;
+    lent->first = NULL; /* it finds the chain */
     lent->unusual = w->unusual;
     lend(f, w, lent);
 }

@@ -30,6 +30,7 @@
 #include "executor/wait.h"
 
 struct weft__worker;
+struct weft__lending;
 
 enum {
     WEFT__FIBER_RUNNING = 0,
@@ -100,6 +101,7 @@ struct weft__fiber {
         struct weft__wait_node node;
     };
     struct weft__stack stack;
+    struct weft__lending *lending; /* of the stack that it has lent and not had back: fiber.c */
 };
 
 _Static_assert(offsetof(struct weft_running_, word) == offsetof(struct weft__fiber, word) &&

@@ -171,7 +171,8 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
         if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
             if (take)
                 serve_and_unlock(f, list);
-            else if (weft__unlikely(weft__chain_take(f)))
+            else if (weft__unlikely(weft__load_acquire(&f->chain_at) != NULL) && /* pairs: CHAIN-AT */
+                     weft__chain_take(f))
                 serve_chain(f, list);
             return;
         }
