@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/fiber.h -- a stack, a saved context, and the one word that decides who wakes it.
  *
- * The word: ticket << 32 | reason << 8 | REQUEST | LOCKED | state. States and transitions:
+ * The word: ticket << 32 | reason << 8 | REQUEST | LOCKED | state. The owner begins a wait by counting `ticket` up, and leaves the word alone:
+ * one with the ticket before stands for "begun, not left yet". Nobody can know a ticket before its wait has begun, so to whoever knows it the word tells
+ * which it is. States and transitions, of the wait with ticket t:
  *
- * | state   | wait_begin (owner) | commit (next context) | wake(ticket)   | canceller        | abandon (owner)|
- * | RUNNING | ARMED, new ticket  | -                     | false          | + REQUEST        | -              |
- * | ARMED   | -                  | PARKED                | WOKEN          | + REQUEST        | RUNNING        |
- * | PARKED  | -                  | -                     | WOKEN, ready   | + LOCKED, see (1)| -              |
- * | WOKEN   | ARMED, new ticket  | ready, see (2)        | false          | + REQUEST        | RUNNING        |
+ * | word          | commit (next context) | wake(t)        | canceller         | abandon (owner) |
+ * | t-1, RUNNING  | t, PARKED             | t, WOKEN       | + REQUEST         | t, RUNNING      |
+ * | t-1, WOKEN    | t, PARKED             | t, WOKEN       | + REQUEST         | t, RUNNING      |
+ * | t, PARKED     | -                     | WOKEN, ready   | + LOCKED, see (1) | -               |
+ * | t, WOKEN      | ready, see (2)        | false          | + REQUEST         | t, RUNNING      |
+ * | t, RUNNING    | -                     | false          | + REQUEST         | -               |
  *
  * (1) LOCKED: one canceller (or the committer that found REQUEST) may read the fiber's chain of tasks and what it waits for;
  *     the fiber cannot run. A wake meanwhile moves PARKED to WOKEN and leaves making it ready to the one who unlocks.
  *     Another canceller sets REQUEST, and the unlocker looks again.
  * (2) Woken before its context was left. If the owner sees that before it leaves, it goes on at once (but with order=fifo).
- * A fiber that was woken stays WOKEN, with the reason, until it waits again: that saves a change of the word each time, and a
- * running fiber is RUNNING or WOKEN, which is the same to all others. RUNNING is so only before its first wait, and after abandon.
+ * A fiber that was woken stays WOKEN, with the reason, until its next wait is parked or woken: a running fiber is RUNNING or WOKEN, which is the same to
+ * all others. RUNNING is so only before its first wait, and after abandon.
  * Wake of a wrong ticket is false in every state. REQUEST says only "some task of the chain may have C": the owner looks at
  * its next suspension, or when it resumes.
  *
@@ -34,7 +37,6 @@ struct weft__lending;
 
 enum {
     WEFT__FIBER_RUNNING = 0,
-    WEFT__FIBER_ARMED = 1,
     WEFT__FIBER_PARKED = 2,
     WEFT__FIBER_WOKEN = 3,
     WEFT__FIBER_STATE = 7,

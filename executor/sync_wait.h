@@ -34,8 +34,8 @@ struct weft__slept {
 static inline bool weft__sync_pending(const struct weft__wait_node *node)
 {
     /* relaxed: the guard orders what its owner wrote when it joined; later news may come late, see above */
-    uint64_t state = weft__load_relaxed(&node->fiber->word) & WEFT__FIBER_STATE;
-    return !node->woken && (state == WEFT__FIBER_ARMED || state == WEFT__FIBER_PARKED);
+    uint64_t word = weft__load_relaxed(&node->fiber->word);
+    return !node->woken && (word >> 32 != node->ticket || (word & WEFT__FIBER_STATE) != WEFT__FIBER_WOKEN);
 }
 
 /* Is there a waiter that is pending or woken? A newcomer must not overtake it. */

@@ -8,9 +8,15 @@
 #include "executor/chain.h"
 #include "executor/runtime.h"
 
-static inline uint64_t with_state(uint64_t word, uint64_t state)
+/* The word of the wait with this ticket; `kept`: bits that others have set, or LOCKED. */
+static inline uint64_t word_of(uint32_t ticket, uint64_t state, uint64_t reason, uint64_t kept)
 {
-    return (word & ~(uint64_t)WEFT__FIBER_STATE) | state;
+    return (uint64_t)ticket << 32 | reason << 8 | kept | state;
+}
+
+static inline bool woken(uint64_t word, uint32_t ticket)
+{
+    return word >> 32 == ticket && (word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN;
 }
 
 void weft__in_callback(const struct weft__fiber *f)
@@ -32,24 +38,20 @@ uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *k
     forbid_in_callback(f);
     weft__store_relaxed(&f->wait_kind, kind); /* relaxed: FIBER-WORD publishes */
     f->wait_object = object;
-    uint32_t ticket = ++f->ticket;
-    uint64_t armed = (uint64_t)ticket << 32 | WEFT__FIBER_ARMED;
-    uint64_t old = weft__exchange_acq_rel(&f->word, armed); /* pairs: FIBER-WORD */
-    if (weft__unlikely(old & WEFT__FIBER_REQUEST))
-        weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-    return ticket;
+    return ++f->ticket;
 }
 
 bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
 {
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
-        uint64_t state = word & WEFT__FIBER_STATE;
-        if (word >> 32 != ticket || (state != WEFT__FIBER_ARMED && state != WEFT__FIBER_PARKED))
+        bool parked = word >> 32 == ticket && (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;
+        if (!parked && word >> 32 != ticket - 1)
             return false;
-        uint64_t woken = with_state(word, WEFT__FIBER_WOKEN) | (uint64_t)reason << 8;
-        if (weft__cas_acq_rel(&f->word, &word, woken)) { /* pairs: FIBER-WORD */
-            if (state == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED))
+        uint64_t kept = word & (WEFT__FIBER_LOCKED | WEFT__FIBER_REQUEST);
+        if (weft__cas_acq_rel(&f->word, &word,
+                              word_of(ticket, WEFT__FIBER_WOKEN, reason, kept))) { /* pairs: FIBER-WORD */
+            if (parked && !(kept & WEFT__FIBER_LOCKED))
                 weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return true;
         }
@@ -183,17 +185,16 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
 static void commit_park(struct weft__worker *w, void *fiber)
 {
     struct weft__fiber *f = fiber;
+    uint32_t ticket = f->ticket;
     (void)w;
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
-        if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN) {
+        if (woken(word, ticket)) {
             weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return;
         }
-        uint64_t next = with_state(word, WEFT__FIBER_PARKED) & ~(uint64_t)WEFT__FIBER_REQUEST;
         bool requested = word & WEFT__FIBER_REQUEST;
-        if (requested)
-            next |= WEFT__FIBER_LOCKED;
+        uint64_t next = word_of(ticket, WEFT__FIBER_PARKED, 0, requested ? WEFT__FIBER_LOCKED : 0);
         if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
             if (requested) {
                 struct weft__cancel_list list;
@@ -241,10 +242,10 @@ static inline enum weft__wake commit(struct weft__fiber *f, weft_ns deadline, bo
     }
     if (deadline != WEFT_FOREVER && (past || weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0))
         weft__wake(f, f->ticket, WEFT__TIMED_OUT);
-    uint64_t state = weft__load_acquire(&f->word) & WEFT__FIBER_STATE; /* pairs: FIBER-WORD */
-    if (state != WEFT__FIBER_WOKEN || f->rt->fifo) /* asyncio's order: a wake always takes its turn in the queue */
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    if (!woken(word, f->ticket) || f->rt->fifo)   /* asyncio's order: a wake always takes its turn in the queue */
         weft__fiber_switch_away(f, commit_park, f);
-    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD. It stays until the next wait */
+    word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD. It stays until the next wait */
     enum weft__wake reason = (enum weft__wake)(word >> 8 & 0xff);
     weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
     f->wait_object = NULL;
@@ -276,12 +277,13 @@ enum weft__wake weft__wait_commit_future(struct weft__fiber *f, weft_ns deadline
 bool weft__wait_abandon(struct weft__fiber *f)
 {
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
-    uint64_t running = (uint64_t)f->ticket << 32 | WEFT__FIBER_RUNNING;
-    while (!weft__cas_acq_rel(&f->word, &word, running | (word & WEFT__FIBER_REQUEST))) /* pairs: FIBER-WORD */
+    while (!weft__cas_acq_rel(
+        &f->word, &word,
+        word_of(f->ticket, WEFT__FIBER_RUNNING, 0, word & WEFT__FIBER_REQUEST))) /* pairs: FIBER-WORD */
         ;
     weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
     f->wait_object = NULL;
-    return (word >> 8 & 0xff) != 0;
+    return woken(word, f->ticket);
 }
 
 bool weft__take_request(struct weft__fiber *f)
