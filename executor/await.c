@@ -292,6 +292,7 @@ void weft_fork_(weft_child *child, weft_frame *frame)
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0); /* relaxed: the push publishes */
     t->flags = 0;
+    t->open = 0;
     t->parent = f->task;
     weft__store_relaxed(&t->word, WEFT__NEW); /* relaxed: the push publishes */
 #ifdef WEFT_DEBUG

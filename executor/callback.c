@@ -100,7 +100,7 @@ static struct callback *create_armed(struct weft_runtime *rt, const weft_frame *
     weft__timer_init(&c->timer, timer_fires);
     c->waiter.fire = target_ended;
     weft__store_relaxed(&c->armed, 1);                                /* relaxed: published by what it is armed with */
-    weft__fetch_or_acq_rel(&call->flags, (uint32_t)WEFT__TASK_ARMED); /* pairs: TASK-REFS */
+    weft__fetch_or_acq_rel(&call->flags, (uint16_t)WEFT__TASK_ARMED); /* pairs: TASK-REFS */
     weft__store_release(&call->extra, &c->extra);                     /* pairs: TASK-EXTRA */
     return c;
 }

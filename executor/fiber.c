@@ -36,7 +36,7 @@ _Noreturn WEFT__COLD void weft__barrier_broken(const weft_coro *coro)
 
 static WEFT__COLD void left_open(struct weft_task *t, const weft_coro *coro)
 {
-    if (weft__load_relaxed(&t->flags) & WEFT__TASK_FORKED) /* relaxed: set by this thread */
+    if (weft__load_relaxed(&t->open) & WEFT__TASK_FORKED) /* relaxed: its own */
         weft__misuse(coro->name, WEFT__RETURNED_FORKED);
     weft__misuse(coro->name, "the coroutine returned with a time limit or a group still open: each weft_timeout_begin "
                              "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
@@ -44,7 +44,7 @@ static WEFT__COLD void left_open(struct weft_task *t, const weft_coro *coro)
 
 void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro)
 {
-    if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE)) /* relaxed: the task's own count */
+    if (weft__unlikely(weft__load_relaxed(&t->open) != 0)) /* relaxed: its own */
         left_open(t, coro); /* first: in the child of a fork() there is no fiber to be had */
     if (weft__unlikely(f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE))) {
         if (f->unusual & WEFT__FIBER_BATCH)

@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
         coro->unstarted(frame);
     else
         rc = weft__call_entry(coro, frame);
-    if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE || /* relaxed: the task's own count */
+    if (weft__unlikely(weft__load_relaxed(&t->open) != 0 || /* relaxed: its own */
                        (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE | WEFT__FIBER_PARK_AGAIN))))
         rc = weft__fiber_ran(f, t, coro, rc);
 #ifdef WEFT_DEBUG

@@ -32,8 +32,8 @@ static void after_fork_in_child(void)
         pthread_sigmask(SIG_SETMASK, &w->rt->caller_mask, NULL);
         struct weft_task *t = w->current != NULL ? w->current->task : NULL;
         for (; t != NULL; t = t->below) {
-            uint32_t flags = weft__load_relaxed(&t->flags);            /* relaxed: one thread */
-            weft__store_relaxed(&t->flags, flags | WEFT__TASK_FORKED); /* relaxed: one thread */
+            uint16_t open = weft__load_relaxed(&t->open);                        /* relaxed: one thread */
+            weft__store_relaxed(&t->open, (uint16_t)(open | WEFT__TASK_FORKED)); /* relaxed: one thread */
         }
     }
     for (struct weft_runtime *rt = all_runtimes; rt != NULL; rt = rt->next) {

@@ -250,7 +250,7 @@ static void end_future(struct weft__watch *w, struct weft_task *t, bool decides,
         if (rc == 0 && weft__load_acquire(&w->requested) != 0) /* pairs: WATCH-VERDICT */
             rc = -ECANCELED;
         if (rc == -ECANCELED) {
-            weft__fetch_or_acq_rel(&future->flags, (uint32_t)WEFT__TASK_PASSED_ON); /* pairs: TASK-DONE */
+            weft__fetch_or_acq_rel(&future->flags, (uint16_t)WEFT__TASK_PASSED_ON); /* pairs: TASK-DONE */
             weft__task_met(future, t != NULL ? weft__task_take_message(t) : NULL);
         }
         weft__future_finish(future, rc, NULL, true);

@@ -238,7 +238,7 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
     f->park = NULL;
     weft__fiber_clear(f, WEFT__FIBER_PARK_ASKED);
     if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_HAS_PARKED))           /* relaxed: set here only */
-        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_HAS_PARKED); /* pairs: TASK-REFS */
+        weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_HAS_PARKED); /* pairs: TASK-REFS */
     t->park = park;
     uint32_t ticket = ++w->park_tickets * WEFT_MAX_WORKERS + w->index;
     uint64_t armed = (uint64_t)ticket << 32 | WEFT__PARK_ARMED | WEFT__PARK;

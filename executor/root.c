@@ -191,7 +191,7 @@ static struct weft_task *create_root(struct weft_runtime *rt, const struct root 
 {
     struct weft_task *t = weft__task_create(rt, WEFT__KIND_TASK, &r->frame_, NULL);
     if (t != NULL)
-        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_HIDDEN); /* pairs: TASK-REFS; not yet queued */
+        weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_HIDDEN); /* pairs: TASK-REFS; not yet queued */
     return t;
 }
 

@@ -50,7 +50,7 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
         if (x == NULL)
             return false;
         x->strand = weft_strand_ref(options->strand);
-        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
+        weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
     }
     uint32_t where;
     int place = weft__pinned_place(t->rt, options, &where);
@@ -61,7 +61,7 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
         x->where = where;
         x->pinned = (uint32_t)place;
         if (place > 0)
-            weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_PINNED); /* pairs: TASK-REFS */
+            weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_PINNED); /* pairs: TASK-REFS */
     }
     return true;
 }
@@ -155,7 +155,7 @@ struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame 
     if (f != NULL)
         f->future = kind;
     if (f != NULL && kind != NULL)
-        weft__fetch_or_acq_rel(&f->flags, (uint32_t)WEFT__TASK_DESTROY); /* pairs: TASK-REFS */
+        weft__fetch_or_acq_rel(&f->flags, (uint16_t)WEFT__TASK_DESTROY); /* pairs: TASK-REFS */
     return f;
 }
 
@@ -249,7 +249,7 @@ static int decide(struct weft_task *t, uint64_t word, int rc)
     struct weft__task_extra *x = weft__task_has_extra(t);
     if (x != NULL) {
         x->met = weft__load_relaxed(&x->asked);                               /* relaxed: TASK-C orders */
-        weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_KEEP_MESSAGE); /* pairs: TASK-DONE */
+        weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_KEEP_MESSAGE); /* pairs: TASK-DONE */
     }
     return -ECANCELED;
 }

@@ -131,7 +131,9 @@ struct weft_task {
         struct weft__park *park;                /* while it is parked: where */
     };
     _Atomic(uint32_t) requests; /* weft_cancelling */
-    _Atomic(uint32_t) flags;    /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
+    _Atomic(uint16_t) flags;    /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
+    _Atomic(uint16_t)
+        open; /* groups and time limits that the task has open: its own count, or FORKED. 0 wherever no task runs, also in free memory */
     union {
         struct weft_task *parent; /* CHILD: the task that forked it, and here a CHILD ends */
         struct {
@@ -167,20 +169,20 @@ static inline int weft__task_rc(const struct weft_task *t)
 static inline void weft__task_set_retrieved(struct weft_task *t)
 {
     if (!(weft__load_relaxed(&t->flags) & WEFT__TASK_RETRIEVED)) /* relaxed: the flag stands for itself */
-        weft__fetch_or_acq_rel(&t->flags, WEFT__TASK_RETRIEVED); /* pairs: TASK-REFS, read after the last unref */
+        weft__fetch_or_acq_rel(&t->flags,
+                               (uint16_t)WEFT__TASK_RETRIEVED); /* pairs: TASK-REFS, read after the last unref */
 }
-/* Groups that the task has open, counted in the flags from SCOPE up: none may be left when it ends. */
-#define WEFT__TASK_SCOPE (UINT32_C(1) << 16)
+/* None may be left open when it ends. Its own: of the task, wherever it runs. */
 static inline void weft__task_scope_opened(struct weft_task *t)
 {
-    weft__fetch_add_relaxed(&t->flags, WEFT__TASK_SCOPE); /* relaxed: the task's own count */
+    weft__store_relaxed(&t->open, (uint16_t)(weft__load_relaxed(&t->open) + 1)); /* relaxed: its own */
 }
 static inline void weft__task_scope_closed(struct weft_task *t)
 {
-    weft__fetch_add_relaxed(&t->flags, (uint32_t)0 - WEFT__TASK_SCOPE); /* relaxed: the task's own count */
+    weft__store_relaxed(&t->open, (uint16_t)(weft__load_relaxed(&t->open) - 1)); /* relaxed: its own */
 }
 /* In the same word, so that one look at the end sees both: the task goes on in the child of a fork(), where no worker is. */
-#define WEFT__TASK_FORKED (UINT32_C(1) << 31)
+#define WEFT__TASK_FORKED ((uint16_t)1 << 15)
 #define WEFT__RETURNED_FORKED                                                                                          \
     "the function returned in the child of a fork(), where no runtime is: the child has to end by _exit or exec"
 /* The outcome of a DONE task for somebody who asked for it: an error is no longer one that nobody looked at. */
@@ -205,7 +207,8 @@ _Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__
                    offsetof(struct weft_task, rc) == 12 && offsetof(struct weft_task, word) == 16 &&
                    offsetof(struct weft_task, frame) == 24 && offsetof(struct weft_task, fiber) == 32 &&
                    offsetof(struct weft_task, below) == 40 && offsetof(struct weft_task, requests) == 48 &&
-                   offsetof(struct weft_task, flags) == 52 && offsetof(struct weft_task, parent) == 56,
+                   offsetof(struct weft_task, flags) == 52 && offsetof(struct weft_task, open) == 54 &&
+                   offsetof(struct weft_task, parent) == 56,
                "what inline functions of the public headers rely on");
 _Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
 _Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small");
@@ -286,7 +289,7 @@ static inline bool weft__task_owns(struct weft_task *t)
 {
     if (weft__likely(t->frame->coro->unstarted == NULL))
         return false;
-    weft__fetch_or_acq_rel(&t->flags, (uint32_t)WEFT__TASK_UNSTARTED); /* pairs: TASK-REFS */
+    weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_UNSTARTED); /* pairs: TASK-REFS */
     return true;
 }
 /* The message of an ended, cancelled task for one that awaits it. */
