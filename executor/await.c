@@ -7,6 +7,7 @@
  * the awaiter's chain; the claim succeeded; and it is nobody else's turn: after each INLINE_LIMIT in a row the worker looks at timers, I/O and
  * its inbox, and if the oldest ready item is a fiber, that gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what
  * runs, and to start one takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
+ * What is awaited and is itself the oldest ready item passes nobody over: that may go on for ever, with a look each INLINE_LIMIT times.
  *
  * Such a task costs no locked instruction: it is claimed, and ends, alone (alone.c). Its entry is the newest of the ready queue's closed part,
  * mostly, and taken out by plain stores; the reference that it ran with stays OWED (task.h) until the awaiter gives back its handle, and both go in one.
@@ -214,15 +215,17 @@ static inline bool claim_here(struct weft__worker *w, struct weft_task *t)
 }
 
 /* After many in a row: may it go on like this, or is it somebody else's turn? */
-static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f)
+static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f, struct weft_task *t)
 {
     struct weft__worker *w = f->worker;
     if (f->inlined < INLINE_LIMIT)
         return true;
     bool hurry = weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
+    bool next = !w->in_turn && weft__worker_is_next(w, weft__item_of_task(t));
     /* A run in turn draws who is next, and a look around would not be drawn: there it is always time. */
-    if (w->in_turn || hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS || !weft__worker_look_around(w))
+    if (w->in_turn || (!next && (hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS)) || !weft__worker_look_around(w))
         return false;
+    weft__count(&w->steps, next); /* a turn was given */
     f->inlined = 0;
     return true;
 }
@@ -244,7 +247,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
         if (rc <= 0)
             return rc;
     }
-    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && turn_is_left(f) &&
+    if (state == WEFT__NEW && t->kind == WEFT__KIND_TASK && rt->inlining && turn_is_left(f, t) &&
         stack_fits(f, t->stack_class) && no_request(f) && same_strand(f, t) && weft__pinned_fits(f, t) &&
         (rt->seeded == NULL || weft__seeded_draw(rt->seeded, WEFT__CHOOSE_INLINE, 2) != 0)) {
         if (weft__unlikely(f->unusual & WEFT__FIBER_BATCH))

@@ -330,6 +330,24 @@ bool weft__worker_look_around(struct weft__worker *w)
     return !pinned && !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
 }
 
+bool weft__worker_is_next(struct weft__worker *w, uintptr_t item)
+{
+    struct weft__ready *r = &w->ready;
+    for (;;) {
+        uintptr_t oldest = weft__ready_oldest(r);
+        if (oldest == item || oldest == 0 || (oldest & WEFT__ITEM_WAITED) || weft__ready_open(r))
+            return oldest == item;
+        weft__ready_enter(r);
+        bool entry = weft__ready_at(r, oldest, weft__load_relaxed(&r->head)) && /* relaxed: inside */
+                     weft__item_task(oldest)->kind == WEFT__KIND_ENTRY &&
+                     weft__ready_take(r, oldest, weft__load_relaxed(&r->head)); /* relaxed: inside */
+        weft__ready_leave(r);
+        if (!entry)
+            return false;
+        (void)claim_unusual(oldest);
+    }
+}
+
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */
 uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item)
 {

@@ -246,6 +246,8 @@ static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
 }
 /* Owner, between two tasks of a fiber that goes on without a turn: timers, I/O, inboxes. False: a fiber is ready and has waited long. */
 bool weft__worker_look_around(struct weft__worker *w);
+/* Owner, inside a step: is the item the oldest of its queue? Entries that stand before it are run. */
+bool weft__worker_is_next(struct weft__worker *w, uintptr_t item);
 /* Owner, in the idle loop. An item from another worker; 0: none. */
 uintptr_t weft__worker_steal(struct weft__worker *w);
 /* Owner, in the idle loop, when that found nothing: look on for a while, and in the end take what a busy worker keeps closed. */

@@ -293,6 +293,70 @@ static void test_nobody_starves_by_timers(void **state)
         assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = workers), crowds), 0);
 }
 
+/* Very many tasks awaited in the order of their creation: each is the oldest that is ready, so to run it at once passes nobody over, however long that
+ * goes on. Whoever stands among them has its turn when all before it have had theirs. */
+enum { NOBODY, WAITED, UNSTARTED }; /* stands in the middle */
+struct in_order {
+    WEFT_FRAME;
+    int who;
+    long inlined, among; /* of the many; so many had begun when its turn came */
+};
+struct among {
+    WEFT_FRAME;
+    weft_event *event;
+    long *among;
+};
+static int among(struct among *f)
+{
+    int rc = f->event != NULL ? weft_event_wait(f->event) : 0;
+    *f->among = begun;
+    return rc;
+}
+WEFT_CORO(among);
+
+static int in_order(struct in_order *f)
+{
+    static weft_task *t[MANY];
+    weft_event event;
+    weft_event_init(&event);
+    struct weft_metrics before = {.size = sizeof before}, after = before;
+    weft_task *other = NULL;
+    int rc = 0;
+    begun = 0;
+    if (f->who == WAITED) {
+        other = weft_create_task(among, .event = &event, .among = &f->among);
+        rc |= weft_yield(); /* it waits */
+    }
+    for (int i = 0; i < MANY; i++) {
+        if (i == MANY / 2 && f->who == WAITED)
+            weft_event_set(&event);
+        if (i == MANY / 2 && f->who == UNSTARTED)
+            other = weft_create_task(among, .among = &f->among);
+        t[i] = weft_create_task(begins);
+    }
+    rc |= weft_metrics_read(weft_runtime_current(), -1, &before);
+    for (int i = 0; i < MANY; i++)
+        rc |= weft_await_release(t[i]);
+    rc |= weft_metrics_read(weft_runtime_current(), -1, &after);
+    f->inlined = (long)(after.tasks_inlined - before.tasks_inlined);
+    return rc | (other != NULL ? weft_await_release(other) : 0);
+}
+WEFT_CORO(in_order);
+
+static void test_awaiting_in_order_takes_nobodys_turn(void **state)
+{
+    (void)state;
+    for (int who = NOBODY; who <= UNSTARTED; who++) {
+        struct in_order f = {.frame_ = {&in_order_coro_}, .who = who, .among = -1};
+        assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), in_order, &f), 0);
+        assert_int_equal(begun, MANY);
+        if (who == NOBODY) /* they take several ticks */
+            assert_int_equal(f.inlined, MANY);
+        else
+            assert_in_range(f.among, 1, MANY / 2 + (who == WAITED ? 1 : 64) * (64 + 1));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_long_steps_leave_turns),
         cmocka_unit_test(test_sleepers_come_before_many_that_have_not_begun),
         cmocka_unit_test(test_nobody_starves_by_timers),
+        cmocka_unit_test(test_awaiting_in_order_takes_nobodys_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
