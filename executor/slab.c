@@ -7,7 +7,7 @@
  * list as one batch, and comes out of it as one batch: the guard is taken once for 128 frees.
  *
  * The first chunks are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each
- * three times as large as all so far or more, up to 64 MiB, so that a million objects cost some dozens of page faults, and few
+ * fifteen times as large as all so far or more, up to 128 MiB, so that a million objects cost some dozens of page faults, and few
  * mappings; at most one huge page is touched and not full. Where the kernel is slow to find one (a guest whose host has yet to find the
  * memory: milliseconds for each) the rest of the slab is of small pages: the first touch of each huge page is timed.
  *
@@ -65,7 +65,8 @@
 #define SLAB_HUGE ((size_t)2 * 1024 * 1024)
 #define SLAB_HUGE_FROM ((size_t)1024 * 1024) /* a slab that has so much goes on in huge pages */
 #define SLAB_HUGE_SLOW 2000000               /* nanoseconds of the thread's own time: then small pages do better */
-#define SLAB_HUGE_MOST ((size_t)64 * 1024 * 1024)
+#define SLAB_HUGE_MOST ((size_t)128 * 1024 * 1024)
+#define SLAB_GROWTH 15
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_AWAY 32U  /* objects that go home at once */
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
@@ -228,7 +229,7 @@ static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s, struc
             return NULL;
     } else if (large) {
         size = SLAB_HUGE;
-        while (size < SLAB_HUGE_MOST && size < 3 * p->mapped)
+        while (size < SLAB_HUGE_MOST && size < SLAB_GROWTH * p->mapped)
             size *= 2;
         chunk = map_huge(size);
     }
@@ -255,9 +256,10 @@ static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s, struc
     return chunk;
 }
 
-/* A huge page that nobody has touched, and what follows it in the chunk. */
+/* A huge page that nobody has touched, and its chunk. */
 struct fresh {
-    char *page, *end; /* NULL: none */
+    char *page; /* NULL: none */
+    struct weft__slab_chunk *chunk;
 };
 
 /* Up to `wish` fresh objects in a row; *count is 0 when memory is short. *fresh: the huge page that they reach first. */
@@ -277,7 +279,7 @@ static struct weft__slab_object *slab_carve(struct weft__slab *s, struct weft__s
         uintptr_t last = (uintptr_t)chunk_object(s, chunk, chunk->used) - 1;
         if (unused || (last ^ (uintptr_t)first) >= SLAB_HUGE) {
             fresh->page = (char *)chunk + (last - (uintptr_t)chunk) / SLAB_HUGE * SLAB_HUGE;
-            fresh->end = (char *)chunk + chunk->size;
+            fresh->chunk = chunk;
         }
     }
     return first;
@@ -298,9 +300,8 @@ static WEFT__COLD void touch(struct weft__slab *s, struct fresh fresh)
                                   0); /* relaxed: it changes nothing; but the page is written to */
     if (own_time() - before <= SLAB_HUGE_SLOW)
         return;
-    weft__store_relaxed(&s->small_pages, 1); /* relaxed: a hint */
-    if (fresh.page + SLAB_HUGE < fresh.end)
-        madvise(fresh.page + SLAB_HUGE, (size_t)(fresh.end - fresh.page) - SLAB_HUGE, MADV_NOHUGEPAGE);
+    weft__store_relaxed(&s->small_pages, 1);                  /* relaxed: a hint */
+    madvise(fresh.chunk, fresh.chunk->size, MADV_NOHUGEPAGE); /* all of it, or one mapping becomes two */
 }
 
 /* ---- without a cache: one object, the guard each time ---- */

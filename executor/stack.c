@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/stack.c -- stacks, cut from large mappings.
  *
- * A chunk is one mapping of 64 MiB (no swap reserved, no huge pages: a touched stack shall cost its pages and no more), cut
+ * A chunk is 64 MiB of a larger mapping (stack_space.c; no swap reserved, no huge pages: a touched stack shall cost its pages and no more), cut
  * into slots of one size class. The lowest page of each slot is its guard, made when the slot is first given out and kept for
  * life: by MADV_GUARD_INSTALL (Linux 6.13), which splits no mapping; else by mprotect, which makes two mappings of one, so
  * that the kernel's limit (vm.max_map_count, 65,530) ends it at about 32,600 stacks in the process: then -ENOMEM, with some
@@ -35,13 +35,12 @@
 #include <unistd.h>
 
 #include "executor/guard.h"
-#include "executor/numa.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
 
-#define CHUNK_SIZE ((size_t)64 * 1024 * 1024)
+#define CHUNK_SIZE WEFT__STACK_CHUNK
 #define NONE UINT32_MAX
 #define TAKEN (NONE - 1)
 /* Stacks all begin at the same place of a page, and would fight for the same sets of the first-level cache: the tops are
@@ -177,19 +176,16 @@ static void header_put(struct weft__stack_chunk *c)
     weft__guard_unlock(&known_guard);
 }
 
-static struct weft__stack_chunk *chunk_map(uint32_t size_class, unsigned node, bool bind)
+static struct weft__stack_chunk *chunk_map(struct weft__stack_arena *a, uint32_t size_class, unsigned node, bool bind)
 {
     struct weft__stack_chunk *c = header_get(size_class);
     if (c == NULL)
         return NULL;
-    void *memory = mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
+    void *memory = weft__stack_space_get(&a->space, &a->guard, node, bind);
+    if (memory == NULL) {
         header_put(c);
         return NULL;
     }
-    madvise(memory, CHUNK_SIZE, MADV_NOHUGEPAGE); /* fails only where there are no huge pages */
-    if (bind)
-        weft__numa_bind(memory, CHUNK_SIZE, (int)node);
     c->warm = NULL;
     c->fresh = NULL;
     c->first_free = NONE;
@@ -220,11 +216,11 @@ void weft__stack_arena_destroy(struct weft__stack_arena *a)
             }
         }
         weft__store_release(&c->base, 0); /* pairs: STACK-BASE; before somebody else's memory can lie there */
-        munmap(base, CHUNK_SIZE);
         uint64_t by_protect = weft__load_relaxed(&c->by_protect);  /* relaxed: see the field */
         weft__fetch_add_relaxed(&protected_pages, 0 - by_protect); /* relaxed: see the variable */
         header_put(c);
     }
+    weft__stack_space_end(&a->space);
     memset(a->lists, 0, sizeof a->lists);
     weft__store_relaxed(&a->live, 0);   /* relaxed: statistics */
     weft__store_relaxed(&a->mapped, 0); /* relaxed: statistics */
@@ -326,7 +322,7 @@ int weft__stack_get(struct weft__stack_arena *a, uint32_t size_class, int node, 
     }
     while (!take_fresh(list, &c, &slot)) {
         weft__guard_unlock(&a->guard);
-        c = chunk_map(size_class, which, bind);
+        c = chunk_map(a, size_class, which, bind);
         if (c == NULL)
             return -ENOMEM;
         weft__guard_lock(&a->guard);

@@ -6,6 +6,7 @@
 #include "executor/atomic.h"
 #include "executor/base.h"
 #include "executor/fiber_tools.h"
+#include "executor/stack_space.h"
 
 /* Slot sizes: class 0 is WEFT__STACK_SLOT, each next class is twice as large, up to 16 MiB (for WEFT_MAX_STACK). Sanitizers
  * make frames larger, so with them all slots are four times as large, for the same guarantees. */
@@ -18,7 +19,6 @@
 #define WEFT__STACK_SLOT (WEFT__STACK_PLAIN_SLOT * WEFT__STACK_SCALE)
 #define WEFT__STACK_CLASSES 9
 #define WEFT__STACK_DEFAULT ((size_t)32 * 1024) /* guaranteed to each task */
-#define WEFT__STACK_NODES 256                   /* NUMA nodes told apart; the last list is that of "any" */
 /* At the top of each slot, above the stack, so many bytes are the owner's own: the first page that a stack touches holds them
  * too. The owner is a struct weft__fiber (fiber.c asserts that it fits). */
 #define WEFT__STACK_OWNER ((size_t)320 * (1 + WEFT__FIBER_TOOLS))
@@ -46,6 +46,7 @@ struct weft__stack_arena {
     uint64_t protect_limit;           /* so many mprotect guards in the process */
     bool many_nodes;                  /* there are several NUMA nodes */
     struct weft__stack_chunk *chunks; /* all of this arena */
+    struct weft__stack_space space;
     struct weft__stack_list lists[WEFT__STACK_CLASSES][WEFT__STACK_NODES];
     _Atomic(uint64_t) live, mapped; /* slots handed out; slots ever touched */
 };
