@@ -6,10 +6,7 @@
  * that. Free objects are kept in the threads' caches, last in first out; what a cache has too much goes to the slab's shared
  * list as one batch, and comes out of it as one batch: the guard is taken once for 128 frees.
  *
- * The first chunks are of 256 KiB. A slab of more than a mebibyte goes on in huge pages: chunks aligned to 2 MiB, each
- * fifteen times as large as all so far or more, up to 128 MiB, so that a million objects cost some dozens of page faults, and few
- * mappings; at most one huge page is touched and not full. Where the kernel is slow to find one (a guest whose host has yet to find the
- * memory: milliseconds for each) the rest of the slab is of small pages: the first touch of each huge page is timed.
+ * Where the chunks come from, and of what pages they are: slab_chunks.c.
  *
  *   shared -> head of batch --batch--> head of batch -> NULL       while free, the first 16 bytes of an object are
  *               | next                   | next                      next          of its batch or cache
@@ -30,76 +27,20 @@
  * Threads: a cache belongs to one thread; calls with NULL as cache, and each, by anyone; init and destroy by one thread
  * while nobody else uses the slab. Lock rank: the guard is innermost, nothing is called under it but mmap.
  *
- * Not done. No huge pages for small slabs: a runtime with ten tasks would pay 2 MiB for each type. No poisoning of free
- * objects under address sanitizer: readers of stale objects and `each` are legal. No memory goes back to the kernel while the
- * slab lives: its high-water mark is the price of stable types. */
+ * Not done. No poisoning of free objects under address sanitizer: readers of stale objects and `each` are legal. No memory goes back to the
+ * kernel while the slab lives: its high-water mark is the price of stable types. */
 #include "executor/slab.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include "executor/guard.h"
-#include "executor/numa.h"
+#include "executor/slab_chunks.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SLAB_LSAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_LSAN 1
-#endif
-#endif
-#ifdef SLAB_LSAN
-/* The leak checker looks for pointers in heap memory, but not in mappings it is not told of. */
-#include <sanitizer/lsan_interface.h>
-#define SLAB_ROOT(chunk, size) __lsan_register_root_region((chunk), (size))
-#define SLAB_UNROOT(chunk, size) __lsan_unregister_root_region((chunk), (size))
-#else
-#define SLAB_ROOT(chunk, size) ((void)(size))
-#define SLAB_UNROOT(chunk, size) ((void)0)
-#endif
-
-#define SLAB_CHUNK ((size_t)256 * 1024)
-#define SLAB_HUGE ((size_t)2 * 1024 * 1024)
-#define SLAB_HUGE_FROM ((size_t)1024 * 1024) /* a slab that has so much goes on in huge pages */
-#define SLAB_HUGE_SLOW 2000000               /* nanoseconds of the thread's own time: then small pages do better */
-#define SLAB_HUGE_MOST ((size_t)128 * 1024 * 1024)
-#define SLAB_GROWTH 15
 #define SLAB_BATCH (WEFT__SLAB_CACHE_MAX / 2)
 #define SLAB_AWAY 32U  /* objects that go home at once */
 #define SLAB_CARVE 32U /* fresh objects at a time: few, linking them commits their pages */
-
-struct weft__slab_object {
-    struct weft__slab_object *next;
-    union {
-        struct weft__slab_object *batch;
-        uintptr_t count;
-    };
-};
-
-struct weft__slab_chunk {
-    struct weft__slab_chunk *next; /* older; constant once the chunk is on the list, as its size */
-    size_t size;
-    uint32_t used;
-    uint32_t home; /* the number of its part */
-    bool huge;     /* of huge pages, if the kernel has any */
-    alignas(WEFT__CACHELINE) char objects[];
-};
-
-_Static_assert(sizeof(struct weft__slab_object) == 16, "what slab.h promises to leave alone");
-
-static inline uint32_t slab_per_chunk(const struct weft__slab *s, const struct weft__slab_chunk *chunk)
-{
-    return (uint32_t)((chunk->size - sizeof(struct weft__slab_chunk)) / s->object_size);
-}
-
-static inline struct weft__slab_object *chunk_object(const struct weft__slab *s, struct weft__slab_chunk *chunk,
-                                                     uint32_t i)
-{
-    return (struct weft__slab_object *)(void *)(chunk->objects + i * s->object_size);
-}
 
 static void part_init(struct weft__slab_part *p, int node)
 {
@@ -109,7 +50,7 @@ static void part_init(struct weft__slab_part *p, int node)
 
 void weft__slab_init(struct weft__slab *s, size_t object_size)
 {
-    WEFT__BUG_ON(object_size == 0 || object_size > SLAB_CHUNK / 8);
+    WEFT__BUG_ON(object_size == 0 || object_size > WEFT__SLAB_CHUNK / 8);
     s->object_size = (object_size + 15) & ~(size_t)15;
     s->parts = 1;
     s->part = &s->only;
@@ -152,30 +93,12 @@ void weft__slab_move(struct weft__slab *to, struct weft__slab *from)
     from->part = NULL;
 }
 
-void weft__slab_destroy(struct weft__slab *s)
-{
-    for (unsigned i = 0; i < s->parts; i++) {
-        struct weft__slab_chunk *chunk = s->part[i].chunks;
-        while (chunk) {
-            struct weft__slab_chunk *next = chunk->next;
-            SLAB_UNROOT(chunk, chunk->size);
-            WEFT__BUG_ON(munmap(chunk, chunk->size) != 0);
-            chunk = next;
-        }
-    }
-    if (s->part != &s->only)
-        free(s->part);
-    s->parts = 0;
-    s->part = NULL;
-    weft__store_relaxed(&s->mapped_bytes, 0); /* relaxed: nobody else uses it any more */
-}
-
 /* The number of an object's part. */
 static inline uint32_t home_of(const struct weft__slab *s, const struct weft__slab_object *object)
 {
     if (weft__likely(s->parts == 1))
         return 0;
-    return ((const struct weft__slab_chunk *)((uintptr_t)object & ~(uintptr_t)(SLAB_HUGE - 1)))->home;
+    return ((const struct weft__slab_chunk *)((uintptr_t)object & ~(uintptr_t)(WEFT__SLAB_HUGE - 1)))->home;
 }
 
 /* ---- under the guard ---- */
@@ -197,119 +120,12 @@ static struct weft__slab_object *shared_pop(struct weft__slab_part *p, uint32_t 
     return batch;
 }
 
-static void *map(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory != MAP_FAILED ? memory : NULL;
-}
-
-/* Aligned to a huge page. */
-static void *map_huge(size_t size)
-{
-    char *memory = map(size + SLAB_HUGE);
-    if (memory == NULL)
-        return NULL;
-    size_t before = -(uintptr_t)memory & (SLAB_HUGE - 1);
-    if (before != 0)
-        munmap(memory, before);
-    munmap(memory + before + size, SLAB_HUGE - before);
-    return memory + before;
-}
-
-/* The next chunk: NULL when memory is short. */
-static WEFT__COLD struct weft__slab_chunk *slab_grow(struct weft__slab *s, struct weft__slab_part *p)
-{
-    struct weft__slab_chunk *chunk = NULL;
-    size_t size = SLAB_CHUNK;
-    bool large = p->mapped >= SLAB_HUGE_FROM;
-    if (s->parts > 1) {
-        size = SLAB_HUGE;
-        chunk = map_huge(size);
-        if (chunk == NULL)
-            return NULL;
-    } else if (large) {
-        size = SLAB_HUGE;
-        while (size < SLAB_HUGE_MOST && size < SLAB_GROWTH * p->mapped)
-            size *= 2;
-        chunk = map_huge(size);
-    }
-    bool small_pages = weft__load_relaxed(&s->small_pages) != 0; /* relaxed: a hint */
-    if (chunk == NULL) {
-        size = SLAB_CHUNK;
-        chunk = map(size);
-        large = false;
-    } else if (large) {
-        madvise(chunk, size, small_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* fails only where there are none */
-    }
-    if (chunk == NULL)
-        return NULL;
-    weft__numa_bind(chunk, size, p->node);
-    SLAB_ROOT(chunk, size);
-    chunk->next = p->chunks;
-    chunk->size = size;
-    chunk->used = 0;
-    chunk->home = (uint32_t)(p - s->part);
-    chunk->huge = large;
-    p->chunks = chunk;
-    p->mapped += size;
-    weft__fetch_add_relaxed(&s->mapped_bytes, size); /* relaxed: statistic */
-    return chunk;
-}
-
-/* A huge page that nobody has touched, and its chunk. */
-struct fresh {
-    char *page; /* NULL: none */
-    struct weft__slab_chunk *chunk;
-};
-
-/* Up to `wish` fresh objects in a row; *count is 0 when memory is short. *fresh: the huge page that they reach first. */
-static struct weft__slab_object *slab_carve(struct weft__slab *s, struct weft__slab_part *p, uint32_t wish,
-                                            uint32_t *count, struct fresh *fresh)
-{
-    struct weft__slab_chunk *chunk = p->chunks;
-    *count = 0;
-    if ((!chunk || chunk->used == slab_per_chunk(s, chunk)) && (chunk = slab_grow(s, p)) == NULL)
-        return NULL;
-    uint32_t limit = slab_per_chunk(s, chunk);
-    struct weft__slab_object *first = chunk_object(s, chunk, chunk->used);
-    *count = wish < limit - chunk->used ? wish : limit - chunk->used;
-    bool unused = chunk->used == 0;
-    chunk->used += *count;
-    if (chunk->huge && weft__load_relaxed(&s->small_pages) == 0) { /* relaxed: a hint */
-        uintptr_t last = (uintptr_t)chunk_object(s, chunk, chunk->used) - 1;
-        if (unused || (last ^ (uintptr_t)first) >= SLAB_HUGE) {
-            fresh->page = (char *)chunk + (last - (uintptr_t)chunk) / SLAB_HUGE * SLAB_HUGE;
-            fresh->chunk = chunk;
-        }
-    }
-    return first;
-}
-
-static int64_t own_time(void)
-{
-    struct timespec t;
-    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0 ? t.tv_sec * INT64_C(1000000000) + t.tv_nsec : 0;
-}
-
-/* Without the guard: others that come upon the page meanwhile wait in their own fault. */
-static WEFT__COLD void touch(struct weft__slab *s, struct fresh fresh)
-{
-    int64_t before = own_time();
-    char *last = fresh.page + SLAB_HUGE - 1; /* the byte that will be needed last: it is zero, and so it stays */
-    (void)weft__fetch_add_relaxed((_Atomic(char) *)(void *)last,
-                                  0); /* relaxed: it changes nothing; but the page is written to */
-    if (own_time() - before <= SLAB_HUGE_SLOW)
-        return;
-    weft__store_relaxed(&s->small_pages, 1);                  /* relaxed: a hint */
-    madvise(fresh.chunk, fresh.chunk->size, MADV_NOHUGEPAGE); /* all of it, or one mapping becomes two */
-}
-
 /* ---- without a cache: one object, the guard each time ---- */
 
 static void *slab_get_uncached(struct weft__slab *s)
 {
     uint32_t count;
-    struct fresh unused;
+    struct weft__slab_fresh unused;
     struct weft__slab_part *p = &s->part[0];
     weft__guard_lock(&p->guard);
     struct weft__slab_object *object = p->shared;
@@ -318,7 +134,7 @@ static void *slab_get_uncached(struct weft__slab *s)
         if (object->next)
             shared_push(p, object->next, count - 1);
     } else {
-        object = slab_carve(s, p, 1, &count, &unused);
+        object = weft__slab_carve(s, p, 1, &count, &unused);
     }
     weft__guard_unlock(&p->guard);
     if (object)
@@ -353,11 +169,11 @@ static WEFT__NOINLINE bool cache_refill(struct weft__slab_cache *cache)
         weft__guard_unlock(&p->guard);
         return true;
     }
-    struct fresh fresh = {NULL, NULL};
-    struct weft__slab_object *first = slab_carve(s, p, SLAB_CARVE, &cache->count, &fresh);
+    struct weft__slab_fresh fresh = {NULL, NULL};
+    struct weft__slab_object *first = weft__slab_carve(s, p, SLAB_CARVE, &cache->count, &fresh);
     weft__guard_unlock(&p->guard);
     if (weft__unlikely(fresh.page != NULL))
-        touch(s, fresh);
+        weft__slab_touch(s, fresh);
     struct weft__slab_object *object = first;
     for (uint32_t i = 1; i < cache->count; i++) {
         object->next = (struct weft__slab_object *)(void *)((char *)object + s->object_size);
@@ -475,29 +291,4 @@ void weft__slab_cache_flush(struct weft__slab_cache *cache)
     weft__slab_cache_send(cache);
     cache->free = NULL;
     cache->count = 0;
-}
-
-void weft__slab_each(struct weft__slab *s, void (*visit)(void *user, void *object), void *user)
-{
-    for (unsigned p = 0; p < s->parts; p++) {
-        /* The list at one moment; visit runs without the guard. What is handed out first meanwhile is not visited. */
-        weft__guard_lock(&s->part[p].guard);
-        struct weft__slab_chunk *chunk = s->part[p].chunks;
-        uint32_t used = chunk ? chunk->used : 0;
-        weft__guard_unlock(&s->part[p].guard);
-        while (chunk) {
-            for (uint32_t i = 0; i < used; i++)
-                visit(user, chunk_object(s, chunk, i));
-            chunk = chunk->next;
-            used = chunk ? slab_per_chunk(s, chunk) : 0; /* invariant 1 */
-        }
-    }
-}
-
-const void *weft__slab_memory(const struct weft__slab *s, unsigned part, const void *after, size_t *size)
-{
-    const struct weft__slab_chunk *chunk =
-        after == NULL ? s->part[part].chunks : ((const struct weft__slab_chunk *)after)->next;
-    *size = chunk != NULL ? sizeof *chunk + chunk->used * s->object_size : 0;
-    return chunk;
 }
