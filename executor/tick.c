@@ -9,11 +9,14 @@
  *   - a worker that has not switched since the last tick has timers overdue: fire them; and tell it to look around;
  *   - one that has switched has timers overdue all the same, or something lies in the injector: tell it to look around;
  *   - it has not switched for the option slow_task: report the function it is in, once per step.
- * Between two ticks it looks, every LEADER_LOOK, whether somebody collects: a leader that takes up an event gives the token back and runs it, and the
- * others sleep on; where that task blocks its worker, nobody collects. Has nobody for LEADERLESS, it wakes a sleeper, which finds nothing and leads.
+ * Between two ticks, while somebody sleeps, it looks every LEADER_LOOK whether somebody collects: a leader that takes up an event gives the token
+ * back and runs it, and the others sleep on; where that task blocks its worker, nobody collects. Has nobody for LEADERLESS, it wakes a sleeper,
+ * which finds nothing and leads.
  *
- * After a tick that found late work the next ones come every QUICK_TICK for a while. Each tick also notes the time, from which a time limit
- * that nobody looked at so far takes its beginning (TICK-STAMP, clock.c).
+ * After a tick that found late work the next ones come every QUICK_TICK for a while. Ready work beside a sleeper counts as that only while a worker
+ * has been in one step for a tick: else who has it shares it, and a busy server, of which a worker sleeps for a moment every now and then, would have
+ * quick ticks for ever. Each tick also notes the time, from which a time limit that nobody looked at so far takes its beginning (TICK-STAMP,
+ * clock.c).
  *
  *   all workers parked, one leads       no tick: sleeps until somebody leaves park (asleep; label ASLEEP in idle.c), but only
  *                                       when a whole tick has passed in which nothing ran: starting and stopping costs more
@@ -61,7 +64,7 @@ static bool first_time(struct named *named, const weft_coro *coro)
 struct weft__step_watch { /* of one worker */
     uint64_t steps;
     weft_ns since, cpu; /* when this step was first seen; the thread's CPU time when it was seen again, 0: it was not */
-    bool reported;
+    bool reported, stuck; /* seen in it twice */
 };
 
 static weft_ns cpu_time(struct weft__worker *w)
@@ -109,13 +112,14 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
         seen->steps = steps;
         seen->since = now;
         seen->cpu = 0;
-        seen->reported = false;
+        seen->reported = seen->stuck = false;
         /* Many steps that need no turn of the worker's, one after the other, or ones that have just become long. */
         if (running != NULL && !rt->is_virtual && !rt->in_turn &&
             (weft__timers_earliest(&w->timers) <= now - QUICK_TICK || !weft__inbox_empty(&rt->injector)))
             weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; another bit's */
         return false;
     }
+    seen->stuck = true;
     if (seen->cpu == 0 && rt->options.slow_task != WEFT_FOREVER)
         seen->cpu = cpu_time(w);
     weft__fetch_or_acq_rel(&w->hurry, (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; another bit's */
@@ -147,15 +151,18 @@ static bool tick(struct weft_runtime *rt, struct named *named)
     weft_ns now = weft__stamp_tick(rt);
     weft__stranger_tick(rt);
     weft__follow_look(rt, now);
-    for (unsigned i = 0; i < rt->worker_count; i++)
+    bool stuck = false;
+    for (unsigned i = 0; i < rt->worker_count; i++) {
         late |= watch_worker(rt, &rt->workers[i], &rt->watch[i], named, now);
+        stuck |= rt->watch[i].stuck;
+    }
     weft__canary_look(rt->canary, rt, weft__monotonic());
     if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
         /* Not when somebody was woken already and waits for a CPU: then this wake brings nobody. */
         if (weft__load_relaxed(&rt->idle.searching) <= 0) /* relaxed: a hint */
             weft__fetch_add_relaxed(&rt->late_wakes, 1);  /* relaxed: statistic */
         weft__notify(rt, NULL);
-        late = true;
+        late |= stuck;
     }
     late |= weft__pinned_late(rt);
     return late;
@@ -175,7 +182,8 @@ static void wait_for_tick(struct weft_runtime *rt, uint32_t ticket, weft_ns tick
 {
     bool looks = rt->driver != NULL && rt->worker_count > 1 && !rt->is_virtual && rt->driver->waiting(rt);
     for (weft_ns now = weft__monotonic(); now < tick_due; now = weft__monotonic()) {
-        weft_ns until = looks && now + LEADER_LOOK < tick_due ? now + LEADER_LOOK : tick_due;
+        bool soon = looks && weft__load_relaxed(&rt->idle.parked) != 0; /* relaxed: a hint */
+        weft_ns until = soon && now + LEADER_LOOK < tick_due ? now + LEADER_LOOK : tick_due;
         if (weft__parker_wait(&rt->idle.reactor, ticket, until))
             return;
         if (looks && leader_missing(rt, weft__monotonic()))
