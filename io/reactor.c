@@ -20,6 +20,7 @@
 
 #include "executor/guard.h"
 #include "executor/runtime.h"
+#include "io/calls.h"
 #include "io/park.h"
 #include "io/stream.h"
 
@@ -53,6 +54,7 @@ static int reactor_start(struct weft_runtime *rt)
         rc = -errno;
         goto err_close_kick;
     }
+    weft__calls_init();
     weft__slab_init(&io->records, sizeof(struct weft_stream));
     weft__signals_init(io);
     weft__runtime_set_io(rt, io);

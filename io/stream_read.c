@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/calls.h"
 #include "io/stream.h"
 
 static const struct weft__wait_kind read_wait = {"a stream (read)", NULL};
@@ -84,18 +85,21 @@ static ssize_t receive(struct weft_stream *s, void *to, size_t n)
     if ((told & (WEFT__READY | WEFT__HANGUP)) == 0)
         return -EAGAIN;
     ssize_t got;
-    int error = 0;
     do {
-        got = weft__stream_is_socket(s) ? recv(reg->fd, to, n, 0) : read(reg->fd, to, n);
-        error = got < 0 ? errno : 0;
-    } while (error == EINTR);
-    if (error == EAGAIN || error == EWOULDBLOCK)
+        if (weft__likely(weft__stream_is_socket(s))) {
+            got = weft__recv(reg->fd, to, n);
+        } else {
+            got = read(reg->fd, to, n);
+            got = got < 0 ? -errno : got;
+        }
+    } while (got == -EINTR);
+    if (got == -EAGAIN || got == -EWOULDBLOCK)
         return -EAGAIN;
     /* There may be more, or the next call shall learn the same: only a short read from TCP is the last of it. */
     if (got <= 0 || reg->kind != WEFT__OF_TCP || (size_t)got == n)
         weft__interest_more(reg, WEFT__READ);
-    if (error != 0)
-        return weft__stream_broken(s, error);
+    if (got < 0)
+        return weft__stream_broken(s, (int)-got);
     if (got == 0)
         return -weft__load_relaxed(&reg->error); /* relaxed: see weft__stream_broken */
     return got;

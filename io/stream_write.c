@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "io/calls.h"
 #include "io/stream.h"
 
 #define MOST_PARTS 64
@@ -55,8 +56,7 @@ static ssize_t send_some(struct weft_stream *s, struct iovec *parts, int n)
         if (!weft__stream_is_socket(s)) {
             sent = writev_without_signal(s->reg.fd, parts, n);
         } else if (n == 1) {
-            sent = send(s->reg.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
-            sent = sent < 0 ? -errno : sent;
+            sent = weft__send(s->reg.fd, parts->iov_base, parts->iov_len);
         } else {
             struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
             sent = sendmsg(s->reg.fd, &message, MSG_NOSIGNAL);
