@@ -173,4 +173,14 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list);
 /* A fiber that request left LOCKED for an entry of the list: the child has been told. */
 void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list);
 
+/* A fair share: counts an operation that went through without waiting; after some of them the caller must yield, and true
+ * is returned (the caller then calls weft__yield). Keeps an always-ready socket from holding its worker. */
+static inline bool weft__budget_spent(struct weft__fiber *f)
+{
+    if (weft__likely(f->budget-- != 0))
+        return false;
+    f->budget = 64;
+    return true;
+}
+
 #endif

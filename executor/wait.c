@@ -296,14 +296,6 @@ bool weft__cancel_pending(struct weft__fiber *f)
     return requested(f) && gather_marks(f);
 }
 
-bool weft__budget_spent(struct weft__fiber *f)
-{
-    if (f->budget-- != 0)
-        return false;
-    f->budget = 64;
-    return true;
-}
-
 static void timer_wakes(struct weft__timer *timer)
 {
     struct weft__fiber *f = weft__container_of(timer, struct weft__fiber, timer);

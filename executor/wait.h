@@ -91,10 +91,6 @@ weft_ns weft__deadline_after(struct weft_runtime *rt, weft_ns duration);
 void weft__announce_later(struct weft_runtime *rt);
 void weft__announce_now(struct weft_runtime *rt);
 
-/* A fair share: counts an operation that went through without waiting; after some of them the caller must yield, and true
- * is returned (the caller then calls weft__yield). Keeps an always-ready socket from holding its worker. */
-bool weft__budget_spent(struct weft__fiber *f);
-
 /* ---- a list of waiters, first come first served: what sync objects, queues and sockets are made of ---- */
 
 /* One per fiber, embedded: a fiber waits on one list at a time. */

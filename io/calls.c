@@ -6,20 +6,17 @@
  * directly; but only if these names mean the C library's. Where something has put itself in between (a preloaded library, sanitizers,
  * weft_testing), or the program is static and that cannot be told, they are called.
  *
+ * They are inline, and so is what leads to them from weft_peek_or_park and weft_write: the kernel uses up the processor's memory of where calls return
+ * to, so each return out of a function that has made a system call is a branch that was not foreseen.
+ *
  * Threads: init by the one that starts a runtime; the others any. */
 #include "io/calls.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "executor/atomic.h"
-#include "executor/fiber_tools.h"
-
 #if defined __x86_64__ && !WEFT__FIBER_TOOLS
-static _Atomic(bool) direct;
+_Atomic(bool) weft__calls_direct;
 
 static const void *library_of(const void *code)
 {
@@ -30,44 +27,13 @@ static const void *library_of(const void *code)
 void weft__calls_init(void)
 {
     const void *libc = library_of((const void *)(uintptr_t)syscall);
-    bool plain = libc != NULL && libc != library_of((const void *)(uintptr_t)weft__calls_init) &&
-                 libc == library_of((const void *)(uintptr_t)recv) && libc == library_of((const void *)(uintptr_t)send);
-    weft__store_relaxed(&direct, plain); /* relaxed: before the threads start; of each runtime the same */
+    bool direct = libc != NULL && libc != library_of((const void *)(uintptr_t)weft__calls_init) &&
+                  libc == library_of((const void *)(uintptr_t)recv) &&
+                  libc == library_of((const void *)(uintptr_t)send);
+    weft__store_relaxed(&weft__calls_direct, direct); /* relaxed: before the threads start; the same for each runtime */
 }
-
-static inline ssize_t call(long number, int fd, const void *data, size_t n, long flags)
-{
-    register long r10 __asm__("r10") = flags;
-    register long r8 __asm__("r8") = 0; /* no address */
-    register long r9 __asm__("r9") = 0;
-    long result = number;
-    __asm__ volatile("syscall"
-                     : "+a"(result)
-                     : "D"((long)fd), "S"(data), "d"(n), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-#define DIRECT weft__likely(weft__load_relaxed(&direct)) /* relaxed: see init */
 #else
 void weft__calls_init(void)
 {
 }
-#define DIRECT false
-#define call(number, fd, data, n, flags) 0
 #endif
-
-ssize_t weft__recv(int fd, void *to, size_t n)
-{
-    if (DIRECT)
-        return call(SYS_recvfrom, fd, to, n, 0);
-    ssize_t got = recv(fd, to, n, 0);
-    return got < 0 ? -errno : got;
-}
-
-ssize_t weft__send(int fd, const void *from, size_t n)
-{
-    if (DIRECT)
-        return call(SYS_sendto, fd, from, n, MSG_NOSIGNAL);
-    ssize_t sent = send(fd, from, n, MSG_NOSIGNAL);
-    return sent < 0 ? -errno : sent;
-}

@@ -17,7 +17,7 @@
 #include "io/park.h"
 
 #include "io/listener.h"
-#include "io/stream.h"
+#include "io/receive.h"
 
 /* By directions, from 1; then listeners and foreign descriptors. */
 enum { PARK_LISTENER = 4, PARK_FD };
@@ -221,7 +221,7 @@ static int park(weft_stream *s, struct weft__fiber *f, bool timed_out, weft_ns t
     return rc;
 }
 
-static ssize_t peek_now(weft_stream *s, size_t have, const char **data)
+static inline ssize_t peek_now(weft_stream *s, size_t have, const char **data)
 {
     ssize_t got = 1;
     while (got > 0 && weft__stream_available(s) <= have && weft__stream_available(s) < WEFT_STREAM_BUFFER)
@@ -230,8 +230,8 @@ static ssize_t peek_now(weft_stream *s, size_t have, const char **data)
 }
 
 /* Both of them. */
-static inline ssize_t try_or_park(weft_stream *s, const char *call, void *buf, size_t n, const char **data,
-                                  weft_ns timeout)
+WEFT__INLINE_ALWAYS ssize_t try_or_park(weft_stream *s, const char *call, void *buf, size_t n, const char **data,
+                                        weft_ns timeout)
 {
     struct weft__fiber *f = weft__fiber_require(call);
     bool timed_out;

@@ -147,31 +147,22 @@ static WEFT__COLD bool enter_again(struct weft__registration *reg, uint32_t user
     return false;
 }
 
-int weft__registration_enter(struct weft__registration *reg, uint32_t user)
+int weft__registration_enter_slowly(struct weft__registration *reg, uint32_t user, uint32_t old)
 {
-    uint32_t old;
-    if (user == WEFT__GUEST) {
-        old = weft__fetch_add_acq_rel(&reg->users, user); /* pairs: USERS */
-    } else {
-        old = weft__fetch_or_acq_rel(&reg->users, user); /* pairs: USERS */
-        if (weft__unlikely((old & user) != 0) && !enter_again(reg, user, old))
-            return -EBUSY;
-    }
+    if (user != WEFT__GUEST && (old & user) != 0 && !enter_again(reg, user, old))
+        return -EBUSY;
     if (weft__likely((old & WEFT__GONE) == 0))
         return 0;
     weft__registration_leave(reg, user);
     return -EBADF;
 }
 
-void weft__registration_leave(struct weft__registration *reg, uint32_t user)
+void weft__registration_dispose(struct weft__registration *reg)
 {
-    uint32_t old = weft__fetch_sub_acq_rel(&reg->users, user); /* pairs: USERS */
-    if (weft__unlikely(old - user == WEFT__GONE)) {
-        if (reg->kind == WEFT__OF_LISTENER)
-            weft__listener_dispose(reg);
-        else
-            weft__stream_dispose(reg);
-    }
+    if (reg->kind == WEFT__OF_LISTENER)
+        weft__listener_dispose(reg);
+    else
+        weft__stream_dispose(reg);
 }
 
 void weft__registration_close(struct weft__registration *reg, const char *call)

@@ -79,8 +79,11 @@ int weft__registration_again(struct weft__registration *reg);
 void weft__registration_retire(struct weft__registration *reg);
 
 /* Enter for one call as READER, WRITER or GUEST: 0, -EBUSY (another one is inside), -EBADF (closed). */
-int weft__registration_enter(struct weft__registration *reg, uint32_t user);
-void weft__registration_leave(struct weft__registration *reg, uint32_t user);
+static inline int weft__registration_enter(struct weft__registration *reg, uint32_t user);
+static inline void weft__registration_leave(struct weft__registration *reg, uint32_t user);
+/* Their rarer parts: somebody was in, or it is closed; the last one of a closed record has left. */
+int weft__registration_enter_slowly(struct weft__registration *reg, uint32_t user, uint32_t old);
+void weft__registration_dispose(struct weft__registration *reg);
 /* Wake everybody inside, for good; disposes when the last one has left, maybe at once. `call` is named when it was closed
  * before. */
 void weft__registration_close(struct weft__registration *reg, const char *call);
@@ -92,6 +95,19 @@ void weft__listener_dispose(struct weft__registration *reg);
 bool weft__interest_notify(struct weft__interest *i, uint64_t flags);
 /* An event of epoll on the record. Returns the number of wakes. */
 unsigned weft__registration_event(struct weft__registration *reg, uint32_t events);
+
+static inline int weft__registration_enter(struct weft__registration *reg, uint32_t user)
+{
+    uint32_t old = user == WEFT__GUEST ? weft__fetch_add_acq_rel(&reg->users, user) : /* pairs: USERS */
+                       weft__fetch_or_acq_rel(&reg->users, user);                     /* pairs: USERS */
+    uint32_t unusual = user == WEFT__GUEST ? WEFT__GONE : WEFT__GONE | user;
+    return weft__likely((old & unusual) == 0) ? 0 : weft__registration_enter_slowly(reg, user, old);
+}
+static inline void weft__registration_leave(struct weft__registration *reg, uint32_t user)
+{
+    if (weft__unlikely(weft__fetch_sub_acq_rel(&reg->users, user) - user == WEFT__GONE)) /* pairs: USERS */
+        weft__registration_dispose(reg);
+}
 
 static inline uint64_t weft__interest_look(const struct weft__registration *reg, enum weft__direction d)
 {

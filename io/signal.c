@@ -33,6 +33,7 @@
 #include <unistd.h>
 #include <weft/io.h>
 
+#include "executor/fiber.h"
 #include "executor/guard.h"
 #include "executor/waitlist.h"
 #include "io/reactor.h"

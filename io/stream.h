@@ -64,13 +64,8 @@ static inline int weft__stream_broken(struct weft_stream *s, int error)
 int weft__stream_write_all(struct weft_stream *s, struct weft__fiber *f, struct iovec *parts, int n);
 /* stream_read.c: give the buffer back. */
 void weft__stream_drop_buffer(struct weft_stream *s);
-/* Receive at least one byte more into the buffer, which may grow to `limit`, if that takes no wait. > 0; 0: the end; -EAGAIN: then an
- * empty buffer has been given back; an error. */
-ssize_t weft__stream_fill_now(struct weft_stream *s, size_t limit);
 /* The end of a peek: `got` is what the last fill said. */
 ssize_t weft__stream_peeked(struct weft_stream *s, ssize_t got, size_t have, const char **data);
-/* weft_read without a wait: -EAGAIN. */
-ssize_t weft__stream_read_now(struct weft_stream *s, void *buf, size_t n);
 /* Wait as the reader for something to come. */
 int weft__stream_wait_readable(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline);
 

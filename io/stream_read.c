@@ -18,13 +18,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/calls.h"
-#include "io/stream.h"
+#include "io/receive.h"
 
 static const struct weft__wait_kind read_wait = {"a stream (read)", NULL};
-
-/* recv gives at most INT_MAX less a page; a larger request would look like a short read. */
-#define MOST_AT_ONCE ((size_t)1 << 30)
 
 void weft__stream_drop_buffer(struct weft_stream *s)
 {
@@ -49,9 +45,7 @@ static void drop_if_empty(struct weft_stream *s)
         weft__stream_drop_buffer(s);
 }
 
-/* A buffer with room for at least one byte behind `end`; it grows to at most `limit` bytes (WEFT_STREAM_BUFFER or more). The
- * caller made sure that fewer than `limit` bytes are in it. NULL: memory is short. */
-static struct weft__buffer *make_room(struct weft_stream *s, size_t limit)
+struct weft__buffer *weft__stream_make_room(struct weft_stream *s, size_t limit)
 {
     struct weft__buffer *b = s->reg.buffer;
     if (b == NULL)
@@ -75,60 +69,9 @@ static struct weft__buffer *make_room(struct weft_stream *s, size_t limit)
     return s->reg.buffer = larger;
 }
 
-/* One system call, if epoll's word does not say that it is useless. > 0: bytes; 0: the end; -EAGAIN: wait; else an error. */
-static ssize_t receive(struct weft_stream *s, void *to, size_t n)
-{
-    struct weft__registration *reg = &s->reg;
-    uint64_t told = weft__interest_consume(reg, WEFT__READ);
-    if ((told & WEFT__CLOSED) != 0)
-        return -EBADF;
-    if ((told & (WEFT__READY | WEFT__HANGUP)) == 0)
-        return -EAGAIN;
-    ssize_t got;
-    do {
-        if (weft__likely(weft__stream_is_socket(s))) {
-            got = weft__recv(reg->fd, to, n);
-        } else {
-            got = read(reg->fd, to, n);
-            got = got < 0 ? -errno : got;
-        }
-    } while (got == -EINTR);
-    if (got == -EAGAIN || got == -EWOULDBLOCK)
-        return -EAGAIN;
-    /* There may be more, or the next call shall learn the same: only a short read from TCP is the last of it. */
-    if (got <= 0 || reg->kind != WEFT__OF_TCP || (size_t)got == n)
-        weft__interest_more(reg, WEFT__READ);
-    if (got < 0)
-        return weft__stream_broken(s, (int)-got);
-    if (got == 0)
-        return -weft__load_relaxed(&reg->error); /* relaxed: see weft__stream_broken */
-    return got;
-}
-
 int weft__stream_wait_readable(struct weft_stream *s, struct weft__fiber *f, weft_ns deadline)
 {
     return weft__registration_wait(&s->reg, f, 1u << WEFT__READ, &read_wait, deadline);
-}
-
-/* Would a system call be worth a buffer? */
-static bool promising(const struct weft_stream *s)
-{
-    return (weft__interest_look(&s->reg, WEFT__READ) & (WEFT__READY | WEFT__HANGUP | WEFT__CLOSED)) != 0;
-}
-
-ssize_t weft__stream_fill_now(struct weft_stream *s, size_t limit)
-{
-    ssize_t got = -EAGAIN;
-    if (promising(s)) {
-        struct weft__buffer *b = make_room(s, limit);
-        got = b == NULL ? -ENOMEM : receive(s, b->data + b->end, b->capacity - b->end);
-        if (got > 0) {
-            b->end += (size_t)got;
-            return got;
-        }
-    }
-    drop_if_empty(s);
-    return got;
 }
 
 /* Receive at least one byte more into the buffer, which may grow to `limit`. > 0; 0: the end; an error. */
@@ -144,7 +87,7 @@ static ssize_t fill(struct weft_stream *s, struct weft__fiber *f, size_t limit, 
     }
 }
 
-static size_t take(struct weft_stream *s, void *to, size_t n)
+size_t weft__stream_take_bytes(struct weft_stream *s, void *to, size_t n)
 {
     struct weft__buffer *b = s->reg.buffer;
     size_t taken = n < available(s) ? n : available(s);
@@ -154,14 +97,6 @@ static size_t take(struct weft_stream *s, void *to, size_t n)
     b->start += taken;
     drop_if_empty(s);
     return taken;
-}
-
-ssize_t weft__stream_read_now(struct weft_stream *s, void *buf, size_t n)
-{
-    if (available(s) > 0)
-        return (ssize_t)take(s, buf, n);
-    weft__stream_drop_buffer(s);
-    return receive(s, buf, n < MOST_AT_ONCE ? n : MOST_AT_ONCE);
 }
 
 static ssize_t read_some(struct weft_stream *s, struct weft__fiber *f, void *buf, size_t n)
@@ -184,7 +119,7 @@ static ssize_t exactly_buffered(struct weft_stream *s, struct weft__fiber *f, vo
         if (got <= 0)
             return got == 0 ? -EPIPE : got;
     }
-    return (ssize_t)take(s, buf, n);
+    return (ssize_t)weft__stream_take_bytes(s, buf, n);
 }
 
 /* Large: straight into the caller's memory behind what is buffered. `room` (n bytes) becomes the buffer on failure. */
@@ -197,7 +132,7 @@ static ssize_t exactly_direct(struct weft_stream *s, struct weft__fiber *f, char
     ssize_t rc = 0;
     while (have < n) {
         size_t rest = n - have;
-        ssize_t got = receive(s, buf + have, rest < MOST_AT_ONCE ? rest : MOST_AT_ONCE);
+        ssize_t got = weft__stream_receive(s, buf + have, rest < WEFT__MOST_AT_ONCE ? rest : WEFT__MOST_AT_ONCE);
         if (got > 0) {
             have += (size_t)got;
             rc = weft__budget_spent(f) ? weft__yield(f) : 0;
@@ -231,7 +166,7 @@ static ssize_t read_until(struct weft_stream *s, struct weft__fiber *f, char end
             const char *first = s->reg.buffer->data + s->reg.buffer->start;
             const char *found = memchr(first + searched, end, in_reach - searched);
             if (found != NULL)
-                return (ssize_t)take(s, buf, (size_t)(found - first) + 1);
+                return (ssize_t)weft__stream_take_bytes(s, buf, (size_t)(found - first) + 1);
             searched = in_reach;
         }
         if (searched == n)

@@ -111,9 +111,9 @@ int weft__stream_write_all(struct weft_stream *s, struct weft__fiber *f, struct 
     return 0;
 }
 
-static int write_parts(struct weft_stream *s, const char *call, struct iovec *parts, int n)
+static int write_parts(struct weft_stream *s, struct iovec *parts, int n)
 {
-    struct weft__fiber *f = weft__fiber_require(call);
+    struct weft__fiber *f = weft__fiber_require("weft_writev");
     int rc = weft__stream_enter(s, WEFT__WRITER);
     if (rc < 0)
         return rc;
@@ -125,10 +125,41 @@ static int write_parts(struct weft_stream *s, const char *call, struct iovec *pa
     return rc;
 }
 
+/* The kernel mostly takes all of it at once. */
+static inline __attribute__((always_inline)) int write_one(struct weft_stream *s, struct weft__fiber *f,
+                                                           const char *buf, size_t n)
+{
+    if (weft__likely(weft__stream_is_socket(s) && n != 0)) {
+        if (weft__unlikely((weft__interest_look(&s->reg, WEFT__WRITE) & WEFT__CLOSED) != 0))
+            return -EBADF;
+        ssize_t sent = weft__send(s->reg.fd, buf, n);
+        if (weft__likely(sent > 0)) {
+            weft__count(&s->written, (uint64_t)sent);
+            if (weft__likely((size_t)sent == n))
+                return 0;
+            buf += sent;
+            n -= (size_t)sent;
+        } else if (sent < 0 && sent != -EAGAIN && sent != -EWOULDBLOCK && sent != -EINTR) {
+            return weft__stream_broken(s, (int)-sent);
+        }
+        (void)weft__interest_consume(&s->reg, WEFT__WRITE);
+    }
+    struct iovec rest = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n};
+    return weft__stream_write_all(s, f, &rest, 1);
+}
+
 int weft_write(weft_stream *s, const void *buf, size_t n)
 {
-    struct iovec part = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n};
-    return write_parts(s, "weft_write", &part, 1);
+    struct weft__fiber *f = weft__fiber_require("weft_write");
+    int rc = weft__stream_enter(s, WEFT__WRITER);
+    if (rc < 0)
+        return rc;
+    if (weft__budget_spent(f))
+        rc = weft__yield(f);
+    if (weft__likely(rc == 0))
+        rc = write_one(s, f, buf, n);
+    weft__stream_leave(s, WEFT__WRITER);
+    return rc;
 }
 
 int weft_writev(weft_stream *s, const struct iovec *parts, int n)
@@ -144,5 +175,5 @@ int weft_writev(weft_stream *s, const struct iovec *parts, int n)
     }
     if (n > 0)
         memcpy(copy, parts, (size_t)n * sizeof *parts);
-    return write_parts(s, "weft_writev", copy, n);
+    return write_parts(s, copy, n);
 }
