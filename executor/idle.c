@@ -26,6 +26,12 @@
  *
  * All of this is modelled in docs/models/park.pml, with what happens when one step is left out.
  *
+ * BESIDE: the kernel often wakes a thread on the CPU of who wakes it, and there in its place, even beside an idle CPU (of a guest, that is: it takes a
+ * CPU that the host has put to sleep for a busy one). For forked children that is a loss: the waker has them at hand, and goes on only when
+ * the woken one has run its part, and has searched in vain. So the waker leaves the number of its CPU, and who finds itself there lets it go
+ * on first, unless anything else may be its to do; while it looks for work there it gives the CPU away at each look (search.c). It is
+ * not counted as searching meanwhile.
+ *
  * At most one woken worker is searching (more only by a race, which is harmless): while one is, nobody wakes another; when it
  * finds work it wakes the next one if there is more.
  *
@@ -33,6 +39,8 @@
 #include <sched.h>
 
 #include "executor/runtime.h"
+
+#define SLICE WEFT_MS(5) /* longer than a thread is kept from its CPU by another one */
 
 void weft__idle_init(struct weft__idle *idle)
 {
@@ -73,8 +81,8 @@ static void wake(struct weft_runtime *rt, unsigned worker)
         rt->driver->kick(rt);
 }
 
-/* Wake this worker as a searcher if it still sleeps. */
-static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
+/* Wake this worker as a searcher if it still sleeps. `cpu`: see BESIDE; -1: it need not know. */
+static bool wake_searcher(struct weft_runtime *rt, unsigned worker, int cpu)
 {
     if (!sleeps(rt, worker))
         return false;
@@ -82,14 +90,15 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker)
      * nobody. (The woken worker may take its count back before it is added: then it is below 0 for a moment.) */
     if (!take_bit(rt, worker))
         return false;
-    weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+    weft__fetch_add_seq_cst(&rt->idle.searching, 1);          /* pairs: PARK */
+    weft__store_relaxed(&rt->workers[worker].beside, cpu); /* relaxed: a hint; the wake makes it visible */
     wake(rt, worker);
     return true;
 }
 
 bool weft__idle_wake(struct weft_runtime *rt, unsigned worker)
 {
-    if (wake_searcher(rt, worker))
+    if (wake_searcher(rt, worker, -1))
         return true;
     uint64_t bit = UINT64_C(1) << (worker & 63);
     _Atomic(uint64_t) *bits = &rt->idle.aside[worker >> 6];
@@ -99,7 +108,7 @@ bool weft__idle_wake(struct weft_runtime *rt, unsigned worker)
     return true;
 }
 
-void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
+static void notify_from(struct weft_runtime *rt, struct weft__worker *w, int cpu)
 {
     struct weft__idle *idle = &rt->idle;
     if (weft__load_seq_cst(&idle->parked) == 0 || weft__load_seq_cst(&idle->searching) > 0) /* pairs: PARK */
@@ -109,7 +118,7 @@ void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
     if (w != NULL) {
         const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
         for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
-            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i])) {
+            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i], cpu)) {
                 weft__count(&w->counters.wakes[plan->distance[i]], 1);
                 return;
             }
@@ -120,13 +129,23 @@ void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
             while (bits != 0) {
                 unsigned worker = i * 64 + (unsigned)__builtin_ctzll(bits);
                 bits &= bits - 1;
-                if ((int32_t)worker != leader && wake_searcher(rt, worker))
+                if ((int32_t)worker != leader && wake_searcher(rt, worker, cpu))
                     return;
             }
         }
     }
     if (leader >= 0 && (w == NULL || leader != (int32_t)w->index)) /* a leader that shares out its batch is awake */
-        wake_searcher(rt, (unsigned)leader);
+        wake_searcher(rt, (unsigned)leader, cpu);
+}
+
+void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
+{
+    notify_from(rt, w, -1);
+}
+
+void weft__notify_of_forks(struct weft__worker *w)
+{
+    notify_from(w->rt, w, sched_getcpu());
 }
 
 void weft__notify_all(struct weft_runtime *rt)
@@ -247,6 +266,25 @@ static void unpark(struct weft__worker *w)
     wake_reactor(rt);
 }
 
+bool weft__idle_beside(const struct weft__worker *w)
+{
+    int cpu = weft__load_relaxed(&w->beside); /* relaxed: a hint */
+    return cpu >= 0 && sched_getcpu() == cpu;
+}
+
+/* Woken for forked children: see BESIDE. */
+static void give_way(struct weft__worker *w)
+{
+    struct weft_runtime *rt = w->rt;
+    if (!weft__idle_beside(w) || (rt->driver != NULL && rt->driver->waiting(rt)) || !weft__inbox_empty(&rt->injector) ||
+        !weft__inbox_empty(&w->inbox) || weft__pinned_waits(w) ||
+        (!rt->is_virtual && weft__timers_earliest(&w->timers) < weft__monotonic() + SLICE))
+        return;
+    weft__fetch_sub_seq_cst(&rt->idle.searching, 1); /* pairs: PARK; meanwhile others may be woken */
+    sched_yield();
+    weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+}
+
 /* Who has two items or more is to wake somebody from now on. Then wait the moment that a store takes: see PARK. */
 static void ask_all(struct weft_runtime *rt)
 {
@@ -266,6 +304,7 @@ void weft__park(struct weft__worker *w)
         w->searching = false;
         weft__fetch_sub_seq_cst(&idle->searching, 1); /* pairs: PARK */
     }
+    weft__store_relaxed(&w->beside, -1); /* relaxed: who takes the bit comes after it */
     uint32_t ticket = weft__parker_ticket(&w->parker);
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
     weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
@@ -301,6 +340,7 @@ void weft__park(struct weft__worker *w)
         weft__parker_wait(&w->parker, ticket, deadline);
     }
     unpark(w);
+    give_way(w);
 }
 
 void weft__park_aside(struct weft__worker *w)

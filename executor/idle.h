@@ -27,6 +27,10 @@ void weft__idle_init(struct weft__idle *idle);
 /* Work for somebody became visible: wake one sleeping worker unless one is searching already. Any thread; `w` the calling
  * worker or NULL. */
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w);
+/* The same for forked children of the calling worker: whom the kernel puts on its CPU does not push it off there (see BESIDE). */
+void weft__notify_of_forks(struct weft__worker *w);
+/* Worker: is it on the CPU of who woke it last for forked children? */
+bool weft__idle_beside(const struct weft__worker *w);
 /* Wake this worker if it sleeps: there is work that only it, or its node, may run. Any thread; false: it does not sleep, or is woken already. */
 bool weft__idle_wake(struct weft_runtime *rt, unsigned worker);
 /* Wake every sleeping worker and the reactor thread (shutdown). */

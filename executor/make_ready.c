@@ -244,7 +244,7 @@ void weft__joins_pushed(struct weft__worker *w)
         weft__joins_ask(&w->joins, 1); /* who sleeps does not ask again */
     }
     if (weft__joins_share(&w->joins) && parked)
-        weft__notify(w->rt, w);
+        weft__notify_of_forks(w);
 }
 
 /* Queue the list of links that was claimed from an inbox. */

@@ -19,6 +19,8 @@
  *   noted             younger than RAID_AGE: left as it is; else raided if its owner stood still, and then: no note, or noted anew, not fresh
  *
  * Threads: the thief's own worker, in its idle loop. */
+#include <sched.h>
+
 #include "executor/runtime.h"
 
 #define LOOK_EVERY 24           /* pauses between two looks, about a microsecond */
@@ -138,6 +140,8 @@ static uintptr_t look_on(struct weft__worker *w, bool closed)
     while (item == 0 && weft__load_relaxed(&rt->stopping) == 0) { /* relaxed: the idle loop looks again */
         for (int i = 0; i < LOOK_EVERY; i++)
             weft__cpu_relax();
+        if (weft__unlikely(weft__idle_beside(w)))
+            sched_yield(); /* who could answer has to run for that */
         item = weft__worker_pick(w);
         if (item == 0)
             item = weft__worker_steal(w);

@@ -429,6 +429,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     if (w->random == 0)
         w->random = 1;
     w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
+    weft__store_relaxed(&w->beside, -1); /* relaxed: nobody else knows it yet */
     w->own_place = &rt->pinned.place[index];
     for (unsigned k = 0; k < rt->pinned.nodes; k++)
         if (rt->pinned.place[rt->pinned.workers + k].node == w->place.node)

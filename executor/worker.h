@@ -132,7 +132,8 @@ struct weft__worker {
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* WEFT__HURRY_*: what to look at at the next pick (PINNED) */
-    _Atomic(uint64_t) wakes;                          /* times woken (statistic) */
+    _Atomic(int) beside;     /* CPU of who woke it for forked children; -1: nobody did since it began to sleep (BESIDE) */
+    _Atomic(uint64_t) wakes; /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
     struct weft__delay delay;
     struct weft__ready ready; /* fibers and unstarted tasks, first in first out */
