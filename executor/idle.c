@@ -90,7 +90,7 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker, int cpu)
      * nobody. (The woken worker may take its count back before it is added: then it is below 0 for a moment.) */
     if (!take_bit(rt, worker))
         return false;
-    weft__fetch_add_seq_cst(&rt->idle.searching, 1);          /* pairs: PARK */
+    weft__fetch_add_seq_cst(&rt->idle.searching, 1);       /* pairs: PARK */
     weft__store_relaxed(&rt->workers[worker].beside, cpu); /* relaxed: a hint; the wake makes it visible */
     wake(rt, worker);
     return true;
@@ -183,8 +183,8 @@ bool weft__work_visible(struct weft_runtime *rt, int64_t least)
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *v = &rt->workers[i];
         if (weft__deque_size(&v->ready.shared) != 0 || weft__joins_open(&v->joins) != 0 ||
-            weft__ready_size(&v->ready) >= least || weft__joins_size(&v->joins) >= least ||
-            !weft__inbox_empty(&v->inbox))
+            weft__ready_size(&v->ready) >= least || !weft__inbox_empty(&v->inbox) ||
+            (weft__joins_size(&v->joins) >= least && !(least == 1 && weft__burst_fresh(&v->burst))))
             return true;
     }
     return false;

@@ -235,16 +235,19 @@ bool weft__joins_watched(const struct weft__worker *w)
 void weft__joins_pushed(struct weft__worker *w)
 {
     struct weft__idle *idle = &w->rt->idle;
-    bool parked = weft__load_seq_cst(&idle->parked) != 0; /* pairs: PARK, JOINS-LIMIT */
-    if (weft__unlikely(w->joins.watched)) {
-        if (w->in_turn ||
-            (!w->ready.fenced && !parked && weft__load_relaxed(&idle->lookers) == 0)) /* relaxed: a hint */
-            return;
-    } else if (parked) {
+    bool parked = weft__load_seq_cst(&idle->parked) != 0;  /* pairs: PARK, JOINS-LIMIT */
+    bool looked = weft__load_relaxed(&idle->lookers) != 0; /* relaxed: a hint */
+    if (weft__unlikely(w->joins.watched) && (w->in_turn || (!w->ready.fenced && !parked && !looked)))
+        return;
+    bool alone = parked && weft__burst_alone(w);
+    if (alone && !looked)
+        return;
+    if (parked && !alone)
         weft__joins_ask(&w->joins, 1); /* who sleeps does not ask again */
-    }
-    if (weft__joins_share(&w->joins) && parked)
-        weft__notify_of_forks(w);
+    if (!weft__joins_share(&w->joins) || !parked || alone)
+        return;
+    weft__notify_of_forks(w);
+    weft__burst_shared(&w->burst);
 }
 
 /* Queue the list of links that was claimed from an inbox. */

@@ -385,6 +385,8 @@ void *weft__worker_main(void *worker)
         uintptr_t item = weft__worker_pick(w);
         if (item == 0) {
             w->looked_at = 0; /* the time without work is no step */
+            if (weft__unlikely(w->burst.since != 0))
+                weft__burst_end(w);
             if (weft__unlikely(weft__delay_told(&w->delay)))
                 weft__delay_none(w);
             if (!rt->in_turn && weft__worker_fire_timers(w))
@@ -430,6 +432,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
         w->random = 1;
     w->place = (struct weft_place){.cpu = -1, .node = rt->plan->worker[index].node};
     weft__store_relaxed(&w->beside, -1); /* relaxed: nobody else knows it yet */
+    weft__burst_init(&w->burst);
     w->own_place = &rt->pinned.place[index];
     for (unsigned k = 0; k < rt->pinned.nodes; k++)
         if (rt->pinned.place[rt->pinned.workers + k].node == w->place.node)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "executor/ahead.h"
+#include "executor/burst.h"
 #include "executor/delay.h"
 #include "executor/deque.h"
 #include "executor/fiber.h"
@@ -114,6 +115,7 @@ struct weft__worker {
     unsigned seen_count;
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
+    struct weft__burst burst;
     uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
     struct weft__pinned *own_place, *node_place; /* node_place NULL: its node is unknown */
@@ -132,7 +134,7 @@ struct weft__worker {
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* WEFT__HURRY_*: what to look at at the next pick (PINNED) */
-    _Atomic(int) beside;     /* CPU of who woke it for forked children; -1: nobody did since it began to sleep (BESIDE) */
+    _Atomic(int) beside; /* CPU of who woke it for forked children; -1: nobody did since it began to sleep (BESIDE) */
     _Atomic(uint64_t) wakes; /* times woken (statistic) */
     /* ---- shared structures, each with its own rules ---- */
     struct weft__delay delay;

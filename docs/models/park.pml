@@ -20,6 +20,10 @@
  *             it likes (a time limit); if its owner is stuck then, it takes an item (a raid); if not, it notes it anew and does not come back
  *             by itself. From then on it is the tick's to wake somebody: so a worker gets stuck here only with REACTOR.
  *
+ *   FORKS     what is in a queue are forked children, and so many bursts of them are left to their worker (burst.c): it takes back the question, wakes
+ *             nobody, and asks again for the sleepers when it has run dry. Then only the tick may find what lies there, so a worker does not get
+ *             stuck in such a burst without REACTOR. And who is woken may give the CPU away before it looks (BESIDE in idle.c).
+ *
  *   tasks     START lie in the injector at the beginning. A task may spawn others on its worker's queue (SPAWNS in all),
  *             arm its worker's timer (TIMERS), collect events (LOOKS), get stuck (STUCK) until everything else has been
  *             done, and end. Each of FOREIGNS threads submits SUBMITS; EVENTS arrive at descriptors, at any time. A
@@ -157,10 +161,17 @@ bit asleep;
 bit posted[WORKERS];    /* the event count moved since the ticket was taken */
 bit reactor_posted;
 
+#ifdef FORKS
+bit alone[WORKERS];     /* burst.h: this one is left to its worker */
+byte bursts = FORKS;    /* so many may be */
+#endif
+
 /* Without ticks nobody takes the lone item of a stuck worker: documented, and not looked at then. For two or more somebody must have
  * been woken. */
 #ifdef REACTOR
 #define STUCK_ALLOWED (stuck_left > 0)
+#elif defined(FORKS)
+#define STUCK_ALLOWED (stuck_left > 0 && queue[_pid] != 1 && !alone[_pid] && !timer[_pid])
 #else
 #define STUCK_ALLOWED (stuck_left > 0 && queue[_pid] != 1)
 #endif
@@ -317,6 +328,9 @@ inline shares()
         atomic { open[_pid] = open[_pid] + queue[_pid] / 2; queue[_pid] = queue[_pid] - queue[_pid] / 2 };
 #endif
         if
+#ifdef FORKS
+        :: atomic { parked != 0 && bursts > 0 && !alone[_pid] -> bursts--; alone[_pid] = 1 }
+#endif
         :: parked != 0 -> NOTIFY(_pid); hunger[_pid] = 1 /* who sleeps does not ask again */
         :: else ->
 #ifdef SATISFIED_LATE
@@ -445,6 +459,18 @@ pick:
     :: atomic { injector > 0 -> queue[_pid] = queue[_pid] + injector; injector = 0 }; goto pick
     :: else
     fi;
+#ifdef FORKS
+    if
+    :: atomic { alone[_pid] -> alone[_pid] = 0 };
+#ifndef NO_ASK_AGAIN
+        if
+        :: parked != 0 -> hunger[_pid] = 1 /* who sleeps does not ask again */
+        :: else
+        fi
+#endif
+    :: else
+    fi;
+#endif
     if
     :: atomic { DUE(_pid) -> timer[_pid] = 0; queue[_pid]++ }; goto pick
     :: true /* none, or not due */
@@ -581,6 +607,12 @@ leave:
     };
 #if defined(REACTOR) && !defined(NO_ASLEEP_LOOK)
     tell_reactor();
+#endif
+#ifdef FORKS
+    if
+    :: searches -> searching--; searching++ /* it gives way */
+    :: true
+    fi;
 #endif
     ok = 0;
     goto pick

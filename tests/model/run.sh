@@ -96,6 +96,9 @@ park() {
         good 'I/O is waited for: event, spawns' safe 100000 $io -DSPAWNS=3 -DSUBMITS=0
         good 'I/O is waited for: submit, spawns' safe 100000 $io -DCOARSE -DSPAWNS=2 -DEVENTS=0
         good 'I/O is waited for, reactor: spawns, a worker gets stuck' safe 100000 $io -DREACTOR -DCOARSE -DSPAWNS=3 -DSUBMITS=0 -DEVENTS=0 -DSTUCK=1
+        good 'bursts left alone: four spawns, a timer, a worker gets stuck' safe 100000 $spawner -DSPAWNS=4 -DTIMERS=1 -DFORKS=1
+        good 'bursts left alone: submit, spawns' safe 100000 -DFORKS=2 -DSPAWNS=2 -DEVENTS=0
+        good 'bursts left alone, reactor: spawns, a worker gets stuck' safe 100000 $reactor -DFORKS=2 -DSPAWNS=3 -DEVENTS=0
         good 'progress: one worker, two submitters, an event' live 100000 $one -DFOREIGNS=2
         good 'progress: two workers, submit, event' live 100000 $two
         if [ "${WEFT_LONG:-0}" != 0 ]; then
@@ -109,6 +112,7 @@ park() {
         mutant 'the second look before the bit' safe 1000 $one -DEVENTS=0 -DLOOK_FIRST
         mutant 'who parks does not ask for work' safe 1000 $spawner -DNO_ASK
         mutant 'who parks asks before it is seen to sleep' safe 1000 $spawner -DASK_FIRST
+        mutant 'the end of a burst left alone does not ask again' safe 10000 $spawner -DSPAWNS=4 -DTIMERS=1 -DFORKS=1 -DNO_ASK_AGAIN
         mutant 'hunger is taken back after the look for sleepers' safe 1000 $spawner -DSATISFIED_LATE
         mutant 'the leader looks for wakes before it has the token' safe 1000 $one -DEVENTS=0 -DCHECK_BEFORE_TOKEN
         mutant 'the leader is not kicked' safe 1000 $one -DEVENTS=0 -DNO_KICK
