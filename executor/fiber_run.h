@@ -83,7 +83,7 @@ static inline __attribute__((always_inline)) int weft__fiber_run_outermost(struc
     weft__store_relaxed(&w->running, coro); /* relaxed: a hint for reports */
     weft__store_release(&t->fiber, f);      /* pairs: TASK-FIBER, the canceller's acquire load */
     int rc = weft__call_entry(coro, t->frame);
-    if (weft__unlikely(weft__load_relaxed(&t->flags) >= WEFT__TASK_SCOPE || /* relaxed: the task's own count */
+    if (weft__unlikely(weft__load_relaxed(&t->open) != 0 || /* relaxed: its own */
                        (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE | WEFT__FIBER_PARK_AGAIN))))
         rc = weft__fiber_ran(f, t, coro, rc);
     f->task = NULL;
