@@ -195,6 +195,14 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def number(text):
+    """A column's value; a figure that weft-load had nothing to make of (an empty window of an overloaded machine) is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text or math.nan
+
+
 def load(options, server, mode, *args, pinned=False):
     """weft-load's figures by their names, or None (which is told)."""
     command = (["taskset", "-c", "1"] if pinned else []) + [os.path.join(options.bin, "weft-load"), mode, "--port", str(server.port), "--pid", server.pids,
@@ -204,7 +212,7 @@ def load(options, server, mode, *args, pinned=False):
     if done.returncode != 0 or len(lines) != 2:
         print(f"{NAME}: {server.name}: {done.stderr.strip()[-300:]}", file=sys.stderr)
         return None
-    values = {k: float(v) if v.replace(".", "", 1).isdigit() else v for k, v in zip(lines[0].split(","), lines[1].split(","))}
+    values = {k: number(v) for k, v in zip(lines[0].split(","), lines[1].split(","))}
     if (values["ok"] == 0 and mode != "stalled") or values["refused"] > 0:
         print(f"{NAME}: {server.name}: {values['ok']:.0f} answers, {values['refused']:.0f} refusals, {values['lost']:.0f} lost", file=sys.stderr)
         return None
@@ -234,7 +242,7 @@ def ratio(rows, name, key, own="weft"):
     """Of rows[name][round][key]: weft's to that server's, as text."""
     if name == own:
         return ""
-    m, low, high = bootstrap([(a[key], b[key]) for a, b in zip(rows[own], rows[name]) if a and b])
+    m, low, high = bootstrap([(a[key], b[key]) for a, b in zip(rows[own], rows[name]) if a and b and a[key] == a[key] and b[key] == b[key]])
     return f"{m:.2f} ({low:.2f}-{high:.2f})"
 
 
@@ -251,7 +259,7 @@ def quarters(own, other, draws=4000):
 
 
 def median(rows, key):
-    good = [row[key] for row in rows if row]
+    good = [row[key] for row in rows if row and row[key] == row[key]]
     return statistics.median(good) if good else math.nan
 
 

@@ -53,7 +53,7 @@ refused 'invalid choice' bench-kv cold
 refused "'more' is none of" bench-memory more
 
 raw="$bin/weft-raw {kind} {port} {threads}"
-short=(--rounds 2 --seconds 0.05 --warmup 0.05)
+short=(--rounds 2 --seconds 0.12 --warmup 0.05)
 runs 3 bench-io "${short[@]}" --peer other="$raw" echo-c64 # two servers and the head of the table
 grep -q "^weft's CPU time to other: [0-9.]* " out || die "bench-io: no mean"
 runs 3 bench-io "${short[@]}" --rate-of-capacity 0.3 --peer other="$raw" http-c64
