@@ -510,8 +510,9 @@ TEST(storm)
     CHECK(weft_gather_n(t, CLIENTS) == 0);
     for (int i = 0; i < CLIENTS; i++)
         weft_release(t[i]);
+    weft_cancel(server); /* not by closing: it may be between two accepts, and come back to a listener that is gone */
+    CHECK(weft_await_release(server) == -ECANCELED);
     weft_close(l);
-    CHECK(weft_await_release(server) == 0);
     return 0;
 }
 
