@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/task.c -- task descriptors: creation, references, claim, end, waiters. State table in task.h.
+/* executor/task.c -- task descriptors: references, claim, end, waiters (creation: task_create.c). State table in task.h.
  *
  * References: one for each handle, one for the queue entry (which becomes the running task's own when it is claimed from the
  * queue; who claims a task by other ways takes its own). Memory goes back to the slab at zero and stays of this type.
@@ -17,155 +17,6 @@
 #include "executor/context_vars.h"
 #include "executor/guard.h"
 #include "executor/task_hot.h"
-
-#define ID_BLOCK 64 /* numbers that a worker takes at a time */
-
-static uint64_t next_id(struct weft_runtime *rt, struct weft__worker *w)
-{
-    if (w == NULL)
-        return weft__fetch_add_relaxed(&rt->ids, 1) + 1; /* relaxed: only uniqueness */
-    if (w->next_id == w->last_id) {
-        w->next_id =
-            weft__fetch_add_relaxed(&rt->ids, rt->options.debug != 0 ? 1 : ID_BLOCK); /* relaxed: only uniqueness */
-        if (rt->options.debug != 0)
-            return w->last_id = ++w->next_id; /* one at a time: each creation comes here, to be noted */
-        w->last_id = w->next_id + ID_BLOCK;
-    }
-    return ++w->next_id;
-}
-
-static struct weft__worker *own_worker(struct weft_runtime *rt)
-{
-    struct weft__worker *w = weft__worker_self();
-    return w != NULL && w->rt == rt ? w : NULL;
-}
-
-/* What is kept beside the descriptor. False: memory. */
-static bool take_options(struct weft_task *t, const weft_task_options *options)
-{
-    if (options->name != NULL && weft_task_set_name(t, options->name) < 0)
-        return false;
-    if (WEFT__TASK_HAS(options, strand) && options->strand != NULL) {
-        struct weft__task_extra *x = weft__task_extra(t);
-        if (x == NULL)
-            return false;
-        x->strand = weft_strand_ref(options->strand);
-        weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
-    }
-    uint32_t where;
-    int place = weft__pinned_place(t->rt, options, &where);
-    if (place >= 0 && where != WEFT_ANYWHERE) { /* the caller asks about places that do not exist */
-        struct weft__task_extra *x = weft__task_extra(t);
-        if (x == NULL)
-            return false;
-        x->where = where;
-        x->pinned = (uint32_t)place;
-        if (place > 0)
-            weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_PINNED); /* pairs: TASK-REFS */
-    }
-    return true;
-}
-
-/* Is there a context to inherit, maybe? The usual case is none. */
-static inline bool inherits(struct weft__worker *w, enum weft__kind kind)
-{
-    if (kind == WEFT__KIND_FUTURE)
-        return false;
-    if (w == NULL || w->current == NULL)
-        return true;
-    struct weft_task *t = w->current->task;
-    return t != NULL &&
-           (!weft__task_counted(t) || weft__load_relaxed(&t->context) != NULL); /* relaxed: inherit reads it again */
-}
-
-struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
-                                    const weft_task_options *options)
-{
-    struct weft__worker *w = own_worker(rt);
-    size_t size = frame->coro->size;
-    void *heap = NULL;
-    uint32_t stack_class = rt->stack_class;
-    struct weft_context *context = NULL;
-    if (weft__unlikely(options != NULL)) {
-        if (!weft__task_options_valid(options))
-            return NULL;
-        if (options->stack_size != 0)
-            stack_class = weft__stack_class(options->stack_size);
-        if (WEFT__TASK_HAS(options, context) && options->context != NULL)
-            context = weft__context_ref(options->context);
-    }
-    if (weft__unlikely(context == NULL && inherits(w, kind)) && weft__context_inherit(&context) < 0)
-        return NULL;
-    struct weft_task *t = NULL;
-    if (size > WEFT__INLINE_FRAME && (heap = malloc(size)) == NULL)
-        goto err_context;
-    if (w != NULL) {
-        t = weft__slab_get(&rt->tasks, &w->tasks);
-    } else {
-        weft__guard_lock(&rt->end_guard);
-        t = rt->finished ? NULL : weft__slab_get(&rt->tasks, NULL);
-        weft__guard_unlock(&rt->end_guard);
-    }
-    if (t == NULL)
-        goto err_heap;
-    t->kind = (uint32_t)kind;
-    t->rc = 0;
-    t->frame = heap != NULL ? heap : (void *)t->inline_frame;
-    weft__frame_copy(t->frame, frame, size);
-    weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK && options == NULL
-                                       ? weft__task_home(w)
-                                       : NULL); /* relaxed: TASK-NEW publishes */
-    t->below = NULL;
-    weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
-    weft__store_relaxed(
-        &t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
-                       (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
-    t->stack_class = (uint16_t)stack_class;
-    weft__store_relaxed(&t->place, 0); /* relaxed: a hint */
-    t->rt = rt;
-    weft__store_relaxed(&t->extra, NULL); /* relaxed: TASK-NEW publishes */
-    t->id = kind == WEFT__KIND_TASK || kind == WEFT__KIND_THREAD ? next_id(rt, w) : 0;
-    weft__store_relaxed(&t->context, context); /* relaxed: TASK-NEW publishes */
-    if (weft__unlikely(options != NULL) &&
-        !take_options(t, options)) { /* nobody else has it: who walks the slab passes it by */
-        weft__task_free(t);
-        return NULL;
-    }
-    bool future = kind == WEFT__KIND_FUTURE;
-    weft__store_release(&t->refs, future ? 1 : 2); /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
-    weft__store_release(&t->word, future ? WEFT__STARTED : WEFT__NEW); /* pairs: TASK-NEW */
-    if (!weft__task_visible(t))
-        return t;
-    if (w != NULL)
-        weft__count(&w->counters.created, 1);
-    else
-        weft__fetch_add_relaxed(&rt->created_outside, 1); /* relaxed: statistic */
-    return t;
-err_heap:
-    free(heap);
-err_context:
-    weft_context_release(context);
-    return NULL;
-}
-
-struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
-                                      const struct weft__future_kind *kind)
-{
-    struct weft_task *f = weft__task_create(rt, WEFT__KIND_FUTURE, frame, NULL);
-    if (f != NULL)
-        f->future = kind;
-    if (f != NULL && kind != NULL)
-        weft__fetch_or_acq_rel(&f->flags, (uint16_t)WEFT__TASK_DESTROY); /* pairs: TASK-REFS */
-    return f;
-}
-
-void weft__task_schedule(struct weft_task *t)
-{
-    const struct weft__worker *w = own_worker(t->rt);
-    if (w != NULL)
-        weft__store_relaxed(&t->place, (uint16_t)weft__load_relaxed(&w->ready.tail)); /* relaxed: a hint */
-    weft__make_ready(t->rt, weft__item_of_task(t));
-}
 
 int weft__task_claim_strange(struct weft_task *t)
 {
@@ -267,7 +118,7 @@ void weft__task_finish(struct weft_task *t, int rc)
     bool counted = weft__task_counted(t);         /* before a CHILD's memory is gone */
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-C */
     if (counted)
-        count_finished(t, own_worker(t->rt));
+        count_finished(t, weft__own_worker(t->rt));
     for (;;) {
         if (word & WEFT__LOCK) {
             wait_for_lock(&turns);
@@ -291,7 +142,7 @@ void weft__task_finish_awaited(struct weft_task *t, int rc)
     if (rc >= 0 && t->kind == WEFT__KIND_TASK && weft__load_relaxed(&t->word) == word) { /* relaxed: the CAS decides */
         t->rc = rc;
         if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE | WEFT__OWED)) { /* pairs: TASK-DONE */
-            count_finished(t, own_worker(t->rt));
+            count_finished(t, weft__own_worker(t->rt));
             return;
         }
     }
@@ -324,7 +175,7 @@ bool weft__task_finish_race(struct weft_task *t, int rc)
         t->rc = decide(t, word, rc);
         keep_message(t, t->rc);
     } while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)); /* pairs: TASK-DONE; C may have come */
-    count_finished(t, own_worker(t->rt));
+    count_finished(t, weft__own_worker(t->rt));
     tell(t, word);
     weft__task_unref(t);
     return true;
@@ -500,7 +351,7 @@ void weft__task_free(struct weft_task *t)
     if (flags & WEFT__TASK_HEAP_FRAME)
         free(t->frame);
     t->frame = NULL;
-    struct weft__worker *w = own_worker(rt);
+    struct weft__worker *w = weft__own_worker(rt);
     if (w != NULL) {
         weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
         weft__slab_put(&rt->tasks, &w->tasks, t);

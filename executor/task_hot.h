@@ -8,6 +8,13 @@
 
 #include "executor/alone.h"
 
+/* The calling thread's worker if it is one of that runtime. */
+static inline struct weft__worker *weft__own_worker(const struct weft_runtime *rt)
+{
+    struct weft__worker *w = weft__worker_self();
+    return w != NULL && w->rt == rt ? w : NULL;
+}
+
 /* Is it a whole number of words that fits into the descriptor? One comparison: a remainder goes to the top. */
 static inline bool weft__frame_is_small(size_t size)
 {
