@@ -7,7 +7,8 @@
  * the awaiter's chain; the claim succeeded; and it is nobody else's turn: after each INLINE_LIMIT in a row the worker looks at timers, I/O and
  * its inbox, and if the oldest ready item is a fiber, that gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what
  * runs, and to start one takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
- * What is awaited and is itself the oldest ready item passes nobody over: that may go on for ever, with a look each INLINE_LIMIT times.
+ * What is awaited and is itself the oldest ready item, with no forked child waiting, passes nobody over: that may go on for ever, with a look each
+ * INLINE_LIMIT times.
  *
  * Such a task costs no locked instruction: it is claimed, and ends, alone (alone.c). Its entry is the newest of the ready queue's closed part,
  * mostly, and taken out by plain stores; the reference that it ran with stays OWED (task.h) until the awaiter gives back its handle, and both go in one.
@@ -221,7 +222,8 @@ static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f, struct weft_task 
     if (f->inlined < INLINE_LIMIT)
         return true;
     bool hurry = weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
-    bool next = !w->in_turn && weft__worker_is_next(w, weft__item_of_task(t));
+    /* Forked children are not in the queue: they have their turn by a suspension. */
+    bool next = !w->in_turn && weft__joins_size(&w->joins) == 0 && weft__worker_is_next(w, weft__item_of_task(t));
     /* A run in turn draws who is next, and a look around would not be drawn: there it is always time. */
     if (w->in_turn || (!next && (hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS)) || !weft__worker_look_around(w))
         return false;

@@ -31,6 +31,8 @@
 #include "executor/task_hot.h"
 
 #define RAIDS 3 /* that a canceller tries */
+#define ROUNDS                                                                                                         \
+    64 /* looks around (each after 64 tasks) before it is the turn of whatever else has not begun: chains pass over what is older */
 
 static void entry_runs(struct weft__entry *entry)
 {
@@ -177,7 +179,14 @@ uintptr_t weft__chain_pick(struct weft__worker *w)
 /* Somebody else may have wanted a turn meanwhile: true if the chain goes on, with *next. */
 static WEFT__NOINLINE bool look_around(struct weft__worker *w, struct weft_task **next)
 {
-    if (!weft__worker_look_around(w)) {
+    bool left = weft__worker_look_around(w);
+    if (++w->chain_rounds >= ROUNDS) {
+        w->chain_rounds = 0;
+        left = false;
+        weft__fetch_or_acq_rel(&w->hurry,
+                               (uint32_t)WEFT__HURRY_TICK); /* pairs: PINNED; so the next pick takes a forked child */
+    }
+    if (!left) {
         forget(w); /* now the entry is an item among others */
         return false;
     }

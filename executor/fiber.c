@@ -250,8 +250,12 @@ static void run_lent(void *lending)
         item = task_left(f, w, t, rc);
     if (item == 0)
         item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
-    if (weft__likely((item & WEFT__ITEM_FIBER) && fiber_of(item)->lending == l)) {
-        l->back = true; /* he has not gone on since, and that this fiber has not been lent again is sure */
+    /* Who lent it may have gone on since, and have lent another one from the same place of his stack: l is then that one's. Where l is not his any more, it
+     * is not read. */
+    struct weft__fiber *lender = fiber_of(item);
+    if (weft__likely((item & WEFT__ITEM_FIBER) && lender->lending == l && l->lent == f)) {
+        lender->worker = w; /* not the one that it lent on, maybe */
+        l->back = true;
         return;
     }
     struct weft__context gone = {.sp = NULL};

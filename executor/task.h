@@ -172,17 +172,20 @@ static inline void weft__task_set_retrieved(struct weft_task *t)
         weft__fetch_or_acq_rel(&t->flags,
                                (uint16_t)WEFT__TASK_RETRIEVED); /* pairs: TASK-REFS, read after the last unref */
 }
+/* Beside that count, so that one look at the end sees both: the task goes on in the child of a fork(), where no worker is. */
+#define WEFT__TASK_FORKED ((uint16_t)1 << 15)
 /* None may be left open when it ends. Its own: of the task, wherever it runs. */
 static inline void weft__task_scope_opened(struct weft_task *t)
 {
-    weft__store_relaxed(&t->open, (uint16_t)(weft__load_relaxed(&t->open) + 1)); /* relaxed: its own */
+    uint16_t open = (uint16_t)(weft__load_relaxed(&t->open) + 1); /* relaxed: its own */
+    if (weft__unlikely((open & (WEFT__TASK_FORKED - 1)) == 0))
+        weft__misuse(t->frame->coro->name, "it has 32,768 time limits and groups open: each begin needs its end");
+    weft__store_relaxed(&t->open, open); /* relaxed: its own */
 }
 static inline void weft__task_scope_closed(struct weft_task *t)
 {
     weft__store_relaxed(&t->open, (uint16_t)(weft__load_relaxed(&t->open) - 1)); /* relaxed: its own */
 }
-/* In the same word, so that one look at the end sees both: the task goes on in the child of a fork(), where no worker is. */
-#define WEFT__TASK_FORKED ((uint16_t)1 << 15)
 #define WEFT__RETURNED_FORKED                                                                                          \
     "the function returned in the child of a fork(), where no runtime is: the child has to end by _exit or exec"
 /* The outcome of a DONE task for somebody who asked for it: an error is no longer one that nobody looked at. */

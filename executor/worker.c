@@ -321,31 +321,38 @@ uintptr_t weft__worker_pick(struct weft__worker *w)
     }
 }
 
-bool weft__worker_look_around(struct weft__worker *w)
-{
-    look_around(w);
-    if (weft__ready_asked(&w->ready))
-        weft__worker_share(w);
-    bool pinned = (weft__load_relaxed(&w->hurry) & ~(uint32_t)WEFT__HURRY_TICK) != 0; /* relaxed: a hint */
-    return !pinned && !(w->slowly & WEFT__SLOWLY_DUE) && !(weft__ready_oldest(&w->ready) & WEFT__ITEM_WAITED);
-}
-
-bool weft__worker_is_next(struct weft__worker *w, uintptr_t item)
+/* What is the oldest ready item when the library's own entries before it (a probe of the delay, the rest of a chain) have been run? Else they would hide what
+ * is behind them from who goes on without picking. */
+static uintptr_t oldest_but_entries(struct weft__worker *w)
 {
     struct weft__ready *r = &w->ready;
     for (;;) {
         uintptr_t oldest = weft__ready_oldest(r);
-        if (oldest == item || oldest == 0 || (oldest & WEFT__ITEM_WAITED) || weft__ready_open(r))
-            return oldest == item;
+        if (oldest == 0 || (oldest & WEFT__ITEM_WAITED) || weft__ready_open(r))
+            return oldest;
         weft__ready_enter(r);
         bool entry = weft__ready_at(r, oldest, weft__load_relaxed(&r->head)) && /* relaxed: inside */
                      weft__item_task(oldest)->kind == WEFT__KIND_ENTRY &&
                      weft__ready_take(r, oldest, weft__load_relaxed(&r->head)); /* relaxed: inside */
         weft__ready_leave(r);
         if (!entry)
-            return false;
+            return oldest;
         (void)claim_unusual(oldest);
     }
+}
+
+bool weft__worker_look_around(struct weft__worker *w)
+{
+    look_around(w);
+    if (weft__ready_asked(&w->ready))
+        weft__worker_share(w);
+    bool pinned = (weft__load_relaxed(&w->hurry) & ~(uint32_t)WEFT__HURRY_TICK) != 0; /* relaxed: a hint */
+    return !pinned && !(w->slowly & WEFT__SLOWLY_DUE) && !(oldest_but_entries(w) & WEFT__ITEM_WAITED);
+}
+
+bool weft__worker_is_next(struct weft__worker *w, uintptr_t item)
+{
+    return oldest_but_entries(w) == item && !weft__ready_open(&w->ready);
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */

@@ -101,6 +101,7 @@ struct weft__worker {
     _Atomic(struct weft__chain *) chain;
     struct weft_task *chain_task; /* of these, the one that runs */
     _Atomic(int64_t) chain_place;
+    uint32_t chain_rounds; /* looks around in chains since the last that had to end one */
     uint32_t chain_vain,
         chain_skip;     /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
     uint16_t unusual;   /* of every fiber of this runtime */

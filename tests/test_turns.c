@@ -357,6 +357,102 @@ static void test_awaiting_in_order_takes_nobodys_turn(void **state)
     }
 }
 
+/* ---- who creates and awaits, or gathers, for ever ---- */
+
+static _Atomic(int) had_turn;
+
+struct small {
+    WEFT_FRAME;
+};
+static int small(struct small *f)
+{
+    (void)f;
+    return 0;
+}
+WEFT_CORO(small);
+struct sets {
+    WEFT_FRAME;
+    weft_event *event;
+};
+static int sets(struct sets *f)
+{
+    weft_event_set(f->event);
+    return 0;
+}
+WEFT_CORO(sets);
+/* What another task has forked is in no queue. */
+struct forks {
+    WEFT_FRAME;
+};
+static int forks(struct forks *f)
+{
+    (void)f;
+    weft_event event;
+    weft_child child;
+    weft_event_init(&event);
+    struct sets frame = {.event = &event};
+    weft_fork(&child, sets, &frame);
+    int rc = weft_event_wait(&event);
+    atomic_store(&had_turn, 1);
+    return rc | weft_join(&child);
+}
+WEFT_CORO(forks);
+struct begun_later {
+    WEFT_FRAME;
+    int sleeps;
+};
+static int begun_later(struct begun_later *f)
+{
+    int rc = 0;
+    for (int i = 0; i < f->sleeps; i++)
+        rc |= weft_sleep(WEFT_MS(1));
+    atomic_store(&had_turn, 1);
+    return rc;
+}
+WEFT_CORO(begun_later);
+
+enum other { FORKS, UNBEGUN, SLEEPS, OTHERS };
+struct busy {
+    WEFT_FRAME;
+    enum other other;
+    int gathered; /* 0: each task is awaited by itself */
+    long rounds;
+};
+static int busy(struct busy *f)
+{
+    atomic_store(&had_turn, 0);
+    weft_task *other = f->other == FORKS ? weft_create_task(forks)
+                                         : weft_create_task(begun_later, .sleeps = f->other == SLEEPS ? 20 : 0);
+    int rc = f->other == UNBEGUN ? 0 : weft_yield();
+    for (f->rounds = 0; atomic_load(&had_turn) == 0 && f->rounds < ENOUGH / 4; f->rounds++) {
+        weft_task *t[8];
+        for (int i = 0; i < f->gathered; i++)
+            t[i] = weft_create_task(small);
+        if (f->gathered == 0)
+            rc |= weft_await_release(weft_create_task(small));
+        else
+            rc |= weft_gather_n(t, (size_t)f->gathered);
+        for (int i = 0; i < f->gathered; i++)
+            weft_release(t[i]);
+    }
+    return rc | weft_await_release(other);
+}
+WEFT_CORO(busy);
+static void test_awaiting_and_gathering_for_ever_leaves_turns(void **state)
+{
+    (void)state;
+    static const int gathered[] = {0, 1, 2, 3, 8};
+    for (int other = FORKS; other < OTHERS; other++) {
+        for (unsigned i = 0; i < sizeof gathered / sizeof gathered[0]; i++) {
+            struct busy f = {.frame_ = {&busy_coro_}, .other = (enum other)other, .gathered = gathered[i]};
+            assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), busy, &f), 0);
+            if (other != SLEEPS) /* that takes as long as 20 sleeps take */
+                assert_in_range(f.rounds, 0, 500000);
+            assert_true(f.rounds < ENOUGH / 4);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_sleepers_come_before_many_that_have_not_begun),
         cmocka_unit_test(test_nobody_starves_by_timers),
         cmocka_unit_test(test_awaiting_in_order_takes_nobodys_turn),
+        cmocka_unit_test(test_awaiting_and_gathering_for_ever_leaves_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
