@@ -176,9 +176,12 @@ static void arguments(int argc, char **argv)
     if (options.keys < 1 || options.zipf > 20 || options.set_share > 1) {
         die("--keys from 1, --zipf up to 20, --set-share up to 1 (--help)");
     }
-    if (options.port < 1 || options.port > 65535 || options.connections < 1 || options.bytes < 1 || options.depth < 1 ||
-        options.rate <= 0) {
-        die("--port is needed, and numbers above 0 (--help)");
+    if (options.port < 1 || options.port > 65535) {
+        die("--port is needed, from 1 to 65535 (--help)");
+    }
+    if (options.connections < 1 || options.bytes < 1 || options.depth < 1 || options.rate <= 0 ||
+        options.seconds <= 0) {
+        die("--connections, --bytes, --depth, --rate and --seconds are above 0 (--help)");
     }
 }
 

@@ -155,6 +155,17 @@ static void closed_event(struct peer *p, uint32_t events, uint64_t now)
     }
 }
 
+/* What was asked before the measured time and is not answered yet: such a server has stood still all the while. */
+static void count_stuck(void)
+{
+    for (unsigned i = 0; i < peer_count; i++) {
+        const struct peer *p = &peers[i];
+        for (unsigned k = 0; k < p->waiting; k++) {
+            account.lost += p->due[(p->first + k) % p->room] < account.measure_from;
+        }
+    }
+}
+
 static void run_closed(struct result *r)
 {
     connect_all();
@@ -177,6 +188,7 @@ static void run_closed(struct result *r)
     }
     r->slowest_share = sum > 0 ? (double)least * peer_count / (double)sum : 0;
     wait_for_answers();
+    count_stuck();
 }
 
 /* ---- storm: `rate` new connections a second, one request on each ---- */

@@ -70,8 +70,9 @@ WEFT_API int weft_listener_address(const weft_listener *l, char *buf, size_t siz
 /* The descriptor, for options; it stays the listener's. */
 WEFT_API int weft_listener_fd(const weft_listener *l);
 /* Stop accepting, and free the listener: when it returns nobody can connect any more, and what had connected but was not accepted is reset. A task
- * inside weft_accept ends with -EBADF, unless it has a connection already. Accepted connections are not touched. Never suspends. Any
- * thread that runs a task of the runtime. asyncio: Server.close. */
+ * inside weft_accept ends with -EBADF, unless it has a connection already. Accepted connections are not touched. Nobody may use the
+ * listener afterwards: an acceptor that is between two accepts would, so cancel it and await it first, then close. Never suspends. Any thread that runs a task of the
+ * runtime. asyncio: Server.close. */
 WEFT_API void weft_listener_close(weft_listener *l);
 
 /* ---- streams ---- */
