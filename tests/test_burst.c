@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "executor/fiber_tools.h"
 #include "executor/runtime.h"
 #include "support/check.h"
 #include "support/thread_sleeps.h"
@@ -136,6 +137,8 @@ static void test_each_error_doubles_what_is_needed(void **state)
 static void test_it_is_asked_again_when_the_stack_has_grown(void **state)
 {
     (void)state;
+    if (RUNNING_ON_VALGRIND) /* there no burst is brief */
+        skip();
     struct weft_runtime *rt = fake_runtime();
     struct weft__worker *w = fake_worker(rt);
     for (unsigned i = 0; i < LEAST; i++)
@@ -248,12 +251,13 @@ static int two(struct two *f)
     _Atomic unsigned ran = 0;
     struct done frames[8];
     weft_child child[8];
+    weft_ns began = weft__monotonic();
     for (unsigned i = 0; i < f->children; i++) {
         frames[i] = (struct done){.ran = &ran};
         weft_fork(&child[i], done, &frames[i]);
     }
-    if (f->believed)
-        TASK_CHECK(is_alone(w));
+    if (f->believed) /* unless the machine has taken so long for it that it is none of the brief ones */
+        TASK_CHECK(is_alone(w) || weft__monotonic() - began > WEFT_US(10));
     else
         TASK_CHECK(!is_alone(w) && weft__load_relaxed(&other_of(w)->wakes) > before); /* relaxed: own */
     /* Left alone or not: a step that lasts, and others come for what is more than one. */
