@@ -31,8 +31,8 @@
 #include "executor/task_hot.h"
 
 #define RAIDS 3 /* that a canceller tries */
-#define ROUNDS                                                                                                         \
-    64 /* looks around (each after 64 tasks) before it is the turn of whatever else has not begun: chains pass over what is older */
+/* Chains pass over what is older in the queue, and over forked children: after so many looks around (each after 64 tasks) the chain gives way to it. */
+#define ROUNDS 64
 
 static void entry_runs(struct weft__entry *entry)
 {
