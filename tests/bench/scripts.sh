@@ -73,4 +73,10 @@ timeout 60 "$scripts/bench-io" --bin "$bin" --rounds 1 --peer 'other=false {port
 [ "$status" -eq 1 ] && grep -q '^bench-io: other: ended with 1' err || die "a peer that ends"
 timeout 60 "$scripts/bench-io" --bin "$bin" "${short[@]}" --peer other:http="$bin/weft-raw echo {port} {threads}" http-c64 >out 2>err || status=$?
 grep -q '^| other | failed |' out && grep -q '^bench-io: other: ' err || die "a peer of another kind"
+# What happened in a run: a line for each number of workers, each cell filled.
+timeout 60 "$scripts/bench-why" --bench "$bin/weft-bench" fan_out_in >out 2>err || die "bench-why"
+[ "$(grep -c '^| fan_out_in |' out)" -eq 2 ] && [ ! -s err ] && ! grep -q '|  *|' out || die "bench-why: a line or a cell is missing"
+status=0
+timeout 60 "$scripts/bench-why" --bench "$bin/weft-bench" nonsense >out 2>err || status=$?
+[ "$status" -eq 2 ] && grep -q 'no such row: nonsense' err || die "bench-why nonsense"
 echo "all checks passed"
