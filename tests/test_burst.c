@@ -256,7 +256,7 @@ static int two(struct two *f)
         frames[i] = (struct done){.ran = &ran};
         weft_fork(&child[i], done, &frames[i]);
     }
-    if (f->believed) /* unless the machine has taken so long for it that it is none of the brief ones */
+    if (f->believed) /* unless the machine has taken so long for it that it does not count as brief */
         TASK_CHECK(is_alone(w) || weft__monotonic() - began > WEFT_US(10));
     else
         TASK_CHECK(!is_alone(w) && weft__load_relaxed(&other_of(w)->wakes) > before); /* relaxed: own */
