@@ -32,8 +32,8 @@ what_failed() {
     fi
 }
 
-# step NAME SECONDS COMMAND...: the command may take that long. Fails when the command does, so that what needs it can be
-# left out: step 'build' ... && step 'test' ...
+# step NAME SECONDS COMMAND...: the command may take that long. Fails when the command does, and only then, so that what needs it
+# can be left out: step 'build' ... && step 'test' ...
 step() {
     local name=$1 limit=$2 status=0 begun=$SECONDS
     shift 2
@@ -42,7 +42,7 @@ step() {
     if [ "$status" -eq 0 ]; then
         passed=$((passed + 1))
         printf 'ok      %4d s  %s\n' $((SECONDS - begun)) "$name"
-        grep '^PASSED ONLY ALONE' "$log" | sed 's/^/        | /'
+        sed -n 's/^PASSED ONLY ALONE/        | &/p' "$log"
     elif [ "$status" -eq 77 ]; then
         printf 'skipped %4d s  %s (%s)\n' $((SECONDS - begun)) "$name" "$(tail -n 1 "$log")"
     else
