@@ -36,6 +36,7 @@ struct outcome {
     } extra[MAX_EXTRA];
     int extras;
     bool wrong;   /* the answer was not right */
+    bool late;    /* the machine was too slow for what is measured: no line */
     bool skipped; /* there is no such measurement with these settings: no line */
     /* Between bench_start and bench_stop, the last pair of calls. */
     bool why; /* take accounts */

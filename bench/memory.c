@@ -137,7 +137,7 @@ static void sleep_together(weft_task *t[], long n, weft_ns until, struct crowd *
     while (atomic_load(&c->asleep) < n)
         (void)weft_yield();
     bench_stop(out);
-    out->wrong |= weft_now() >= until; /* too slow for the deadline: the figures would mean nothing */
+    out->late |= weft_now() >= until; /* some woke while others were still to come */
     *bytes = (process_bytes() - before) / (double)n;
     *mappings = process_mappings() - mappings_before;
     for (long i = 0; i < n; i++)
