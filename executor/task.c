@@ -16,6 +16,7 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
+#include "executor/heap_frame.h"
 #include "executor/task_hot.h"
 
 int weft__task_claim_strange(struct weft_task *t)
@@ -349,7 +350,7 @@ void weft__task_free(struct weft_task *t)
     if (weft__unlikely(context != NULL))
         weft_context_release(context);
     if (flags & WEFT__TASK_HEAP_FRAME)
-        free(t->frame);
+        weft__heap_frame_free(t->frame);
     t->frame = NULL;
     struct weft__worker *w = weft__own_worker(rt);
     if (w != NULL) {

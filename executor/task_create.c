@@ -11,6 +11,7 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
+#include "executor/heap_frame.h"
 #include "executor/task_hot.h"
 
 #define ID_BLOCK 64 /* numbers that a worker takes at a time */
@@ -72,7 +73,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
 {
     struct weft__worker *w = weft__own_worker(rt);
     size_t size = frame->coro->size;
-    void *heap = NULL;
+    weft_frame *heap = NULL;
     uint32_t stack_class = rt->stack_class;
     struct weft_context *context = NULL;
     if (weft__unlikely(options != NULL)) {
@@ -86,7 +87,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     if (weft__unlikely(context == NULL && inherits(w, kind)) && weft__context_inherit(&context) < 0)
         return NULL;
     struct weft_task *t = NULL;
-    if (size > WEFT__INLINE_FRAME && (heap = malloc(size)) == NULL)
+    if (size > WEFT__INLINE_FRAME && (heap = weft__heap_frame_get(size)) == NULL)
         goto err_context;
     if (w != NULL) {
         t = weft__slab_get(&rt->tasks, &w->tasks);
@@ -99,7 +100,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
         goto err_heap;
     t->kind = (uint32_t)kind;
     t->rc = 0;
-    t->frame = heap != NULL ? heap : (void *)t->inline_frame;
+    t->frame = heap != NULL ? heap : (weft_frame *)(void *)t->inline_frame;
     weft__frame_copy(t->frame, frame, size);
     weft__store_relaxed(&t->fiber, w != NULL && kind == WEFT__KIND_TASK && options == NULL
                                        ? weft__task_home(w)
@@ -131,7 +132,7 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
         weft__fetch_add_relaxed(&rt->created_outside, 1); /* relaxed: statistic */
     return t;
 err_heap:
-    free(heap);
+    weft__heap_frame_free(heap);
 err_context:
     weft_context_release(context);
     return NULL;

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "executor/fiber_tools.h"
 #include "support/check.h"
 
 static const unsigned worker_counts[] = {1, 2, 3, 8};
@@ -336,6 +337,47 @@ static void test_large_frames(void **state)
     assert_tasks_ok();
 }
 
+/* No two of them have a cache line in common. */
+struct medium {
+    WEFT_FRAME;
+    long words[6];
+    long last;
+};
+static int medium(struct medium *f)
+{
+    return (int)f->last;
+}
+WEFT_CORO(medium);
+struct medium_main {
+    WEFT_FRAME;
+};
+static int medium_main(struct medium_main *f)
+{
+    (void)f;
+    enum { TASKS = 64, LINE = 64 };
+    weft_task *t[TASKS];
+    uintptr_t from[TASKS], to[TASKS];
+    for (int i = 0; i < TASKS; i++) {
+        t[i] = weft_create_task(medium, .last = i);
+        TASK_CHECK(weft_await(t[i]) == i);
+        const struct medium *frame = weft_result(medium, t[i]);
+        from[i] = (uintptr_t)frame / LINE;
+        to[i] = ((uintptr_t)frame + sizeof *frame - 1) / LINE;
+        for (int j = 0; j < i && !WEFT__ASAN; j++) /* there each frame ends with its block */
+            TASK_CHECK(from[i] > to[j] || from[j] > to[i]);
+    }
+    for (int i = 0; i < TASKS; i++)
+        weft_release(t[i]);
+    return 0;
+}
+WEFT_CORO(medium_main);
+static void test_frames_lie_apart(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run(medium_main), 0);
+    assert_tasks_ok();
+}
+
 /* NULL counts as a task that ended with -ENOMEM. */
 struct null_main {
     WEFT_FRAME;
@@ -416,7 +458,8 @@ int main(void)
         cmocka_unit_test(test_awaiting_oneself), cmocka_unit_test(test_many_awaiters),
         cmocka_unit_test(test_sleeps_overlap),   cmocka_unit_test(test_introspection),
         cmocka_unit_test(test_deep_await),       cmocka_unit_test(test_large_frames),
-        cmocka_unit_test(test_null_task),        cmocka_unit_test(test_stack_sizes),
+        cmocka_unit_test(test_frames_lie_apart), cmocka_unit_test(test_null_task),
+        cmocka_unit_test(test_stack_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
