@@ -110,6 +110,13 @@ static void echo(struct call *c)
     reply_bulk(c->out, c->argv[1].at, c->argv[1].n);
 }
 
+/* One more reference, under the lock of its key. */
+static void refer(struct value *v)
+{
+    /* relaxed: the table's own reference, held under the lock, keeps the count above zero */
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+}
+
 /* A reference to a key's value under its lock, or NULL. */
 static struct value *referenced(struct key k, weft_ns now)
 {
@@ -117,8 +124,7 @@ static struct value *referenced(struct key k, weft_ns now)
     if (e == NULL) {
         return NULL;
     }
-    /* relaxed: the table's own reference, held under the lock, keeps the count above zero */
-    atomic_fetch_add_explicit(&entry_value(e)->refs, 1, memory_order_relaxed);
+    refer(entry_value(e));
     return entry_value(e);
 }
 
@@ -126,10 +132,19 @@ static void get(struct call *c)
 {
     struct key k = key_of(c->argv[1]);
     store_lock(store_shard(k));
-    struct value *v = referenced(k, c->now);
+    struct entry *e = store_find(k, c->now);
+    struct value *v = e != NULL ? entry_value(e) : NULL;
+    bool at_once = v != NULL && reply_has_room(c->out, v->n); /* to copy a small value is less than to count it */
+    if (at_once) {
+        reply_bulk(c->out, v->bytes, v->n);
+    } else if (v != NULL) {
+        refer(v);
+    }
     store_unlock(store_shard(k));
-    reply_value(c->out, v);
-    value_release(v);
+    if (!at_once) {
+        reply_value(c->out, v);
+        value_release(v);
+    }
 }
 
 static void mget(struct call *c)
@@ -432,12 +447,22 @@ unsigned long long commands_counted(void)
     return atomic_load_explicit(&commands_run, memory_order_relaxed);
 }
 
+/* In any case. Names are letters, whose case is one bit. */
+static bool is_called(struct resp_arg a, const struct command *k)
+{
+    bool same = a.n == k->length;
+    for (size_t i = 0; same && i < k->length; i++) {
+        same = (a.at[i] & ~0x20) == k->name[i];
+    }
+    return same;
+}
+
 void command_run(struct call *c)
 {
     ++*c->run;
     struct resp_arg name = c->argv[0];
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (name.n == table[i].length && (name.at[0] & ~0x20) == table[i].name[0] && arg_is(name, table[i].name)) {
+        if (is_called(name, &table[i])) {
             size_t least = (size_t)abs(table[i].arity);
             if (c->argc < least || (table[i].arity > 0 && c->argc > least)) {
                 char lower[32];

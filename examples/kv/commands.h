@@ -3,6 +3,8 @@
 #ifndef EXAMPLES_KV_COMMANDS_H
 #define EXAMPLES_KV_COMMANDS_H
 
+#include <string.h>
+
 #include "kv/resp.h"
 #include "kv/store.h"
 #include "support/server.h"
@@ -16,13 +18,24 @@ struct reply {
     char bytes[4096];
 };
 
-/* All of these may suspend: not under a lock of the store. */
+enum { NUMBER_LINE = 24 }; /* type, sign, 20 digits, line end */
+
+/* All of these may suspend: not under a lock of the store, but for what reply_has_room. */
 void reply_flush(struct reply *out);
-void reply_text(struct reply *out, const char *text); /* as it is, "\r\n" included */
+void reply_bytes(struct reply *out, const char *bytes, size_t n); /* as they are, at most sizeof out->bytes */
+static inline void reply_text(struct reply *out, const char *text)
+{
+    reply_bytes(out, text, strlen(text));
+}
 void reply_error(struct reply *out, const char *format, ...) WEFT_PRINTF(2, 3);
 void reply_number(struct reply *out, char type, int64_t number); /* ":7", "*7" */
 void reply_bulk(struct reply *out, const char *bytes, size_t n);
 void reply_value(struct reply *out, const struct value *v); /* NULL: the null bulk string */
+/* May a bulk string of n bytes be replied at once, without suspending? Then also under a lock. */
+static inline bool reply_has_room(const struct reply *out, size_t n)
+{
+    return n + NUMBER_LINE + 2 <= sizeof out->bytes - out->n;
+}
 
 struct call {
     struct reply *out;

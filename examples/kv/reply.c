@@ -15,18 +15,13 @@ void reply_flush(struct reply *out)
     }
 }
 
-static void put(struct reply *out, const char *bytes, size_t n)
+void reply_bytes(struct reply *out, const char *bytes, size_t n)
 {
     if (n > sizeof out->bytes - out->n) {
         reply_flush(out);
     }
     memcpy(out->bytes + out->n, bytes, n);
     out->n += n;
-}
-
-void reply_text(struct reply *out, const char *text)
-{
-    put(out, text, strlen(text));
 }
 
 /* An error is one line: control characters in what it quotes become spaces. */
@@ -42,33 +37,48 @@ void reply_error(struct reply *out, const char *format, ...)
         line[i] = (unsigned char)line[i] < ' ' ? ' ' : line[i];
     }
     memcpy(line + length, "\r\n", 2);
-    put(out, "-", 1);
-    put(out, line, length + 2);
+    reply_bytes(out, "-", 1);
+    reply_bytes(out, line, length + 2);
+}
+
+/* A line of at most NUMBER_LINE bytes; its end. */
+static char *put_number(char *to, char type, int64_t number)
+{
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    size_t digits = 1;
+    for (uint64_t more = left; more >= 10; more /= 10) {
+        digits++;
+    }
+    *to++ = type;
+    if (number < 0) {
+        *to++ = '-';
+    }
+    for (size_t i = digits; i-- > 0; left /= 10) {
+        to[i] = (char)('0' + left % 10);
+    }
+    memcpy(to + digits, "\r\n", 2);
+    return to + digits + 2;
 }
 
 void reply_number(struct reply *out, char type, int64_t number)
 {
-    char text[24], *p = text + sizeof text;
-    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    *--p = '\n';
-    *--p = '\r';
-    do {
-        *--p = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (number < 0) {
-        *--p = '-';
-    }
-    *--p = type;
-    put(out, p, (size_t)(text + sizeof text - p));
+    char text[NUMBER_LINE];
+    reply_bytes(out, text, (size_t)(put_number(text, type, number) - text));
 }
 
 void reply_bulk(struct reply *out, const char *bytes, size_t n)
 {
+    if (reply_has_room(out, n)) {
+        char *to = put_number(out->bytes + out->n, '$', (int64_t)n);
+        memcpy(to, bytes, n);
+        memcpy(to + n, "\r\n", 2);
+        out->n = (size_t)(to + n + 2 - out->bytes);
+        return;
+    }
     reply_number(out, '$', (int64_t)n);
     if (n + 2 <= sizeof out->bytes) {
-        put(out, bytes, n);
-        put(out, "\r\n", 2);
+        reply_bytes(out, bytes, n);
+        reply_bytes(out, "\r\n", 2);
         return;
     }
     /* writev's parts are not const, what they point to is not written. */
@@ -84,7 +94,7 @@ void reply_bulk(struct reply *out, const char *bytes, size_t n)
 void reply_value(struct reply *out, const struct value *v)
 {
     if (v == NULL) {
-        put(out, "$-1\r\n", 5);
+        reply_bytes(out, "$-1\r\n", 5);
     } else {
         reply_bulk(out, v->bytes, v->n);
     }

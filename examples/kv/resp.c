@@ -31,11 +31,13 @@ void resp_free(struct resp *r)
 
 void resp_reset(struct resp *r)
 {
-    size_t bulk_max = r->bulk_max;
-    if (r->argv != r->inline_ || r->words_ != NULL) {
+    if (r->argv != r->inline_ || r->words_ != NULL || r->error != NULL) {
         resp_free(r);
+        resp_init(r, r->bulk_max);
+        return;
     }
-    resp_init(r, bulk_max);
+    r->argc = r->at_ = r->scanned_ = r->left_ = r->bulk_ = 0;
+    r->array_ = false;
 }
 
 /* Keep an argument: true, or false when memory is short. */
@@ -249,9 +251,47 @@ static int parse_bulk(struct resp *r, const char *data, size_t n)
     return 1;
 }
 
+static bool crlf(const char *at)
+{
+    return memcmp(at, "\r\n", 2) == 0;
+}
+
+/* A short command that has come whole, as nearly all do: its length. 0, and nothing is changed: it is anything else. */
+static long parse_whole(struct resp *r, const char *data, size_t n)
+{
+    size_t argc = n >= 4 ? (size_t)(unsigned char)data[1] - '0' : 0;
+    if (argc - 1 >= RESP_ARGS_INLINE || data[0] != '*' || !crlf(data + 2)) {
+        return 0;
+    }
+    const char *at = data + 4, *end = data + n;
+    for (size_t i = 0; i < argc; i++) {
+        if (end - at < 6 || *at++ != '$') {
+            return 0; /* the shortest is "$0" and two line ends */
+        }
+        size_t length = 0, digit;
+        const char *most = at + 3; /* digits: within the six bytes */
+        while (at < most && (digit = (size_t)(unsigned char)*at - '0') < 10) {
+            length = 10 * length + digit;
+            at++;
+        }
+        if (length > r->bulk_max || (size_t)(end - at) < length + 4 || !crlf(at) || !crlf(at + 2 + length) ||
+            most - at == 3) {
+            return 0;
+        }
+        r->inline_[i] = (struct resp_arg){at + 2, length};
+        at += length + 4;
+    }
+    r->argc = argc;
+    return at - data;
+}
+
 long resp_parse(struct resp *r, const char *data, size_t n)
 {
     if (!r->array_) {
+        long length = parse_whole(r, data, n);
+        if (length > 0) {
+            return length;
+        }
         if (n == 0) {
             return 0;
         }
