@@ -86,6 +86,10 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: STRAND is set at creation */
     if (weft__unlikely((flags & (WEFT__TASK_STRAND | WEFT__TASK_HAS_PARKED | WEFT__TASK_PINNED)) ||
                        t->kind == WEFT__KIND_CALLBACK)) {
+        if (weft__likely(!(flags & (WEFT__TASK_STRAND | WEFT__TASK_PINNED)) && t->kind == WEFT__KIND_TASK)) {
+            weft__parked_begin(w, f, t);
+            return;
+        }
         f->strand = weft__task_counted(t) ? weft__task_strand(t) : NULL;
         weft__fiber_set(f, (f->strand != NULL ? WEFT__FIBER_STRAND : 0U) |
                                (flags & WEFT__TASK_PINNED ? WEFT__FIBER_PINNED : 0U) |

@@ -244,7 +244,7 @@ static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
     w->picks++;
     uintptr_t item = weft__ready_pop(&w->ready);
     weft__look_ahead(&w->ready);
-    if (weft__likely((item & WEFT__ITEM_FIBER) && !weft__ready_asked(&w->ready)))
+    if (weft__likely((item & WEFT__ITEM_WAITED) && !weft__ready_asked(&w->ready)))
         return item;
     return weft__worker_pick_on(w, item);
 }

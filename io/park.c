@@ -73,13 +73,18 @@ int weft__park_resume(struct weft__park **park)
     unsigned directions = reg->parked;
     int outcome = 0;
     weft__io_wait_leave(reg->io);
-    weft__interest_withdraw(reg, directions);
     for (unsigned d = 0; d < 2; d++) {
+        if ((directions & 1u << d) == 0)
+            continue;
         uint64_t told = weft__interest_look(reg, d);
-        if ((directions & 1u << d) != 0 && (told & WEFT__READY) != 0)
+        if (weft__unlikely((told & WEFT__WAITING) != 0)) {
+            weft__interest_withdraw(reg, 1u << d);
+            told = weft__interest_look(reg, d);
+        }
+        if (weft__unlikely((told & WEFT__CLOSED) != 0))
+            outcome = -EBADF;
+        else if ((told & WEFT__READY) != 0 && outcome >= 0)
             outcome |= d == WEFT__READ ? WEFT_READABLE : WEFT_WRITABLE;
-        if ((told & WEFT__CLOSED) != 0)
-            return -EBADF;
     }
     if (reg->kind == WEFT__OF_FD) {
         weft__fd_leave(reg, directions);
@@ -185,18 +190,18 @@ int weft_park_fd(int fd, int interest, weft_ns timeout)
     return park_at(reg, f, (unsigned)interest, timeout);
 }
 
-/* Enter as the reader; what was parked here goes on as this call's use. *timed_out: that ended by its time limit. */
-static int enter(weft_stream *s, struct weft__fiber *f, bool *timed_out)
+/* Enter as the reader; what was parked here goes on as this call's use. 1: that ended by its time limit; else 0, or an error. */
+static int enter(weft_stream *s, struct weft__fiber *f)
 {
-    *timed_out = false;
     if (weft__park_resumed(f) == &s->reg.park && s->reg.parked == WEFT__READER) {
         int outcome = weft__park_take_over(f);
-        *timed_out = outcome == -ETIMEDOUT;
+        if (weft__likely(outcome >= 0))
+            return 0;
         if (outcome == -EBADF || outcome == -ECANCELED) {
             weft__stream_leave(s, WEFT__READER);
             return outcome;
         }
-        return 0;
+        return outcome == -ETIMEDOUT;
     }
     if (weft__park_ignored_cancel(f))
         return -ECANCELED;
@@ -223,10 +228,17 @@ static int park(weft_stream *s, struct weft__fiber *f, bool timed_out, weft_ns t
 
 static inline ssize_t peek_now(weft_stream *s, size_t have, const char **data)
 {
-    ssize_t got = 1;
-    while (got > 0 && weft__stream_available(s) <= have && weft__stream_available(s) < WEFT_STREAM_BUFFER)
-        got = weft__stream_fill_now(s, WEFT_STREAM_BUFFER);
-    return got == -EAGAIN ? got : weft__stream_peeked(s, got, have, data);
+    for (;;) {
+        const struct weft__buffer *b = s->reg.buffer;
+        size_t there = b != NULL ? b->end - b->start : 0;
+        if (there > have || there >= WEFT_STREAM_BUFFER) {
+            *data = b->data + b->start;
+            return there > have ? (ssize_t)there : -ENOBUFS;
+        }
+        ssize_t got = weft__stream_fill_now(s, WEFT_STREAM_BUFFER);
+        if (got <= 0)
+            return got == -EAGAIN ? got : weft__stream_peeked(s, got, have, data);
+    }
 }
 
 /* Both of them. */
@@ -234,23 +246,22 @@ WEFT__INLINE_ALWAYS ssize_t try_or_park(weft_stream *s, const char *call, void *
                                         weft_ns timeout)
 {
     struct weft__fiber *f = weft__fiber_require(call);
-    bool timed_out;
     weft_ns deadline = 0;
-    ssize_t rc = enter(s, f, &timed_out);
-    if (rc < 0)
-        return rc;
-    if (weft__budget_spent(f))
-        rc = weft__yield(f);
+    int entered = enter(s, f);
+    if (weft__unlikely(entered < 0))
+        return entered;
+    ssize_t rc = weft__budget_spent(f) ? weft__yield(f) : 0;
     while (rc == 0) {
         rc = data != NULL ? peek_now(s, n, data) : weft__stream_read_now(s, buf, n);
         if (rc != -EAGAIN)
             break;
-        rc = park(s, f, timed_out, timeout, &deadline);
+        rc = park(s, f, entered > 0, timeout, &deadline);
+        if (rc == WEFT_PARK)
+            return rc; /* still the reader */
         if (rc != 0 && data != NULL)
             (void)weft__stream_peeked(s, 0, n, data);
     }
-    if (rc != WEFT_PARK)
-        weft__stream_leave(s, WEFT__READER);
+    weft__stream_leave(s, WEFT__READER);
     return rc;
 }
 

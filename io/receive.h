@@ -53,7 +53,11 @@ WEFT__INLINE_ALWAYS ssize_t weft__stream_fill_now(struct weft_stream *s, size_t 
     ssize_t got = -EAGAIN;
     /* Would a system call be worth a buffer? */
     if ((weft__interest_look(&s->reg, WEFT__READ) & (WEFT__READY | WEFT__HANGUP | WEFT__CLOSED)) != 0) {
-        struct weft__buffer *b = weft__stream_make_room(s, limit);
+        struct weft__buffer *b = s->reg.buffer;
+        if (weft__likely(b == NULL))
+            b = s->reg.buffer = weft__buffer_get(s->reg.io);
+        else
+            b = weft__stream_make_room(s, limit);
         got = b == NULL ? -ENOMEM : weft__stream_receive(s, b->data + b->end, b->capacity - b->end);
         if (weft__likely(got > 0)) {
             b->end += (size_t)got;

@@ -202,7 +202,9 @@ unsigned weft__registration_event(struct weft__registration *reg, uint32_t event
         uint64_t hangup = (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 ? WEFT__HANGUP : 0;
         wakes += weft__interest_notify(&reg->interest[WEFT__READ], WEFT__READY | hangup);
     }
-    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
+    /* Room to write is told with everything, and mostly known. */
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0 &&
+        (weft__interest_look(reg, WEFT__WRITE) & (WEFT__READY | WEFT__WAITING)) != WEFT__READY)
         wakes += weft__interest_notify(&reg->interest[WEFT__WRITE], WEFT__READY);
     return wakes;
 }

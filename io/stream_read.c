@@ -48,8 +48,6 @@ static void drop_if_empty(struct weft_stream *s)
 struct weft__buffer *weft__stream_make_room(struct weft_stream *s, size_t limit)
 {
     struct weft__buffer *b = s->reg.buffer;
-    if (b == NULL)
-        return s->reg.buffer = weft__buffer_get(s->reg.io);
     size_t n = b->end - b->start;
     if (n == 0) {
         b->start = b->end = 0;
