@@ -365,8 +365,8 @@ static void command(struct call *c);
 
 /* arity: the number of words, the name included; -n: at least n. first, last, step: which of them are keys. */
 static const struct command {
-    const char *name; /* in capitals */
-    size_t length;
+    char name[9]; /* in capitals */
+    uint8_t length;
     void (*run)(struct call *c);
     int arity;
     bool write;
@@ -447,22 +447,21 @@ unsigned long long commands_counted(void)
     return atomic_load_explicit(&commands_run, memory_order_relaxed);
 }
 
-/* In any case. Names are letters, whose case is one bit. */
-static bool is_called(struct resp_arg a, const struct command *k)
+/* At most 8 bytes as one number. Of letters the case is one bit, which is left out. */
+static uint64_t packed(const char *at, size_t n)
 {
-    bool same = a.n == k->length;
-    for (size_t i = 0; same && i < k->length; i++) {
-        same = (a.at[i] & ~0x20) == k->name[i];
-    }
-    return same;
+    uint64_t word = 0;
+    memcpy(&word, at, n);
+    return word & ~UINT64_C(0x2020202020202020);
 }
 
 void command_run(struct call *c)
 {
     ++*c->run;
     struct resp_arg name = c->argv[0];
+    uint64_t word = name.n <= 8 ? packed(name.at, name.n) : 0;
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (is_called(name, &table[i])) {
+        if (packed(table[i].name, 8) == word && table[i].length == name.n) {
             size_t least = (size_t)abs(table[i].arity);
             if (c->argc < least || (table[i].arity > 0 && c->argc > least)) {
                 char lower[32];
