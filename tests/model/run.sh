@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh park|raid...: lets spin search all interleavings of docs/models/park.pml or raid.pml. First the protocol as it is, in several small
 # worlds: no run may go wrong. Then the same with one thing done wrong: spin must find a run that does. One line each; exit 0
-# when all came out as they must, 77 without spin or a C compiler. WEFT_LONG=1 adds the large worlds (minutes). Each search may take WEFT_MODEL_MB
-# (2000; the largest needs 700) of memory and WEFT_MODEL_SECONDS (300; the longest takes 70).
+# when all came out as they must, 77 without spin or a C compiler. As many searches at a time as there are CPUs, no more than four. WEFT_LONG=1 adds the large worlds (minutes), one at
+# a time. Each search may take WEFT_MODEL_MB (2000; the largest needs 700) of memory and WEFT_MODEL_SECONDS (300; the longest takes 70).
 set -euo pipefail
 cc=${CC:-cc}
 for tool in spin "$cc"; do
@@ -16,7 +16,9 @@ models=$(cd "$(dirname "$0")/../../docs/models" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
-passed=0 failed=0 model= vector=
+number=0 model= vector= jobs=$(nproc)
+[ "$jobs" -le 4 ] || jobs=4
+[ "${WEFT_LONG:-0}" = 0 ] || jobs=1
 
 # search PROPERTY DEPTH DEFINES...: prints "clean", "found" (a run that goes wrong) or what hindered it
 search() {
@@ -53,17 +55,26 @@ search() {
     fi
 }
 
+# In a folder of its own, when fewer than $jobs are under way.
 check() {
     local wanted=$1 name=$2 result
     shift 2
-    result=$(search "$@")
-    if [ "$result" = "$wanted" ]; then
-        passed=$((passed + 1))
-        echo "ok      $name: $result"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  $name: $result where '$wanted' is right"
-    fi
+    while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do
+        wait -n || true
+    done
+    number=$((number + 1))
+    mkdir "$number"
+    {
+        cd "$number"
+        result=$(search "$@")
+        if [ "$result" = "$wanted" ]; then
+            echo "ok      $name: $result"
+        else
+            echo "FAILED  $name: ${result:-nothing} where '$wanted' is right"
+        fi >told
+        cat told
+        rm -f pan pan.*
+    } &
 }
 
 good() { check clean "$@"; }
@@ -156,5 +167,7 @@ for which in "$@"; do
     *) echo "no model '$which'" && exit 2 ;;
     esac
 done
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+wait
+passed=$(cat ./*/told | grep -c '^ok ') || true
+echo "$passed passed, $((number - passed)) failed"
+[ "$passed" -eq "$number" ]
