@@ -140,7 +140,7 @@ int main(int argc, char **argv)
     if (kill((pid_t)strtol(argv[2], NULL, 10), SIGTERM) != 0) {
         net_die(errno, "kill");
     }
-    run(2 * n, net_ms() + 15000);
+    run(2 * n, net_ms() + 60000);
     int left = 0;
     for (int i = 0; i < 2 * n; i++) {
         left += fds[i].fd >= 0;

@@ -5,7 +5,7 @@
 needs wrk curl
 serve weft-http --workers "$1" --account
 
-report=$(timeout 30 wrk -t1 -c64 -d2s --timeout 5s "http://127.0.0.1:$PORT/")
+report=$(timeout 100 wrk -t1 -c64 -d2s --timeout 30s "http://127.0.0.1:$PORT/")
 matches "wrk ran" "$report" "*requests in*"
 [[ "$report" != *"Non-2xx"* ]] || fail "wrk: $report"
 [[ "$report" != *"Socket errors"* ]] || fail "wrk: $report"
@@ -22,7 +22,7 @@ expect "stderr" "$(complaints)" ""
 
 # And under wrk, which does not stop: the server ends, soon and with 0.
 serve weft-http --workers "$1"
-timeout 30 wrk -t1 -c64 -d3s --timeout 5s "http://127.0.0.1:$PORT/" >"$SCRATCH/wrk" &
+timeout 100 wrk -t1 -c64 -d3s --timeout 30s "http://127.0.0.1:$PORT/" >"$SCRATCH/wrk" &
 load=$!
 sleep 1
 kill -TERM "$SERVER"

@@ -8,7 +8,7 @@ needs curl
 ulimit -n "$(ulimit -Hn)"
 serve weft-http --workers 2 --idle-ms 0
 "$WEFT_BIN/weft-test-clients" many "$PORT" "$1" "$SERVER" "$2" || fail "$1 connections"
-expect "afterwards" "$(curl -sS --max-time 5 "http://127.0.0.1:$PORT/")" "Hello, World!"
+expect "afterwards" "$(curl -sS --max-time 60 "http://127.0.0.1:$PORT/")" "Hello, World!"
 finish
 
 : >"$SCRATCH/out"
@@ -17,12 +17,12 @@ finish
     exec "$WEFT_BIN/weft-http" --port 0 --workers 2
 ) >"$SCRATCH/out" 2>"$SCRATCH/err" &
 SERVER=$!
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 1200; i++)); do
     PORT=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$SCRATCH/out")
     [ -z "$PORT" ] || break
     sleep 0.05
 done
 [ -n "$PORT" ] || { cat "$SCRATCH/err"; fail "a server with 64 descriptors did not start"; }
 "$WEFT_BIN/weft-test-clients" crowd "$PORT" 150 "$SERVER" || fail "a crowd at a server with 64 descriptors"
-expect "after the crowd" "$(curl -sS --max-time 5 "http://127.0.0.1:$PORT/")" "Hello, World!"
+expect "after the crowd" "$(curl -sS --max-time 60 "http://127.0.0.1:$PORT/")" "Hello, World!"
 done_testing

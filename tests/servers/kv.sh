@@ -4,14 +4,20 @@
 . "$(dirname "$0")/lib.sh"
 needs redis-cli redis-benchmark
 serve weft-kv --workers "$1"
-cli() { timeout 10 redis-cli -p "$PORT" "$@"; }
+cli() { timeout 60 redis-cli -p "$PORT" "$@"; }
 
-# `> command`, then what redis-cli prints for it, without empty lines at the end.
+# `> command`, then what redis-cli prints for it, without empty lines at the end; `~ A-B`: a number from A to B.
 check_script() {
-    local line command= wanted=
+    local line command= wanted= got range
     while IFS= read -r line; do
         if [[ "$line" == "> "* ]]; then
-            [ -z "$command" ] || expect "$command" "$(eval "cli $command")" "$(printf %s "$wanted")"
+            got=$([ -z "$command" ] || eval "cli $command")
+            if [[ "$wanted" == '~ '* ]]; then
+                range=${wanted#'~ '} range=${range%$'\n'}
+                [ "$got" -ge "${range%-*}" ] && [ "$got" -le "${range#*-}" ] || fail "$command: got '$got', wanted $range"
+            elif [ -n "$command" ]; then
+                expect "$command" "$got" "$(printf %s "$wanted")"
+            fi
             command=${line#> }
             wanted=
         else
@@ -43,25 +49,28 @@ matches "SET of more" "$(ask '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$524289\r\n')" "-ERR
     done
     printf 'DBSIZE\r\nQUIT\r\n'
 } >"$SCRATCH/mset"
-got=$(timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; cat "$1" >&3; cat <&3' "$PORT" "$SCRATCH/mset")
+got=$(timeout 60 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; cat "$1" >&3; cat <&3' "$PORT" "$SCRATCH/mset")
 expect "MSET of 1000" "$(tr -d '\r' <<<"$got" | tr '\n' ' ')" '+OK :1001 +OK '
 expect "MGET of 1000" "$(cli mget $(seq -f 'key:%g' 1 1000) | md5sum)" "$(seq -f 'value:%g' 1 1000 | md5sum)"
 expect "DEL of 1000" "$(cli del $(seq -f 'key:%g' 1 1000))" 1000
 
 # ---- expiry ----
-expect "PX" "$(cli set brief x px 150)" OK
-ttl=$(printf 'set brief x px 150\npttl brief\n' | cli | tail -n 1)
-[ "$ttl" -gt 0 ] && [ "$ttl" -le 150 ] || fail "PTTL: $ttl"
-ttl=$(printf 'set kept x px 200\nset kept y keepttl\npttl kept\n' | cli | tail -n 1) # over one connection: no client has to start meanwhile
+expect "PX" "$(cli set brief x px 60000)" OK
+ttl=$(cli pttl brief)
+[ "$ttl" -gt 0 ] && [ "$ttl" -le 60000 ] || fail "PTTL: $ttl"
+cli set brief x px 150 >/dev/null
+ttl=$(printf 'set kept x px 60000\nset kept y keepttl\npttl kept\n' | cli | tail -n 1)
 [ "$ttl" -gt 0 ] || fail "KEEPTTL lost the expiry"
+printf 'set kept x px 200\nset kept y xx keepttl\n' | cli >/dev/null # where a busy machine takes longer for it, there is none to keep
 cli set freed x px 100 >/dev/null
 cli set freed y >/dev/null
 for i in {1..300}; do echo "set gone:$i x px 100"; done | cli >/dev/null
-sleep 0.7
+sleep 0.5
 expect "GET of an expired key" "$(cli get brief)" ""
 expect "KEEPTTL kept it" "$(cli get kept)" ""
 expect "SET took the expiry off" "$(cli get freed)" y
-expect "expired keys are removed without being asked for" "$(cli dbsize)" 2
+only_two() { [ "$(cli dbsize)" = 2 ]; }
+await "expired keys are removed without being asked for" only_two
 
 # ---- what is no protocol ----
 protocol() { matches "$1" "$(ask "$1")" "-ERR Protocol error: $2"*; }
@@ -82,11 +91,11 @@ got=$(ask '\r\n*0\r\n*-1\r\n \r\nPING\r\nQUIT\r\n')
 expect "empty commands are none" "$(tr -d '\r' <<<"$got" | tr '\n' ' ')" '+PONG +OK '
 expect "an error is one line" "$(ask '*1\r\n$4\r\na\r\nb\r\nQUIT\r\n' | wc -l)" 2
 "$WEFT_BIN/weft-test-clients" reset "$PORT" 100 || fail "resets"
-(timeout 1 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; printf "*3\r\n\$3\r\nSET\r\n" >&3; sleep 0.2' "$PORT")
+(timeout 60 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; printf "*3\r\n\$3\r\nSET\r\n" >&3; sleep 0.2' "$PORT")
 expect "afterwards" "$(cli ping)" PONG
 
 # ---- redis-benchmark ----
-timeout 60 redis-benchmark -p "$PORT" -q -n 20000 -c 50 -P 16 -t ping,set,get,incr,mset 2>&1 | tr '\r' '\n' >"$SCRATCH/bench"
+timeout 150 redis-benchmark -p "$PORT" -q -n 20000 -c 50 -P 16 -t ping,set,get,incr,mset 2>&1 | tr '\r' '\n' >"$SCRATCH/bench"
 for name in PING_INLINE PING_MBULK SET GET INCR 'MSET (10 keys)'; do
     matches "redis-benchmark $name" "$(grep -aF "$name: " "$SCRATCH/bench" | tail -n1)" "$name: *requests per second*"
 done
@@ -95,9 +104,9 @@ expect "INCR by redis-benchmark" "$(cli get counter:__rand_int__)" 20000
 matches "INFO" "$(cli info | tr -d '\r')" "*redis_mode:standalone*db0:keys=*"
 
 # SIGTERM: what was received is answered, the clients see a clean end.
-timeout 10 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; printf "PING\r\n" >&3; cat <&3; echo "end $?"' "$PORT" >"$SCRATCH/got" 2>&1 &
+timeout 100 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; printf "PING\r\n" >&3; cat <&3; echo "end $?"' "$PORT" >"$SCRATCH/got" 2>&1 &
 client=$!
-sleep 0.3
+await "PONG" grep -q PONG "$SCRATCH/got"
 finish
 wait "$client"
 expect "a client during the drain" "$(tr -d '\r' <"$SCRATCH/got")" "+PONG"$'\n'"end 0"

@@ -3,6 +3,7 @@
 #   needs TOOL...           ends the test as skipped (77) when a tool is missing
 #   serve NAME [ARGS...]    starts $WEFT_BIN/NAME on a port of its own: sets SERVER (pid), PORT
 #   finish                  SIGTERM: the server has to end with status 0 and nothing on stderr
+#   await WHAT COMMAND...   until it succeeds, at most a minute: what is waited for is never judged by the clock of a busy machine
 #   ask BYTES               (printf format) sends them on a new connection, prints all that comes until it is closed
 #   expect WHAT GOT WANTED  equality;  matches WHAT GOT PATTERN  (bash pattern)
 # A failed check is told and remembered; `done_testing` ends the test.
@@ -34,6 +35,15 @@ matches() {
     [[ "$2" == $3 ]] || fail "$1: got '${2:0:300}', wanted the pattern '$3'"
 }
 
+await() {
+    local i
+    for ((i = 0; i < 600; i++)); do
+        ! "${@:2}" || return 0
+        sleep 0.1
+    done
+    fail "$1: not within a minute"
+}
+
 serve() {
     local name=$1
     shift
@@ -41,7 +51,7 @@ serve() {
     "$WEFT_BIN/$name" --port 0 "$@" >"$SCRATCH/out" 2>"$SCRATCH/err" &
     SERVER=$!
     local i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         PORT=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$SCRATCH/out")
         [ -z "$PORT" ] || return 0
         kill -0 "$SERVER" 2>/dev/null || break
@@ -52,15 +62,15 @@ serve() {
     exit 1
 }
 
-# Wait for the server's end, at most 20 s: its status.
+# Wait for the server's end, at most a minute: its status.
 await_server() {
     local i
-    for ((i = 0; i < 400; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         kill -0 "$SERVER" 2>/dev/null || break
         sleep 0.05
     done
     if kill -0 "$SERVER" 2>/dev/null; then
-        fail "the server did not end within 20 s"
+        fail "the server did not end within a minute"
         kill -KILL "$SERVER"
     fi
     wait "$SERVER"
@@ -83,7 +93,7 @@ finish() {
 
 ask() {
     # shellcheck disable=SC2059 # a format, on purpose
-    timeout 10 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "$1" >&3 && cat <&3' "$PORT" "$1" 2>/dev/null
+    timeout 60 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "$1" >&3 && cat <&3' "$PORT" "$1" 2>/dev/null
 }
 
 done_testing() {

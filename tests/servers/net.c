@@ -30,7 +30,7 @@ int net_connect(int port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval limit = {.tv_sec = 10};
+    struct timeval limit = {.tv_sec = 60};
     if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) < 0) {
         net_die(errno, "connect to port %d", port);
     }

@@ -13,9 +13,9 @@ serve weft-http --workers "$1"
 url=http://127.0.0.1:$PORT
 clients=()
 for i in {1..8}; do
-    curl -sS --max-time 10 "$url/?[1-50]" -o /dev/null "$url/sleep?ms=[1-10]" -o /dev/null &
+    curl -sS --max-time 60 "$url/?[1-50]" -o /dev/null "$url/sleep?ms=[1-10]" -o /dev/null &
     clients+=($!)
-    curl -sS --max-time 10 --data-binary "@$0" "$url/echo" -o /dev/null "$url/metrics" -o /dev/null &
+    curl -sS --max-time 60 --data-binary "@$0" "$url/echo" -o /dev/null "$url/metrics" -o /dev/null &
     clients+=($!)
 done
 for client in "${clients[@]}"; do

@@ -30,15 +30,15 @@ clean() {
     wait "$client"
     expect "valgrind" "$(grep '^==' "$VERDICT")" ""
 }
-get() { curl -sS --max-time 30 "$@"; }
+get() { curl -sS --max-time 100 "$@"; }
 # half BYTES: sends them and leaves.
 half() {
     # shellcheck disable=SC2059 # a format, on purpose
-    timeout 10 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "$1" >&3; sleep 0.3' "$PORT" "$1"
+    timeout 60 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "$1" >&3; sleep 0.3' "$PORT" "$1"
 }
 # A client that waits while the server is told to end.
 idle_client() {
-    timeout 30 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; printf "$1" >&3; cat <&3 >/dev/null' "$PORT" "$1" 2>/dev/null &
+    timeout 100 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; printf "$1" >&3; cat <&3 >/dev/null' "$PORT" "$1" 2>/dev/null &
     client=$!
     sleep 1
 }
@@ -71,8 +71,8 @@ expect "no such command" "$(ask 'NONSENSE\r\nQUIT\r\n' | grep -c '^-ERR')" 1
 half '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10\r\nabc'
 half '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\nabc'
 half "*100\r\n\$4\r\nMSET\r\n$(printf '$1\\r\\nx\\r\\n%.0s' {1..60})" # more arguments than have room at first
-sleep 0.5 # the sweep finds b
-expect "afterwards" "$(ask 'DBSIZE\r\nQUIT\r\n' | tr -d '\r' | tr '\n' ' ')" ":3 +OK "
+only_three() { [ "$(ask 'DBSIZE\r\nQUIT\r\n' | tr -d '\r' | tr '\n' ' ')" = ":3 +OK " ]; }
+await "the sweep finds b" only_three
 idle_client 'SET last x\r\n'
 clean
 done_testing
