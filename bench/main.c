@@ -108,7 +108,9 @@ static int run(const char *name, const struct settings *s)
             fprintf(stderr, "weft-bench: %s: wrong answer\n", name);
             rc = 1;
         } else if (out.late) {
-            fprintf(stderr, "weft-bench: %s: too slow: what it measures was over before it was ready; take a smaller --n\n", name);
+            fprintf(stderr,
+                    "weft-bench: %s: too slow: what it measures was over before it was ready; take a smaller --n\n",
+                    name);
             rc = 1;
         } else if (out.skipped) {
             fprintf(stderr, "weft-bench: %s: left out: it takes more workers than %u\n", name, s->workers);

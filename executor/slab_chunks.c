@@ -2,7 +2,7 @@
 /* executor/slab_chunks.c -- the memory of slabs: chunks from the kernel, handed out front to back.
  *
  * The first chunks are of 256 KiB. A slab of more than 4 MiB goes on in huge pages: chunks aligned to 2 MiB, each
- * fifteen times as large as all so far or more, up to 128 MiB, so that a million objects cost some dozens of page faults, and few
+ * seven times as large as all so far or more, up to 128 MiB, so that a million objects cost some dozens of page faults, and few
  * mappings; at most one huge page is touched and not full. Where the kernel is slow to find one (a guest whose host has yet to find the
  * memory: milliseconds for each) the rest of the slab is of small pages: the first touch of each huge page is timed.
  *
@@ -36,9 +36,9 @@
 #endif
 
 #define SLAB_HUGE_FROM ((size_t)4 * 1024 * 1024) /* a slab that has so much goes on in huge pages */
-#define SLAB_HUGE_SLOW 2000000               /* nanoseconds of the thread's own time: then small pages do better */
+#define SLAB_HUGE_SLOW 2000000                   /* nanoseconds of the thread's own time: then small pages do better */
 #define SLAB_HUGE_MOST ((size_t)128 * 1024 * 1024)
-#define SLAB_GROWTH 15
+#define SLAB_GROWTH 7
 
 static void *map(size_t size)
 {
