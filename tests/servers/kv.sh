@@ -54,6 +54,30 @@ expect "MSET of 1000" "$(tr -d '\r' <<<"$got" | tr '\n' ' ')" '+OK :1001 +OK '
 expect "MGET of 1000" "$(cli mget $(seq -f 'key:%g' 1 1000) | md5sum)" "$(seq -f 'value:%g' 1 1000 | md5sum)"
 expect "DEL of 1000" "$(cli del $(seq -f 'key:%g' 1 1000))" 1000
 
+# ---- what is parsed and answered in one go, and what just is not: lengths of more digits, more arguments, a full batch of replies ----
+command() { # its arguments as an array
+    printf '*%d\r\n' $#
+    for word; do printf '$%d\r\n%s\r\n' ${#word} "$word"; done
+}
+raw() { timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0"; cat >&3; cat <&3' "$PORT"; }
+wanted=
+for n in 0 1 9 10 99 100 999 1000 1001 4069 4070 4071 4094 4095 4096 5000; do
+    value=$(printf '%*s' "$n" '' | tr ' ' v)
+    command SET "length:$n" "$value" >>"$SCRATCH/set"
+    command gEt "length:$n" >>"$SCRATCH/get"
+    wanted+="\$$n"$'\r\n'"$value"$'\r\n'
+done
+cat "$SCRATCH/set" "$SCRATCH/get" <(command QUIT) | raw >"$SCRATCH/back"
+{ for _ in {1..16}; do printf '+OK\r\n'; done; printf %s "$wanted"; printf '+OK\r\n'; } | cmp -s - "$SCRATCH/back" || fail "values of all lengths"
+for i in {1..9}; do
+    got=$({ command MGET $(seq 1 "$i"); command QUIT; } | raw | tr -d '\r' | tr '\n' ' ')
+    expect "MGET of $i" "$got" "*$i $(for _ in $(seq 1 "$i"); do printf '$-1 '; done)+OK "
+done
+matches "a name with a blank" "$({ command 'GET ' a; command QUIT; } | raw)" "-ERR unknown command*"
+matches "a name that begins as another" "$({ command GETS a; command FLUSHALLS; command QUIT; } | raw | tail -n 2 | head -n 1)" "-ERR unknown command*"
+expect "a line end that is none" "$(ask '*1\r\n$4\r\nPINGxxPING\r\n' | tr -d '\r')" "-ERR Protocol error: a bulk string that does not end in CR LF"
+expect "keys taken back" "$(cli del $(printf 'length:%d ' 0 1 9 10 99 100 999 1000 1001 4069 4070 4071 4094 4095 4096 5000))" 16
+
 # ---- expiry ----
 expect "PX" "$(cli set brief x px 60000)" OK
 ttl=$(cli pttl brief)
