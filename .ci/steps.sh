@@ -55,9 +55,9 @@ step() {
     fi
 }
 
-# build PRESET: configured anew and built; warnings are errors in every preset.
+# build PRESET [TARGET...]: configured anew and built; warnings are errors in every preset.
 build() {
-    cmake --preset "$1" && cmake --build --preset "$1"
+    cmake --preset "$1" && cmake --build --preset "$1" ${2:+--target "${@:2}"}
 }
 export -f build
 

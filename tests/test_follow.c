@@ -42,8 +42,8 @@ static int try_reactor_mask(const cpu_set_t *mask)
 static void set_reactor_mask(const cpu_set_t *mask)
 {
     int done = 0;
-    for (int i = 0; i < 10000 && (done = try_reactor_mask(mask)) == 0; i++)
-        sched_yield();
+    for (int i = 0; i < 60000 && (done = try_reactor_mask(mask)) == 0; i++)
+        usleep(1000);
     TASK_CHECK(done == 1);
 }
 

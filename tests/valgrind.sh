@@ -18,7 +18,7 @@ one() {
         --errors-for-leak-kinds=definite,indirect --fair-sched=yes
         --num-callers=30 --max-stackframe=4000000)
     [ ! -f "$here/valgrind.supp" ] || options+=("--suppressions=$here/valgrind.supp")
-    WEFT_BIN=$build/bin timeout 300 valgrind "${options[@]}" "$build/bin/test_$name" >"$scratch/$name" 2>&1 || status=$?
+    WEFT_BIN=$build/bin timeout 900 valgrind "${options[@]}" "$build/bin/test_$name" >"$scratch/$name" 2>&1 || status=$?
     case $status in
     0) echo "ok      $name" ;;
     77) echo "skipped $name" ;;

@@ -20,7 +20,10 @@ if [ "${1:-}" = --fix ]; then
     "$tool" -i "${files[@]}"
     exit
 fi
-for file in "${files[@]}"; do
-    "$tool" --dry-run -Werror "$file" >/dev/null 2>&1 || finding "$file: run tests/lint/format.sh --fix"
-done
+# All of them in one go; one by one, to name them, only when that finds something.
+if ! "$tool" --dry-run -Werror "${files[@]}" >/dev/null 2>&1; then
+    for file in "${files[@]}"; do
+        "$tool" --dry-run -Werror "$file" >/dev/null 2>&1 || finding "$file: run tests/lint/format.sh --fix"
+    done
+fi
 finish
