@@ -5,6 +5,7 @@
 set -euo pipefail
 build=$1 cc=$2 cxx=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
+[[ ${TMPDIR:-} != *[[:space:]]* ]] || export TMPDIR=/tmp # what pkg-config answers is split at blanks
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 log=$scratch/log
