@@ -178,7 +178,25 @@ int weft_as_completed_begin(weft_as_completed *iteration, weft_task *const tasks
     return 0;
 }
 
-static const struct weft__wait_kind as_completed_wait = {.name = "as_completed", .cancel = NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    struct iteration *it = object;
+    size_t left = 0, named = 0;
+    (void)f;
+    for (size_t i = 0; i < it->count; i++)
+        left += !it->arrivals[i].twice && !weft__watch_is_done(it->arrivals[i].task);
+    weft__sight_say(s, "waits for as_completed: %zu of %zu %s", left, it->count, it->count == 1 ? "task" : "tasks");
+    for (size_t i = 0; i < it->count && named < WEFT__SIGHT_MOST; i++) {
+        struct arrival *a = &it->arrivals[i];
+        if (!a->twice && !weft__watch_is_done(a->task))
+            weft__sight_one_of(s, named++, a->task);
+    }
+    weft_ns deadline = weft__timer_deadline(&it->timer);
+    if (deadline != WEFT_FOREVER)
+        weft__sight_time(s, ", at most ", deadline, " more");
+}
+
+static const struct weft__wait_kind as_completed_wait = {.name = "as_completed", .tell = tell};
 
 /* Under the guard, which is given back while it sleeps: something arrived, or the limit passed. 0 or -ECANCELED. */
 static int sleep_on(struct iteration *it, struct weft__fiber *f)

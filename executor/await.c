@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "executor/fiber_run.h"
+#include "executor/sight.h"
 #include "executor/task_hot.h"
 
 #define INLINE_LIMIT 64       /* tasks run at once before the worker looks whether something else must have its turn */
@@ -37,7 +38,14 @@ static bool cancel_awaited(struct weft__fiber *f, void *object, struct weft__can
     return weft__cancel_pass(object, list);
 }
 
-static const struct weft__wait_kind await_task = {"task", cancel_awaited};
+static void tell_awaited(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    (void)f;
+    weft__sight_say(s, "awaits ");
+    weft__sight_task(s, object);
+}
+
+static const struct weft__wait_kind await_task = {"task", cancel_awaited, tell_awaited};
 
 static void awaited_ended(struct weft__waiter *waiter, struct weft_task *t)
 {
@@ -438,7 +446,13 @@ int weft_yield(void)
     return weft__yield(weft__fiber_require("weft_yield"));
 }
 
-static const struct weft__wait_kind sleeping = {"sleep", NULL};
+static void tell_sleep(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    (void)object;
+    weft__sight_sleep(s, &f->timer);
+}
+
+static const struct weft__wait_kind sleeping = {"sleep", NULL, tell_sleep};
 
 /* There was no memory for the timer. It waits on this stack then, until it has fired or is taken back. */
 static WEFT__NOINLINE int sleep_without_memory(struct weft__fiber *f, weft_ns instant)

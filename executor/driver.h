@@ -13,6 +13,7 @@
 struct weft__park;
 struct weft__fiber;
 struct weft_task;
+struct weft__sight;
 
 struct weft__driver {
     int (*start)(struct weft_runtime *rt); /* before the workers start; 0 or -errno */
@@ -30,6 +31,8 @@ struct weft__driver {
     int (*park_resume)(struct weft__park **park);
     void (*park_end)(struct weft__park *park);
     const char *const *park_names;
+    /* What t, parked there under that name and held, waits for (sight.h). */
+    void (*park_tell)(struct weft__park *park, struct weft_task *t, const char *name, struct weft__sight *s);
 };
 
 /* The driver's own state, kept by the runtime for it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* executor/dump.c -- what a runtime is at, as text: its tasks, its workers, its end.
+/* executor/dump.c -- what a runtime is at, as text: its workers, its end. Its tasks: dump_tasks.c.
  *
  * Nobody is stopped: each line is true at some moment of the call, and lines of different moments need not fit together. Any thread. */
 #include <errno.h>
@@ -7,66 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "executor/chain.h"
 #include "executor/runtime.h"
 
 #define READ(field) weft__load_relaxed(&(field)) /* relaxed: only shown */
-
-/* What t is at: "waits for lock", "ready" ... */
-static void describe(struct weft_task *t, char *buf, size_t size)
-{
-    const char *what = "ready";
-    uint64_t state = weft__task_state(t);
-    uint64_t parked = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED, TASK-FIBER */
-    struct weft__fiber *f =
-        (struct weft__fiber *)(uintptr_t)parked; /* NOLINT: a word that holds a pointer, if it is even */
-    bool waits = false, without_stack = false;
-    if (state == WEFT__STARTED && (parked & WEFT__PARK)) {
-        const char *name = weft__parked_name(t->rt, parked);
-        waits = without_stack = name != NULL;
-        what = waits ? name : what;
-    } else if (state == WEFT__STARTED && t->kind == WEFT__KIND_THREAD) {
-        what = "in a helper thread";
-    } else if (state == WEFT__STARTED && f != NULL) {
-        uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
-        const struct weft__wait_kind *kind = READ(f->wait_kind);
-        waits = kind != NULL && ((word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED || kind == &weft__chain_wait);
-        /* One that is not innermost awaits the one above it on the same stack. */
-        what = !waits ? "running" : f->task != t ? "task" : kind->name;
-    }
-    char created[128];
-    weft__creation_text(t, created, sizeof created);
-    snprintf(buf, size, "%s%s%s%s%s%s", without_stack ? "parked, " : "", waits ? "waits for " : "", what,
-             created[0] != '\0' ? " (created at " : "", created, created[0] != '\0' ? ")" : "");
-}
-
-static const char *function_of(const struct weft_task *t)
-{
-    return t->frame != NULL ? t->frame->coro->name : "?";
-}
-
-int weft_dump_tasks(weft_runtime *rt, int fd)
-{
-    struct weft_task **tasks;
-    long n = weft__all_tasks(rt, &tasks);
-    if (n < 0)
-        return (int)n;
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    for (long i = 0; i < n; i++) {
-        char name[64], what[256];
-        weft_task_name(tasks[i], name, sizeof name);
-        describe(tasks[i], what, sizeof what);
-        if (out != NULL)
-            fprintf(out, "%-24s %s() %s\n", name, function_of(tasks[i]), what);
-        weft__task_unref(tasks[i]);
-    }
-    free(tasks);
-    return out != NULL ? weft__write_stream(out, &text, &size, fd) : -ENOMEM;
-}
-
-/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 static bool bit_of(const _Atomic(uint64_t) *bits, unsigned i)
 {
@@ -133,26 +76,4 @@ int weft_dump_workers(weft_runtime *rt, int fd)
                                    : "no task was left",
                 READ(rt->submitters), READ(rt->visitors));
     return weft__write_stream(out, &text, &size, fd);
-}
-
-/* ---- a deadlock -------------------------------------------------------------------------------------------------- */
-
-#define MOST_LINES 100
-
-void weft__report_deadlock(struct weft_runtime *rt)
-{
-    struct weft_task **tasks;
-    long n = weft__all_tasks(rt, &tasks);
-    if (n < 0)
-        return;
-    weft__report(rt, "nothing can go on: %ld tasks wait, and nobody is left to wake them", n);
-    for (long i = 0; i < n; i++) {
-        char name[64], what[256];
-        weft_task_name(tasks[i], name, sizeof name);
-        describe(tasks[i], what, sizeof what);
-        if (i < MOST_LINES)
-            weft__report(rt, "task \"%s\" (%s) %s", name, function_of(tasks[i]), what);
-        weft__task_unref(tasks[i]);
-    }
-    free(tasks);
 }

@@ -52,7 +52,7 @@ static bool gather_cancel(struct weft__fiber *f, void *object, struct weft__canc
     return w->hops;
 }
 
-static const struct weft__wait_kind gather_wait = {.name = "gather", .cancel = gather_cancel};
+static const struct weft__wait_kind gather_wait = {.name = "gather", .cancel = gather_cancel, .tell = weft__watch_tell};
 
 /* What can be told before waiting: 1 when all have ended, 0 when not, -EDEADLK; *verdict: the first failure of an ended
  * one in the order given. */

@@ -27,6 +27,7 @@
 #include "executor/guard.h"
 #include "executor/runtime.h"
 #include "executor/seeded.h"
+#include "executor/sight.h"
 
 struct group_child {
     struct weft__waiter waiter;
@@ -288,7 +289,23 @@ int weft_group_begin(weft_group *group)
     return 0;
 }
 
-static const struct weft__wait_kind group_wait = {.name = "group", .cancel = NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    struct group *g = object;
+    size_t n = 0, i = 0;
+    (void)f;
+    weft__guard_lock(&g->guard);
+    for (const struct group_child *c = g->first; c != NULL; c = c->next)
+        n++;
+    weft__sight_say(s, "waits for group: %zu %s%s", n, n == 1 ? "task" : "tasks", g->aborting ? ", cancelled" : "");
+    for (const struct group_child *c = g->first; c != NULL && i < WEFT__SIGHT_MOST; c = c->next) {
+        if (c->task != NULL)
+            weft__sight_one_of(s, i++, c->task);
+    }
+    weft__guard_unlock(&g->guard);
+}
+
+static const struct weft__wait_kind group_wait = {.name = "group", .tell = tell};
 
 /* Wait until no child is left; a request aborts the group, once, and is remembered in *cancelled. */
 static void wait_for_children(struct group *g, struct weft__fiber *f, bool *cancelled)

@@ -15,6 +15,9 @@
  * address with a bit of its own (WEFT__ITEM_PARKED). Nobody else can put that in, and who takes it need not claim it: a task is parked only if it
  * runs alone on a fiber of its own, so the entry of its creation is used up. The flag HAS_PARKED, which stays, says that an item is of this kind.
  *
+ * HELD: a dump looks at the place. A PARKED task that is woken meanwhile is made ready by who looks, when he has done; so the place stays.
+ * At most one at a time.
+ *
  * A cancellation leaves its mark (C) and REQUEST; whoever runs the task next has REQUEST on its fiber, so the mark is met by what asks
  * first: weft_parked, a read that would park, or whatever suspends. PARK-REQUEST: a canceller marks, then looks where the task is; the task
  * says that it is ARMED, then looks for a mark. Both in one total order: one of them sees the other. (The canceller that saw the fiber
@@ -33,6 +36,7 @@
 #include <time.h>
 
 #include "executor/runtime.h"
+#include "executor/sight.h"
 
 /* ---- the word ---------------------------------------------------------------------------------------------------- */
 
@@ -50,7 +54,7 @@ static inline bool waits(uint64_t word)
 /* Its word was moved from there to WOKEN by the caller. */
 static inline void came(struct weft_task *t, uint64_t from)
 {
-    if ((from & WEFT__PARK_STATE) == WEFT__PARK_PARKED)
+    if ((from & (WEFT__PARK_STATE | WEFT__PARK_HELD)) == WEFT__PARK_PARKED)
         weft__make_ready(t->rt, weft__item_of_parked(t));
 }
 
@@ -77,14 +81,6 @@ bool weft__unpark_cancelled(struct weft_task *t)
     } while (!weft__cas_acq_rel(&t->parked, &word, next)); /* pairs: TASK-PARKED */
     came(t, word);
     return true;
-}
-
-const char *weft__parked_name(const struct weft_runtime *rt, uint64_t word)
-{
-    uint64_t number = word >> 16 & 0xff;
-    if ((word & (WEFT__PARK | WEFT__PARK_STATE)) != (WEFT__PARK | WEFT__PARK_PARKED))
-        return NULL;
-    return number == 0 || rt->driver == NULL ? "sleep" : rt->driver->park_names[number];
 }
 
 /* ---- an instant -------------------------------------------------------------------------------------------------- */
@@ -128,6 +124,39 @@ int weft_park_for(weft_ns duration)
     s->deadline = weft__park_deadline(f, duration);
     weft__park_ask(f, &s->park);
     return WEFT_PARK;
+}
+
+/* ---- for dumps --------------------------------------------------------------------------------------------------- */
+
+bool weft__parked_hold(struct weft_task *t)
+{
+    uint64_t word = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED */
+    const uint64_t all = WEFT__PARK | WEFT__PARK_STATE | WEFT__PARK_HELD;
+    while ((word & all) == (WEFT__PARK | WEFT__PARK_PARKED))
+        if (weft__cas_acq_rel(&t->parked, &word, word | WEFT__PARK_HELD)) /* pairs: TASK-PARKED */
+            return true;
+    return false;
+}
+
+void weft__parked_release(struct weft_task *t)
+{
+    uint64_t word = weft__fetch_and_acq_rel(&t->parked, ~(uint64_t)WEFT__PARK_HELD); /* pairs: TASK-PARKED */
+    if ((word & WEFT__PARK_STATE) == WEFT__PARK_WOKEN)
+        weft__make_ready(t->rt, weft__item_of_parked(t));
+}
+
+void weft__parked_tell(struct weft_task *t, struct weft__sight *s)
+{
+    uint64_t number = weft__load_acquire(&t->parked) >> 16 & 0xff; /* pairs: TASK-PARKED */
+    weft__sight_say(s, "parked, ");
+    if (sleep_of(t->park) != NULL) {
+        weft__sight_sleep(s, &t->park->timer);
+        return;
+    }
+    t->rt->driver->park_tell(t->park, t, t->rt->driver->park_names[number], s);
+    weft_ns deadline = weft__timer_deadline(&t->park->timer);
+    if (deadline != WEFT_FOREVER)
+        weft__sight_time(s, ", at most ", deadline, " more");
 }
 
 /* ---- the running task -------------------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ enum {
     WEFT__PARK_WOKEN = 6,
     WEFT__PARK_STATE = 6,
     WEFT__PARK_REQUEST = 8, /* a cancellation waits to be met */
+    WEFT__PARK_HELD = 16,   /* somebody looks at where it is parked: see parked.c */
 };
 
 /* In the memory of what a task parks at; that memory stays for as long as the task is its user. */
@@ -108,7 +109,9 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t);
 void weft__parked_begin(struct weft__worker *w, struct weft__fiber *f, struct weft_task *t);
 /* The same, but there is no stack to be had: it stays ready, for there will be. */
 void weft__parked_wait_for_stack(struct weft__worker *w, struct weft_task *t);
-/* What a park word waits for, for people; NULL: it does not wait. */
-const char *weft__parked_name(const struct weft_runtime *rt, uint64_t word);
+/* For dumps: hold a task that is parked (false: it is not, or held), tell where it is, let it go on. Any thread; one that is no worker as a visitor. */
+bool weft__parked_hold(struct weft_task *t);
+void weft__parked_tell(struct weft_task *t, struct weft__sight *s);
+void weft__parked_release(struct weft_task *t);
 
 #endif

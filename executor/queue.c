@@ -12,10 +12,46 @@
 #include <stdlib.h>
 
 #include "executor/seeded.h"
+#include "executor/sight.h"
 
-static const struct weft__wait_kind get_wait = {"queue: get", NULL};
-static const struct weft__wait_kind put_wait = {"queue: put", NULL};
-static const struct weft__wait_kind join_wait = {"queue: join", NULL};
+static void tell_of(weft_queue *q, const char *call, const weft__waitlist *l, struct weft__sight *s)
+{
+    weft__guard_lock(&q->guard);
+    weft__sight_say(s, "waits for queue %p (%s): ", (void *)q, call);
+    if (l == &q->joiners)
+        weft__sight_say(s, "%zu items unfinished", q->unfinished);
+    else if (q->maxsize != 0)
+        weft__sight_say(s, "%zu of %zu items", q->store.count, q->maxsize);
+    else
+        weft__sight_say(s, "%zu items", q->store.count);
+    weft__sight_others(s, l);
+    weft__guard_unlock(&q->guard);
+}
+
+static void tell_get(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_queue *q = object;
+    (void)f;
+    tell_of(q, "get", &q->getters, s);
+}
+
+static void tell_put(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_queue *q = object;
+    (void)f;
+    tell_of(q, "put", &q->putters, s);
+}
+
+static void tell_join(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_queue *q = object;
+    (void)f;
+    tell_of(q, "join", &q->joiners, s);
+}
+
+static const struct weft__wait_kind get_wait = {"queue: get", NULL, tell_get};
+static const struct weft__wait_kind put_wait = {"queue: put", NULL, tell_put};
+static const struct weft__wait_kind join_wait = {"queue: join", NULL, tell_join};
 
 /* Wake somebody who waits for an item or for room, if anybody does. `bit` is the list's. */
 static inline void wake_one(weft_queue *q, weft__waitlist *l, uint32_t bit)

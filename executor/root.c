@@ -52,7 +52,7 @@ static int run_main(struct root *r, struct weft__fiber *f)
     return rc;
 }
 
-static const struct weft__wait_kind gathering = {.name = "the end of the run", .cancel = NULL};
+static const struct weft__wait_kind gathering = {.name = "the end of the run"};
 
 #define SOME 32
 

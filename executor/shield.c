@@ -13,8 +13,8 @@
 #include "executor/runtime.h"
 #include "executor/watch.h"
 
-static const struct weft__wait_kind shield_wait = {.name = "shield", .cancel = NULL};
-static const struct weft__wait_kind wait_for_wait = {.name = "wait_for", .cancel = NULL};
+static const struct weft__wait_kind shield_wait = {.name = "shield", .tell = weft__watch_tell};
+static const struct weft__wait_kind wait_for_wait = {.name = "wait_for", .tell = weft__watch_tell};
 
 /* Wait for one task without passing a cancellation on: 0 when it has ended, -ECANCELED when the caller was cancelled. */
 static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wait_kind *kind)

@@ -388,6 +388,24 @@ void weft__stack_each(struct weft__stack_arena *a, void (*visit)(void *user, voi
     }
 }
 
+void weft__stack_each_live(struct weft__stack_arena *a, void (*visit)(void *user, void *owner), void *user)
+{
+    weft__guard_lock(&a->guard);
+    struct weft__stack_chunk *c = a->chunks; /* chunks are only ever added, before the first */
+    weft__guard_unlock(&a->guard);
+    while (c != NULL) {
+        weft__guard_lock(&a->guard);
+        struct weft__stack_chunk *next = c->next;
+        uint32_t used = c->virgin;
+        weft__guard_unlock(&a->guard);
+        for (uint32_t i = 0; i < used; i++) {
+            if (weft__load_relaxed(&c->slot[i]) == TAKEN) /* relaxed: see the field */
+                visit(user, chunk_base(c) + i * slot_size(c->size_class) + owner_offset(c, i));
+        }
+        c = next;
+    }
+}
+
 bool weft__stack_find_guard(uintptr_t address, void **owner, size_t *size)
 {
     struct weft__stack_chunk *c = weft__load_acquire(&known_chunks); /* pairs: STACK-KNOWN */

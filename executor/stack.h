@@ -70,6 +70,8 @@ void weft__stack_put(struct weft__stack_arena *a, struct weft__stack *s);
 void weft__stack_trim(struct weft__stack *s);
 /* Calls visit for the owner of each slot in use; it may put that slot. No other thread uses the arena. */
 void weft__stack_each(struct weft__stack_arena *a, void (*visit)(void *user, void *owner), void *user);
+/* The same while others use it, for slots handed out before; they are not given back meanwhile. */
+void weft__stack_each_live(struct weft__stack_arena *a, void (*visit)(void *user, void *owner), void *user);
 /* Does the address lie in the guard of a slot in use, of any arena? Then *owner is its owner and *size the bytes above the
  * guard. Async-signal-safe. */
 bool weft__stack_find_guard(uintptr_t address, void **owner, size_t *size);

@@ -20,11 +20,24 @@
 #include <errno.h>
 
 #include "executor/seeded.h"
+#include "executor/sight.h"
 #include "executor/sync_wait.h"
 
 enum { FILLING = 0, DRAINING, RESETTING, BROKEN };
 
-static const struct weft__wait_kind barrier_wait = {"barrier", NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_barrier *b = object;
+    (void)f;
+    weft__waitlist_lock(&b->waiters_);
+    if (b->state_ == FILLING)
+        weft__sight_say(s, "waits for barrier %p, %u of %u are there", object, b->count_, b->parties_);
+    else
+        weft__sight_say(s, "waits for barrier %p, %u have not left it", object, b->count_);
+    weft__waitlist_unlock(&b->waiters_);
+}
+
+static const struct weft__wait_kind barrier_wait = {"barrier", NULL, tell};
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties)
 {

@@ -12,9 +12,21 @@
 #include <errno.h>
 
 #include "executor/seeded.h"
+#include "executor/sight.h"
 #include "executor/sync_wait.h"
 
-static const struct weft__wait_kind condition_wait = {"condition", NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_condition *c = object;
+    bool held = weft_lock_locked(c->lock_);
+    (void)f;
+    weft__waitlist_lock(&c->waiters_);
+    weft__sight_say(s, "waits for condition %p, whose lock %p is %s", object, (void *)c->lock_, held ? "held" : "free");
+    weft__sight_others(s, &c->waiters_);
+    weft__waitlist_unlock(&c->waiters_);
+}
+
+static const struct weft__wait_kind condition_wait = {"condition", NULL, tell};
 
 void weft_condition_init(weft_condition *c, weft_lock *lock)
 {

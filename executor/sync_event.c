@@ -8,11 +8,22 @@
 #include <errno.h>
 
 #include "executor/seeded.h"
+#include "executor/sight.h"
 #include "executor/sync_wait.h"
 
 enum { SET = 2 };
 
-static const struct weft__wait_kind event_wait = {"event", NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_event *e = object;
+    uint32_t word = weft__guard_take(&e->waiters_.guard_);
+    (void)f;
+    weft__sight_say(s, "waits for event %p", object);
+    weft__sight_others(s, &e->waiters_);
+    weft__guard_give(&e->waiters_.guard_, word);
+}
+
+static const struct weft__wait_kind event_wait = {"event", NULL, tell};
 
 /* It lives here because setting an event is the plainest case of it. Only the calling task's own runtime is told to
  * wait with calling its workers: a foreign thread, or a waiter of another runtime, pays one call for each wake. */

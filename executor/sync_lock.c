@@ -31,6 +31,7 @@
 #include <errno.h>
 
 #include "executor/look.h"
+#include "executor/sight.h"
 #include "executor/sync_wait.h"
 
 enum { LOCKED = 2, LISTED = 4 };
@@ -38,7 +39,17 @@ enum { LOCKED = 2, LISTED = 4 };
 /* At patience 0 (look.h) look for so many pauses; the pauses between two looks grow to PAUSE_MAX. */
 enum { LOOK = 512, PAUSE_MAX = 32 };
 
-static const struct weft__wait_kind lock_wait = {"lock", NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_lock *l = object;
+    uint32_t word = weft__guard_take(&l->waiters_.guard_);
+    (void)f;
+    weft__sight_say(s, "waits for lock %p, which is %s", object, word & LOCKED ? "held" : "free");
+    weft__sight_others(s, &l->waiters_);
+    weft__guard_give(&l->waiters_.guard_, word);
+}
+
+static const struct weft__wait_kind lock_wait = {"lock", NULL, tell};
 
 static void wake_first(weft_lock *l)
 {

@@ -12,9 +12,20 @@
 #include <errno.h>
 
 #include "executor/seeded.h"
+#include "executor/sight.h"
 #include "executor/sync_wait.h"
 
-static const struct weft__wait_kind semaphore_wait = {"semaphore", NULL};
+static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    weft_semaphore *semaphore = object;
+    (void)f;
+    weft__waitlist_lock(&semaphore->waiters_);
+    weft__sight_say(s, "waits for semaphore %p, %lld free", object, (long long)semaphore->value_);
+    weft__sight_others(s, &semaphore->waiters_);
+    weft__waitlist_unlock(&semaphore->waiters_);
+}
+
+static const struct weft__wait_kind semaphore_wait = {"semaphore", NULL, tell};
 
 int weft_semaphore_init(weft_semaphore *s, int64_t value)
 {

@@ -32,6 +32,7 @@
 
 #include "executor/guard.h"
 #include "executor/runtime.h"
+#include "executor/sight.h"
 
 enum scope_state {
     SCOPE_ACTIVE,  /* the timer is set, or there is no deadline */
@@ -349,6 +350,17 @@ weft_ns weft_timeout_when(const weft_timeout *limit)
     weft_ns deadline = scope_deadline(s->owner->rt, s);
     weft__guard_unlock(&s->guard);
     return deadline;
+}
+
+void weft__scopes_tell(struct weft__fiber *f, const struct weft_task *t, struct weft__sight *s)
+{
+    weft_ns first = WEFT_FOREVER;
+    for (struct weft__scope *scope = f->scopes; scope != NULL; scope = scope->outer) {
+        weft_ns deadline = scope->owner == t ? weft__timer_deadline(&scope->timer) : WEFT_FOREVER;
+        first = deadline < first ? deadline : first;
+    }
+    if (first != WEFT_FOREVER)
+        weft__sight_time(s, "; time limit in ", first, "");
 }
 
 bool weft_timeout_expired(const weft_timeout *limit)

@@ -180,6 +180,26 @@ bool weft__timer_cancel(struct weft__timer *t)
     return false;
 }
 
+weft_ns weft__timer_deadline(struct weft__timer *t)
+{
+    for (;;) {
+        uint32_t at = weft__load_acquire(&t->index); /* pairs: TIMER-INDEX */
+        if (at == WEFT__TIMER_IDLE || at == WEFT__TIMER_FIRING)
+            return WEFT_FOREVER;
+        struct weft__timers *home = weft__load_relaxed(&t->home); /* relaxed: TIMER-INDEX made it visible */
+        weft_ns deadline = WEFT_FOREVER;
+        weft__guard_lock(&home->guard);
+        at = weft__load_acquire(&t->index); /* pairs: TIMER-INDEX */
+        /* relaxed: as in cancel */
+        bool here = at < WEFT__TIMER_FIRING && weft__load_relaxed(&t->home) == home;
+        if (here)
+            deadline = weft__timer_entry_at(home, t, at)->deadline;
+        weft__guard_unlock(&home->guard);
+        if (here)
+            return deadline;
+    }
+}
+
 uint64_t weft__timers_sequence(struct weft__timers *ts)
 {
     weft__guard_lock(&ts->guard);

@@ -64,6 +64,8 @@ void weft__timers_set_spare(struct weft__timers *ts, struct weft__timer *t, stru
                             weft_ns deadline);
 /* Any thread. When it returns the timer is idle and its fire is not running. True: it was pending, it did not fire. */
 bool weft__timer_cancel(struct weft__timer *t);
+/* Any thread. When it is due; WEFT_FOREVER: it is not pending, or is about to fire. */
+weft_ns weft__timer_deadline(struct weft__timer *t);
 /* Any thread. Fire what is due at `now`, at most `limit`, in order; returns how many. `try_only`: give up when the guard
  * is taken. */
 unsigned weft__timers_fire(struct weft__timers *ts, weft_ns now, unsigned limit, bool try_only);

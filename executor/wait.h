@@ -30,6 +30,7 @@
 
 struct weft__fiber;
 struct weft__cancel_list;
+struct weft__sight;
 
 enum weft__wake {
     WEFT__WOKEN = 1, /* reasons from WEFT__WOKEN up to 63 are the waker's own */
@@ -39,10 +40,11 @@ enum weft__wake {
 
 /* What a fiber waits for: shown in task dumps; says what a cancellation does. `cancel` NULL (the usual case): the wait ends
  * with WEFT__CANCELLED. Else it is asked first, while the fiber cannot run: true means that the request was passed on to
- * what is waited for (weft__cancel_mark) and the fiber sleeps on. */
+ * what is waited for (weft__cancel_mark) and the fiber sleeps on. `tell`: what a dump says of it (sight.h); NULL: the name. */
 struct weft__wait_kind {
     const char *name;
     bool (*cancel)(struct weft__fiber *f, void *object, struct weft__cancel_list *list);
+    void (*tell)(struct weft__fiber *f, void *object, struct weft__sight *s);
 };
 
 #if !WEFT_INLINE_

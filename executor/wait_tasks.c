@@ -11,7 +11,7 @@
 #include "executor/runtime.h"
 #include "executor/watch.h"
 
-static const struct weft__wait_kind wait_wait = {.name = "wait", .cancel = NULL};
+static const struct weft__wait_kind wait_wait = {.name = "wait", .tell = weft__watch_tell};
 
 static bool meets(enum weft__watch_rule rule, int rc)
 {

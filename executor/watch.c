@@ -259,6 +259,20 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
     return result;
 }
 
+void weft__watch_tell(struct weft__fiber *f, void *watch, struct weft__sight *s)
+{
+    struct weft__watch *w = watch;
+    size_t left = 0, named = 0;
+    const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
+    for (size_t i = 0; i < w->count; i++)
+        left += !weft__watch_is_done(w->nodes[i].task);
+    weft__sight_say(s, "waits for %s: %zu of %zu %s", kind->name, left, w->count, w->count == 1 ? "task" : "tasks");
+    for (size_t i = 0; i < w->count && named < WEFT__SIGHT_MOST; i++) {
+        if (!weft__watch_is_done(w->nodes[i].task))
+            weft__sight_one_of(s, named++, w->nodes[i].task);
+    }
+}
+
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)
 {
     return weft__task_state(t) == WEFT__STARTED && weft__task_fiber(t) == f;

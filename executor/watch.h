@@ -3,6 +3,7 @@
 #ifndef WEFT_EXECUTOR_WATCH_H
 #define WEFT_EXECUTOR_WATCH_H
 
+#include "executor/sight.h"
 #include "executor/task.h"
 
 /* Which outcome ends the watch before all tasks have ended. */
@@ -82,6 +83,9 @@ struct weft__watched {
 struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const tasks[], size_t n,
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
                                       bool at_once, bool retrieve, bool requested);
+
+/* The `tell` of all waits whose object is a watch. */
+void weft__watch_tell(struct weft__fiber *f, void *watch, struct weft__sight *s);
 
 static inline bool weft__watch_is_done(const struct weft_task *t)
 {

@@ -20,7 +20,7 @@
 #define FIRST_PAUSE WEFT_MS(1)
 #define LAST_PAUSE WEFT_MS(64)
 
-static const struct weft__wait_kind connect_wait = {"a connection (connect)", NULL};
+static const struct weft__wait_kind connect_wait = {"a connection (connect)", NULL, weft__registration_tell};
 
 /* 1: connected, 0: not yet, else a negative errno. */
 static int outcome(int fd)

@@ -19,7 +19,7 @@
 #include "executor/guard.h"
 #include "io/registration.h"
 
-static const struct weft__wait_kind fd_wait = {"a descriptor (weft_fd_wait)", NULL};
+static const struct weft__wait_kind fd_wait = {"a descriptor (weft_fd_wait)", NULL, weft__registration_tell};
 
 /* What holds now of `interest`: its bits, 0, or a negative errno. Never blocks. */
 static int look(int fd, int interest)

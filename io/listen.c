@@ -21,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "executor/guard.h"
 #include "io/address.h"
 #include "io/listener.h"
 
@@ -208,7 +209,8 @@ static void sever(struct weft_listener *l)
     (void)epoll_ctl(reg->io->epoll, EPOLL_CTL_DEL, l->fd, &unused);
     remove_path(l);
     close(l->fd);
-    l->fd = reg->fd = -1; /* the number may be somebody else's when the registration retires */
+    l->fd = -1; /* the number may be somebody else's when the registration retires */
+    weft__guard_hint((uint32_t *)&reg->fd, UINT32_MAX); /* a dump may look at it just now */
 }
 
 void weft_listener_close(weft_listener *l)

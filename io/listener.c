@@ -35,9 +35,9 @@
 #define HOLD_BACK WEFT_MS(100)
 #define HOLD_LOOK WEFT_MS(10)
 
-static const struct weft__wait_kind accept_wait = {"a connection (accept)", NULL};
-static const struct weft__wait_kind starved_wait = {"a free descriptor (accept)", NULL};
-static const struct weft__wait_kind calm_wait = {"a shorter queue delay (accept)", NULL};
+static const struct weft__wait_kind accept_wait = {"a connection (accept)", NULL, weft__registration_tell};
+static const struct weft__wait_kind starved_wait = {.name = "a free descriptor (accept)"};
+static const struct weft__wait_kind calm_wait = {.name = "a shorter queue delay (accept)"};
 
 static void starve(struct weft__io *io, struct weft_listener *l)
 {

@@ -35,7 +35,7 @@ static unsigned first(unsigned directions)
     return directions & 1u << WEFT__READ ? WEFT__READ : WEFT__WRITE;
 }
 
-static const struct weft__wait_kind park_wait = {"a stream (park)", NULL};
+static const struct weft__wait_kind park_wait = {"a stream (park)", NULL, weft__registration_tell};
 
 /* ---- the driver's part ------------------------------------------------------------------------------------------- */
 

@@ -213,6 +213,7 @@ const struct weft__driver weft__epoll_driver = {
     .park_resume = weft__park_resume,
     .park_end = weft__park_end,
     .park_names = weft__park_names,
+    .park_tell = weft__park_tell,
 };
 
 struct weft__io *weft__fiber_io(struct weft__fiber *f, const char *call)

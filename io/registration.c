@@ -34,6 +34,7 @@
 #include <errno.h>
 
 #include "executor/guard.h"
+#include "executor/sight.h"
 
 /* Retired records wait for the end of a collect; a long one is ended when so many do. */
 #define RETIRED_KICK 1024u
@@ -248,4 +249,34 @@ int weft__registration_wait(struct weft__registration *reg, struct weft__fiber *
     if (how == WEFT__CANCELLED)
         return -ECANCELED;
     return how == WEFT__TIMED_OUT ? -ETIMEDOUT : 0;
+}
+
+/* ---- for dumps --------------------------------------------------------------------------------------------------- */
+
+/* `who` waits, and may not go on meanwhile. Its listener may be closed, no more. */
+static void tell(struct weft__registration *reg, uintptr_t who, const char *name, struct weft__sight *s)
+{
+    int fd = (int)weft__guard_glance((const uint32_t *)&reg->fd);
+    bool waits[2];
+    for (int d = 0; d < 2; d++) {
+        struct weft__interest *i = &reg->interest[d];
+        waits[d] = (weft__load_acquire(&i->word) & WEFT__WAITING) != 0 && /* pairs: INTEREST */
+                   weft__load_relaxed(&i->who) == who;                    /* relaxed: only shown */
+    }
+    if (reg->kind == WEFT__OF_FD && (waits[0] || waits[1]))
+        weft__sight_say(s, "waits for descriptor %d to be %s%s%s", fd, waits[WEFT__READ] ? "readable" : "",
+                        waits[0] && waits[1] ? " or " : "", waits[WEFT__WRITE] ? "writable" : "");
+    else
+        weft__sight_say(s, "waits for %s, descriptor %d", name, fd);
+}
+
+void weft__registration_tell(struct weft__fiber *f, void *object, struct weft__sight *s)
+{
+    const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
+    tell(object, (uintptr_t)f, kind->name, s);
+}
+
+void weft__park_tell(struct weft__park *park, struct weft_task *t, const char *name, struct weft__sight *s)
+{
+    tell(weft__container_of(park, struct weft__registration, park), (uintptr_t)t | WEFT__WHO_PARKED, name, s);
 }

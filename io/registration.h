@@ -135,6 +135,10 @@ int weft__registration_wait(struct weft__registration *reg, struct weft__fiber *
 bool weft__interest_announce(struct weft__interest *i, uintptr_t who, uint32_t ticket);
 void weft__interest_withdraw(struct weft__registration *reg, unsigned directions);
 
+/* The `tell` of waits whose object is a registration, and of a task that is parked at one. */
+void weft__registration_tell(struct weft__fiber *f, void *object, struct weft__sight *s);
+void weft__park_tell(struct weft__park *park, struct weft_task *t, const char *name, struct weft__sight *s);
+
 /* park.c: the time of a task that is parked at a registration is over. */
 void weft__park_timer_fires(struct weft__timer *timer);
 

@@ -25,8 +25,8 @@
 #define BULK ((size_t)64 * 1024) /* of a pipe that nobody has made larger */
 #define PIPE_IDLE WEFT_MS(100)
 
-static const struct weft__wait_kind read_wait = {"a stream (relay, from)", NULL};
-static const struct weft__wait_kind write_wait = {"a stream (relay, to)", NULL};
+static const struct weft__wait_kind read_wait = {"a stream (relay, from)", NULL, weft__registration_tell};
+static const struct weft__wait_kind write_wait = {"a stream (relay, to)", NULL, weft__registration_tell};
 
 static ssize_t move(int from, int to, size_t n)
 {

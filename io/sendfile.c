@@ -24,7 +24,7 @@
 
 #define PIECE ((size_t)512 * 1024)
 
-static const struct weft__wait_kind write_wait = {"a stream (sendfile)", NULL};
+static const struct weft__wait_kind write_wait = {"a stream (sendfile)", NULL, weft__registration_tell};
 
 struct weft_read_in {
     WEFT_FRAME;

@@ -58,7 +58,7 @@ static struct {
 static _Atomic(struct weft__signal_source *) sources; /* pairs: SIGNAL-HANDLER */
 static _Atomic(uint32_t) running;                     /* pairs: SIGNAL-HANDLER */
 
-static const struct weft__wait_kind signal_wait = {"a signal", NULL};
+static const struct weft__wait_kind signal_wait = {.name = "a signal"};
 
 static uint64_t bit_of(int signo)
 {

@@ -20,7 +20,7 @@
 
 #include "io/receive.h"
 
-static const struct weft__wait_kind read_wait = {"a stream (read)", NULL};
+static const struct weft__wait_kind read_wait = {"a stream (read)", NULL, weft__registration_tell};
 
 void weft__stream_drop_buffer(struct weft_stream *s)
 {

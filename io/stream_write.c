@@ -23,7 +23,7 @@
 
 #define MOST_PARTS 64
 
-static const struct weft__wait_kind write_wait = {"a stream (write)", NULL};
+static const struct weft__wait_kind write_wait = {"a stream (write)", NULL, weft__registration_tell};
 
 static ssize_t writev_without_signal(int fd, const struct iovec *parts, int n)
 {

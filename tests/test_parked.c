@@ -26,7 +26,8 @@ TEST(keeps_what_it_is)
     int ends[2];
     char text[512] = "";
     CHECK(pipe(ends) == 0 && weft_dump_tasks(weft_runtime_current(), ends[1]) == 0);
-    CHECK(read(ends[0], text, sizeof text - 1) > 0 && strstr(text, "naps() parked, waits for sleep\n") != NULL);
+    CHECK(read(ends[0], text, sizeof text - 1) > 0 && strstr(text, "nap#") != NULL &&
+          strstr(text, "naps() parked, sleeps\n") != NULL);
     close(ends[0]);
     close(ends[1]);
     CHECK(weft_cancel(t) && weft_await(t) == -ECANCELED && weft_cancelled(t));

@@ -432,7 +432,7 @@ TEST(dump)
     await_parked(1);
     CHECK(pipe(ends) == 0 && weft_dump_tasks(weft_runtime_current(), ends[1]) == 0);
     CHECK(read(ends[0], text, sizeof text - 1) > 0 &&
-          strstr(text, "echo() parked, waits for a stream (read)\n") != NULL);
+          strstr(text, "echo() parked, waits for a stream (read), descriptor ") != NULL);
     close(ends[0]);
     close(ends[1]);
     weft_close(b);

@@ -79,7 +79,7 @@ static void test_deadlock_is_reported(void **state)
 
 /* In debug mode each task of such a program is named, with what it waits for. */
 struct lines {
-    char text[1024];
+    char text[2048];
     int count;
 };
 static void take_line(void *user, const char *line)
@@ -128,8 +128,10 @@ static void test_deadlock_is_explained(void **state)
         assert_int_equal(l.count, debug ? 4 : 0);
         if (debug) {
             assert_non_null(strstr(l.text, "nothing can go on: 3 tasks wait"));
-            assert_non_null(strstr(l.text, "(stands_still) waits for task"));
-            assert_non_null(strstr(l.text, "task \"hen\" (stands) waits for lock (created at test_run+0x"));
+            assert_non_null(strstr(l.text, "(stands_still) awaits hen#"));
+            assert_non_null(strstr(l.text, " (stands) waits for lock 0x"));
+            assert_non_null(strstr(l.text, ", which is held; awaited by Task-"));
+            assert_non_null(strstr(l.text, " (stands_still) (created at test_run+0x"));
         }
     }
 }

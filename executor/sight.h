@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* executor/sight.h -- what a wait tells of itself for weft_dump_tasks (dump_tasks.c).
+ *
+ * A wait that has more to tell than its name has a `tell` in its weft__wait_kind. It is called while the fiber is held LOCKED (fiber.h): whatever
+ * happens, the fiber does not go on before that is over, so all that a waiting task keeps alive is there: the object it waits for, its frames, the
+ * handles it awaits. The object itself is others' too: its guard, or whatever protects it, is taken as ever. Nobody waits for LOCKED while holding
+ * a guard, so that is safe. `tell` says one phrase ("waits for ..."), suspends not, wakes nobody. Any thread. */
+#ifndef WEFT_EXECUTOR_SIGHT_H
+#define WEFT_EXECUTOR_SIGHT_H
+
+#include <weft/sync.h>
+
+#include "executor/fiber.h"
+
+struct weft__sight;
+
+#define WEFT__SIGHT_NAMED 4   /* so many of the tasks that a wait is for are named */
+#define WEFT__SIGHT_MOST 1000 /* so many are looked at: their lines then say who awaits them */
+
+/* Add to the phrase. What does not fit is cut off. */
+void weft__sight_say(struct weft__sight *s, const char *format, ...) WEFT_PRINTF(2, 3);
+/* Name a task (it is there as long as the wait): "Task-12 (fetch)". Its own line will say who awaits it. */
+void weft__sight_task(struct weft__sight *s, struct weft_task *t);
+/* The i-th (from 0) of the tasks that are waited for: only the first ones are named. */
+void weft__sight_one_of(struct weft__sight *s, size_t i, struct weft_task *t);
+/* "sleeps 1.250 s more": until that timer fires. */
+void weft__sight_sleep(struct weft__sight *s, struct weft__timer *timer);
+/* The time until an instant, "1.250 s", with what stands before and after it. */
+void weft__sight_time(struct weft__sight *s, const char *before, weft_ns instant, const char *after);
+/* timeout.c: of the held fiber's task t, its next time limit. */
+void weft__scopes_tell(struct weft__fiber *f, const struct weft_task *t, struct weft__sight *s);
+/* ", 2 others wait", of a list with its guard held. */
+void weft__sight_others(struct weft__sight *s, const weft__waitlist *l);
+
+#endif
