@@ -57,6 +57,9 @@ KNOWN = {
 }
 
 
+LEAST = 3  # pairs of which an interval says something
+
+
 def stop(text):
     sys.exit(f"{NAME}: {text}")
 
@@ -77,7 +80,7 @@ def arguments(doc, rounds, seconds):
     """A parser with what all have."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", default=os.path.join(TREE, "build/release/bin"), help="where weft's programs are (build/release/bin)")
-    parser.add_argument("--rounds", type=above_zero(int), default=rounds, help=f"({rounds})")
+    parser.add_argument("--rounds", type=above_zero(int), default=rounds, help=f"of how many runs each figure is the median ({rounds}); below {LEAST} there are no intervals")
     parser.add_argument("--seconds", type=above_zero(float), default=seconds, help=f"measured each time ({seconds})")
     parser.add_argument("--warmup", type=above_zero(float), default=0.15, help="before that (0.15)")
     return parser
@@ -117,6 +120,10 @@ def parse(parser, programs):
             parser.error(f"--peer {name}: twice")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for name, _, command in options.peers:
+        program = next((word for word in command.split() if "=" not in word), "")
+        if name not in KNOWN and not shutil.which(program):
+            parser.error(f"--peer {name}: there is no program '{program}'")
     return options
 
 
@@ -238,12 +245,25 @@ def bootstrap(pairs, draws=4000):
     return statistics.median(ratios), means[int(0.025 * draws)], means[int(0.975 * draws)]
 
 
+def ratio_text(pairs):
+    """The median of the ratios, with its interval where there are enough of them."""
+    pairs = [(a, b) for a, b in pairs if b and a == a and b == b]
+    if not pairs:
+        return "failed"
+    m, low, high = bootstrap(pairs)
+    return f"{m:.2f} ({low:.2f}-{high:.2f})" if len(pairs) >= LEAST else f"{m:.2f}"
+
+
+def spread(values, form):
+    """" (least-most)", if there is more than one."""
+    return f" ({min(values):{form}}-{max(values):{form}})" if len(values) > 1 else ""
+
+
 def ratio(rows, name, key, own="weft"):
     """Of rows[name][round][key]: weft's to that server's, as text."""
     if name == own:
         return ""
-    m, low, high = bootstrap([(a[key], b[key]) for a, b in zip(rows[own], rows[name]) if a and b and a[key] == a[key] and b[key] == b[key]])
-    return f"{m:.2f} ({low:.2f}-{high:.2f})"
+    return ratio_text([(a[key], b[key]) for a, b in zip(rows[own], rows[name]) if a and b])
 
 
 def quarter(values):
@@ -253,6 +273,8 @@ def quarter(values):
 
 def quarters(own, other, draws=4000):
     """The ratio of two such, and its 95 % interval, as text; not paired."""
+    if min(len(own), len(other)) < 2 * LEAST:
+        return f"{quarter(own) / quarter(other):.2f}"
     chance = random.Random(1)
     ratios = sorted(quarter(chance.choices(own, k=len(own))) / quarter(chance.choices(other, k=len(other))) for _ in range(draws))
     return f"{quarter(own) / quarter(other):.2f} ({ratios[int(0.025 * draws)]:.2f}-{ratios[int(0.975 * draws)]:.2f})"

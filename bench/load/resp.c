@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* load/resp.c -- weft-load resp: GET and SET at a key-value server, keys by Zipf's law. First each key is set once; then each connection sends
  * --depth commands at once, waits for all replies, compares every byte of them with what they have to be, and sends the next. A
- * key's value is always the same, so a reply is known before it comes. */
+ * key's value is always the same, so a reply is known before it comes. A server that answers nothing for --patience seconds, from the
+ * connection on, ends the program with a sentence; so does one that has not set the keys in FILL seconds. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,11 +13,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "load.h"
 #include "zipf.h"
 
+enum { FILL = 60 };                    /* seconds for the keys to be set */
 enum { DIGITS = 12, OVERHEAD = 128 }; /* bytes of a command, or of a reply, that are not its value: fewer than that */
 
 struct client {
@@ -30,6 +33,7 @@ struct client {
 static struct client *clients;
 static long busy, filled; /* connections with a batch; keys that were set */
 static bool filling;
+static bool heard; /* bytes came */
 static struct zipf ranks;
 static uint64_t chance;
 static char head[2][OVERHEAD], value_head[OVERHEAD]; /* of GET, of SET, and "$N\r\n" */
@@ -125,6 +129,7 @@ static void hear(struct client *c)
                 c->wanted + c->got);
         }
         c->got += (size_t)n;
+        heard = true;
         if (c->got < c->wanted_n) {
             continue;
         }
@@ -147,24 +152,40 @@ static void hear(struct client *c)
     }
 }
 
+/* Of a server that keeps us waiting: `silent` ns without a byte, `since` the start. Dies, or not. */
+static void be_patient(uint64_t now, uint64_t silent, uint64_t since)
+{
+    if (filling && (double)silent > options.patience * 1e9) {
+        die("the server has answered nothing for %g s, while %ld keys were to be set (%ld were sent)", options.patience,
+            options.keys, filled);
+    }
+    if (filling && since > FILL * UINT64_C(1000000000)) {
+        die("the server has not set the keys in %d s: %ld of %ld were sent; --keys takes fewer", FILL, filled,
+            options.keys);
+    }
+    if (!filling && now > account.measure_to && (double)(now - account.measure_to) > options.patience * 1e9) {
+        die("replies of %ld connections are missing", busy);
+    }
+}
+
 /* Deal with what happens until all connections have nothing under way, or dies. */
 static void all_batches(void)
 {
     struct epoll_event events[256];
-    uint64_t start = now_ns();
+    uint64_t start = now_ns(), last = start;
     busy = options.connections;
     for (long i = 0; i < options.connections; i++) {
         next_batch(&clients[i], now_ns());
     }
     while (busy > 0) {
         int n = epoll_wait(epoll_fd, events, 256, 10);
-        uint64_t now = now_ns(), end = filling ? start + 60000000000u : account.measure_to;
+        uint64_t now = now_ns();
         if (!filling) {
             server_edge(now);
         }
-        if (now > end && (double)(now - end) > options.patience * 1e9) {
-            die("replies of %ld connections are missing", busy);
-        }
+        last = heard ? now : last;
+        heard = false;
+        be_patient(now, now - last, now - start);
         for (int i = 0; i < n; i++) {
             struct client *c = events[i].data.ptr;
             push(c);
@@ -186,7 +207,12 @@ static void connect_to(struct client *c)
         die("%s is no IPv4 address", options.host);
     }
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    long us = (long)(options.patience * 1e6) + 1; /* 0 would be for ever */
+    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){us / 1000000, us % 1000000}, sizeof(struct timeval));
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0) {
+        if (errno == EINPROGRESS) {
+            die("connect: the server has not answered for %g s", options.patience);
+        }
         die("connect: %s", strerror(errno));
     }
     account.connects++;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# scripts.sh BIN: the scripts that measure servers (bench-io, bench-kv, bench-calls, bench-memory): each runs, short, and prints a whole
+# scripts.sh BIN: the scripts that measure servers (bench-io, bench-kv, bench-calls, bench-memory, bench-peers): each runs, short, and prints a whole
 # table; what they are told wrongly they refuse, with a sentence, before they do anything. Figures are not judged.
 set -euo pipefail
 bin=$1
@@ -44,6 +44,10 @@ for script in bench-io bench-calls bench-memory; do
     refused '--peer a: its command has no {port}' "$script" --peer 'a=server'
     refused '--peer a: twice' "$script" --peer 'a=server {port}' --peer 'a=server {port}'
 done
+for script in bench-io bench-calls bench-memory; do
+    refused "--peer a: there is no program 'no-such-server'" "$script" --peer 'a=no-such-server {port}'
+done
+refused 'there is nothing to compare' bench-io
 refused "no cell 'http-c63'" bench-io http-c63
 refused "no cell 'resp-c64'" bench-calls resp-c64
 refused '--rate-of-capacity is a share' bench-io --rate-of-capacity 1.5
@@ -67,6 +71,40 @@ if command -v perf >/dev/null || command -v strace >/dev/null; then
 fi
 runs 9 bench-memory --rounds 1 --connections 100 --stalled 10 --seconds 0.1 idle tasks
 runs 5 bench-memory --rounds 1 --stalled 10 --seconds 0.1 stalled
+# One round has no interval and no spread, and says so by leaving them out.
+runs 3 bench-io --rounds 1 --seconds 0.12 --warmup 0.05 --peer other="$raw" echo-c64
+! grep -E '^\| (weft|other) ' out | grep -q '(' || die "an interval of one round"
+
+# bench-peers: weft-bench and its peers. Its option for the program is another.
+peers() {
+    local status=0
+    timeout 60 "$scripts/bench-peers" --bench "$bin/weft-bench" "$@" >out 2>err || status=$?
+    return "$status"
+}
+not_peers() {
+    local text=$1 status=0
+    shift
+    peers "$@" || status=$?
+    [ "$status" -eq 2 ] && grep -qF -- "$text" err && [ ! -s out ] || die "bench-peers $*: exit status $status, wanted: $text"
+}
+peers --help && grep -q '^usage: bench-peers' out && [ ! -s err ] || die "bench-peers --help"
+not_peers '--rounds: invalid whole number above 0 value' --rounds 0 fib
+not_peers '--rounds: invalid whole number above 0 value' --rounds five fib
+not_peers '--workers: invalid list of worker counts' --workers 0 fib
+not_peers '--workers: invalid list of worker counts' --workers 1,x fib
+not_peers '--limit: invalid number above 0' --limit nan fib
+not_peers "no row 'fibb'" fib fibb
+not_peers "--only: no peer 'perl' (of: rayon" --only rayon,perl fib
+not_peers '--peers: no/such is no folder' --peers no/such fib
+not_peers '--bench: there is no program no/such' --bench no/such fib
+not_peers '--bench: ' --bench "$(command -v false)" fib
+not_peers '--against: there is no program no/such' --against no/such fib
+not_peers '--csv: ' --csv no/such/file fib
+not_peers 'none of these rows' idle
+peers --check || die "bench-peers --check"
+peers --only '' --rounds 1 --workers 1 idle fan_out_in || die "bench-peers beside a row without a target"
+grep -q '^bench-peers: idle: left out' err && grep -q '^| fan_out_in | 1 |' out || die "bench-peers: idle is not left out with a word"
+
 # A server that ends, one that does not listen, and one that is no server of this kind are told.
 status=0
 timeout 60 "$scripts/bench-io" --bin "$bin" --rounds 1 --peer 'other=false {port}' echo-c64 >out 2>err || status=$?

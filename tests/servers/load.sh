@@ -74,6 +74,22 @@ for zipf in 0 1 20; do
 done
 line=$(load resp --keys 10 --bytes 3 --depth 1 --connections 1 --seconds 0.1 --warmup 0) || fail "resp with short values"
 finish
+# A server that takes connections and answers nothing, while the keys are set and while it is measured.
+serve weft-kv --workers 2
+kill -STOP "$SERVER"
+line=$(timeout 30 "$WEFT_BIN/weft-load" resp --port "$PORT" --keys 100 --connections 4 --patience 0.5 2>&1)
+expect "resp at a server that answers nothing: status" "$?" 1
+matches "resp at a server that answers nothing" "$line" "*the server has answered nothing for 0.5 s, while 100 keys were to be set (4 were sent)*"
+kill -CONT "$SERVER"
+timeout 60 "$WEFT_BIN/weft-load" resp --port "$PORT" --keys 10 --connections 4 --seconds 2 --warmup 0 --patience 0.5 2>"$SCRATCH/resp" &
+client=$!
+sleep 1
+kill -STOP "$SERVER"
+wait "$client"
+expect "resp at a server that falls silent: status" "$?" 1
+matches "resp at a server that falls silent" "$(cat "$SCRATCH/resp")" "*replies of 4 connections are missing*"
+kill -CONT "$SERVER"
+finish
 serve weft-echo --workers 1
 line=$("$WEFT_BIN/weft-load" resp --port "$PORT" --keys 10 --connections 1 --seconds 0.1 2>&1) && fail "an echo is taken for a reply"
 matches "a wrong reply" "$line" "*a wrong reply: '\*3*"
