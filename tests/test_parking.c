@@ -45,6 +45,28 @@ TEST(bytes_at_each_moment)
     return 0;
 }
 
+/* Another task shuts a stream for reading: who is parked there, or waits, reads what has come and finds the end. */
+TEST(shut_for_reading)
+{
+    for (size_t i = 0; i < 2 * PAIRS; i++) {
+        weft_stream *a, *b;
+        char c;
+        REQUIRE(pairs[i / 2](&a, &b) == 0);
+        weft_task *t = START(echo, .stream = a, .timeout = WEFT_FOREVER, .reads = i & 1);
+        await_parked(1);
+        CHECK(weft_shutdown(a, WEFT_READABLE) == 0);
+        CHECK(weft_await_release(t) == -EPIPE);
+        CHECK(weft_read(b, &c, 1) == 0);
+        weft_close(b);
+        REQUIRE(pairs[i / 2](&a, &b) == 0);
+        CHECK(weft_write(b, "x", 1) == 0 && weft_shutdown(a, WEFT_READABLE) == 0);
+        t = START(echo, .stream = a, .timeout = WEFT_FOREVER, .reads = i & 1);
+        CHECK(weft_read(b, &c, 1) == 1 && c == 'x' && weft_await_release(t) == -EPIPE);
+        weft_close(b);
+    }
+    return 0;
+}
+
 TEST(time_limit)
 {
     for (size_t i = 0; i < 2 * PAIRS; i++) {
@@ -445,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(echoes),
         cmocka_unit_test(bytes_at_each_moment),
+        cmocka_unit_test(shut_for_reading),
         cmocka_unit_test(time_limit),
         cmocka_unit_test(cancelled),
         cmocka_unit_test(closed_while_parked),

@@ -19,7 +19,7 @@
 #include "load.h"
 #include "zipf.h"
 
-enum { FILL = 60 };                    /* seconds for the keys to be set */
+enum { FILL = 60 };                   /* seconds for the keys to be set */
 enum { DIGITS = 12, OVERHEAD = 128 }; /* bytes of a command, or of a reply, that are not its value: fewer than that */
 
 struct client {

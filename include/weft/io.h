@@ -121,7 +121,9 @@ WEFT_API WEFT_NODISCARD int weft_relay(weft_stream *a, weft_stream *b);
 /* The number of bytes the stream has sent in its life. */
 WEFT_API uint64_t weft_stream_written(const weft_stream *s);
 
-/* Close one direction: WEFT_WRITABLE sends the end of the stream to the peer and reading goes on (half-close). */
+/* Close one direction, or both: WEFT_WRITABLE sends the end of the stream to the peer, and reading goes on (half-close). WEFT_READABLE: what has
+ * arrived can still be read, then reads find the end, also one that waits in another task, or is parked (docs/draining.md). 0; -EINVAL: neither; -EBADF: closed; or
+ * -errno, -ENOTSOCK for what is no socket. Never suspends. Any task of the runtime, also while others read and write. asyncio: write_eof. */
 WEFT_API int weft_shutdown(weft_stream *s, int interest);
 /* Wait until the peer has closed its side, throwing away what still comes, at most `timeout`: 0, -ETIMEDOUT, -errno. */
 WEFT_API int weft_drain_until_end(weft_stream *s, weft_ns timeout);

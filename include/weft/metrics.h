@@ -82,7 +82,25 @@ WEFT_API int weft_current_worker(void);
  * reactor batches. 0 or -errno. Any thread. Blocks on the descriptor. */
 WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
 
-/* Write one line per task that has not ended: its name, function, state and what it waits for. 0 or -errno. */
+/* Write one line per task that has not ended, in order of creation: its name (with its number, if it was given one), its function, and what it is at.
+ *
+ *     Task-1                   serve() waits for a connection (accept), descriptor 7
+ *     Task-3                   session() awaits Task-9 (fetch); time limit in 28.114 s
+ *     Task-4                   session() waits for lock 0x55d22fa46200, which is held, 1 other waits
+ *     Task-5                   session() parked, waits for a stream (read), descriptor 12, at most 59.020 s more
+ *     Task-6                   session() waits for gather: 2 of 3 tasks: Task-10 (fetch), Task-11 (fetch)
+ *     writer#7                 writer() waits for queue 0x7f28c4000b20 (get): 0 of 16 items; cancellation requested
+ *     Task-9                   fetch() sleeps 0.250 s more; awaited by Task-3 (session)
+ *     Task-10                  fetch() awaits child 0x7f28b413fd40 (parse); awaited by Task-6 (session)
+ *       child 0x7f28b413fd40   parse() waits for event 0x55d22fa46220
+ *
+ * Objects are told by address (gdb shows what lies there), children that were forked below the task they belong to, if they are suspended. A time
+ * limit is the next one of a weft_timeout; "cancellation requested" stays until the request is taken back (weft_uncancel). With the option debug
+ * a line ends with the call that created the task. A lock has no owner, so it does not say who holds it: look for the task that is about to give it
+ * back. "ready, not begun", "running, or ready to" and "in a helper thread" wait for nothing. Nobody is stopped: a task that is looked
+ * at may go on some microseconds later; each line is true at some moment of the call. The text may be added to at the ends of the phrases.
+ * 0 or -errno (-ENOMEM: nothing is written). Any thread, at any time while the runtime lives; not in a signal handler. Never suspends; blocks on the descriptor.
+ * asyncio: all_tasks() with print_stack, and `python -m asyncio ps` and `pstree` of Python 3.14. */
 WEFT_API int weft_dump_tasks(weft_runtime *rt, int fd);
 
 /* Write one line per worker: whether it runs a task (which function), looks for work or sleeps, how much is ready in its queues, when its next timer
