@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft_dump_tasks (executor/dump_tasks.c): what it says of each kind of wait, and that a program goes on undisturbed while threads ask. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -471,12 +472,49 @@ static void test_nobody_is_disturbed(void **state)
     }
 }
 
+/* The only task there is, always just woken or about to sleep: who looks at it must not let the clock find nobody left. */
+struct naps_alone {
+    WEFT_FRAME;
+};
+static void *dumps_nowhere(void *null)
+{
+    while (!atomic_load(&storm.over))
+        TASK_CHECK(weft_dump_tasks(storm.rt, *(int *)null) == 0);
+    return null;
+}
+static int naps_alone(struct naps_alone *f)
+{
+    (void)f;
+    pthread_t askers[ASKERS];
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    storm.rt = weft_runtime_current();
+    atomic_store(&storm.over, false);
+    for (int i = 0; i < ASKERS; i++)
+        TASK_CHECK(pthread_create(&askers[i], NULL, dumps_nowhere, &null) == 0);
+    for (int i = 0; i < 20000; i++)
+        TASK_CHECK(weft_sleep(WEFT_US(1)) == 0);
+    TASK_CHECK(weft_now() == WEFT_MS(20));
+    atomic_store(&storm.over, true);
+    for (int i = 0; i < ASKERS; i++)
+        pthread_join(askers[i], NULL);
+    close(null);
+    return 0;
+}
+WEFT_CORO(naps_alone);
+static void test_clock_is_not_misled(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), naps_alone), 0);
+    assert_tasks_ok();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_says_what_each_waits_for),
         cmocka_unit_test(test_helper_threads_and_requests),
         cmocka_unit_test(test_nobody_is_disturbed),
+        cmocka_unit_test(test_clock_is_not_misled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
