@@ -22,12 +22,13 @@ WEFT_API WEFT_NODISCARD weft_queue *weft_lifo_queue_create(size_t item_size, siz
  * queue is guarded: it must be short and call nothing of weft. NULL also when it is NULL. asyncio: PriorityQueue. */
 WEFT_API WEFT_NODISCARD weft_queue *weft_priority_queue_create(size_t item_size, size_t maxsize,
                                                                int (*compare)(const void *a, const void *b));
+/* Free it, with what is in it. NULL is allowed. Nobody may be in a call on it, or come later: shut it down and wait for its users first. */
 WEFT_API void weft_queue_destroy(weft_queue *q);
 
 /* Put one item, copied from *item; suspends while the queue is full. 0; -ECANCELED; -ESHUTDOWN after shutdown;
- * -ENOMEM. */
+ * -ENOMEM. asyncio: put. */
 #define weft_queue_put(q, item) weft_queue_put_((q), (item), sizeof *(item))
-/* Take one item into *item; suspends while the queue is empty. 0; -ECANCELED; -ESHUTDOWN: shut down and empty. */
+/* Take one item into *item; suspends while the queue is empty. 0; -ECANCELED; -ESHUTDOWN: shut down and empty. asyncio: get. */
 #define weft_queue_get(q, item) weft_queue_get_((q), (item), sizeof *(item))
 /* The same without suspending: -EAGAIN when full or empty. asyncio: QueueFull, QueueEmpty. */
 #define weft_queue_put_nowait(q, item) weft_queue_put_nowait_((q), (item), sizeof *(item))
@@ -45,6 +46,7 @@ WEFT_API WEFT_NODISCARD int weft_queue_join(weft_queue *q);
 /* Puts fail from now on with -ESHUTDOWN, gets once the queue is empty; waiters are woken. `immediate` drops what is
  * in it and releases join. asyncio: shutdown. */
 WEFT_API void weft_queue_shutdown(weft_queue *q, bool immediate);
+/* The number of items in it; by the time of the answer it may be different. asyncio: qsize. */
 WEFT_API size_t weft_queue_size(const weft_queue *q);
 
 WEFT_END_DECLS

@@ -27,14 +27,16 @@ typedef struct weft_lock {
 /* clang-format off */
 #define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, 0}
 /* clang-format on */
+/* As the initialiser, for a lock that nobody uses: so too with the other objects' init. */
 WEFT_API void weft_lock_init(weft_lock *l);
-/* 0 with the lock held; -ECANCELED without it. Does not suspend when it is free and nobody waits. While other workers
+/* 0 with the lock held; -ECANCELED without it. asyncio: async with lock, acquire. Does not suspend when it is free and nobody waits. While other workers
  * run it may look for some microseconds, before it waits, whether a holder there lets go. */
 WEFT_API WEFT_NODISCARD int weft_lock_acquire(weft_lock *l);
 /* 0 with the lock held, -EBUSY otherwise. Any thread. Never suspends. */
 WEFT_API WEFT_NODISCARD int weft_lock_try_acquire(weft_lock *l);
 /* 0; -EPERM if it is not locked. Wakes the first waiter. Any thread. Never suspends. */
 WEFT_API int weft_lock_release(weft_lock *l);
+/* Does anybody hold it? Any thread; by the time of the answer it may be different. Never suspends. */
 WEFT_API bool weft_lock_locked(const weft_lock *l);
 
 /* ---- event (asyncio.Event) ---- */
@@ -49,8 +51,9 @@ WEFT_API void weft_event_init(weft_event *e);
 WEFT_API WEFT_NODISCARD int weft_event_wait(weft_event *e);
 /* Wake all waiters; later waits return at once. Any thread. Never suspends. */
 WEFT_API void weft_event_set(weft_event *e);
-/* Later waits suspend again; waiters already woken do return. Any thread. */
+/* Later waits suspend again; waiters already woken do return. Any thread. Never suspends. */
 WEFT_API void weft_event_clear(weft_event *e);
+/* Is it set? Who sees it set sees what was done before the set. Any thread. Never suspends. */
 WEFT_API bool weft_event_is_set(const weft_event *e);
 
 /* ---- condition (asyncio.Condition): used with a lock that the caller names ---- */
@@ -67,8 +70,9 @@ WEFT_API void weft_condition_init(weft_condition *c, weft_lock *lock);
  * notification meant for it: wait in a loop until what you wait for is true. */
 WEFT_API WEFT_NODISCARD int weft_condition_wait(weft_condition *c);
 /* Wake at most n waiters, first come first served; they go on when they get the lock. 0; -EPERM if the lock is not
- * held, -EINVAL if there is none. */
+ * held, -EINVAL if there is none. Any thread. Never suspends. */
 WEFT_API int weft_condition_notify(weft_condition *c, size_t n);
+/* The same for all of them. */
 WEFT_API int weft_condition_notify_all(weft_condition *c);
 
 /* ---- semaphore (asyncio.Semaphore, BoundedSemaphore) ---- */
@@ -89,7 +93,7 @@ WEFT_API WEFT_NODISCARD int weft_semaphore_acquire(weft_semaphore *s);
 WEFT_API WEFT_NODISCARD int weft_semaphore_try_acquire(weft_semaphore *s);
 /* Give a permit back: 0; -EOVERFLOW above a bounded semaphore's first value. Any thread. Never suspends. */
 WEFT_API int weft_semaphore_release(weft_semaphore *s);
-/* Would acquire suspend now? */
+/* Would acquire suspend now? Any thread. Never suspends. */
 WEFT_API bool weft_semaphore_locked(const weft_semaphore *s);
 
 /* ---- barrier (asyncio.Barrier) ---- */
@@ -106,6 +110,7 @@ WEFT_API WEFT_NODISCARD int weft_barrier_wait(weft_barrier *b);
 WEFT_API void weft_barrier_reset(weft_barrier *b);
 /* Those waiting and all later ones get -EPIPE until reset. Any thread. Never suspends. */
 WEFT_API void weft_barrier_abort(weft_barrier *b);
+/* How many wait for the others just now. Is it broken? Any thread. Never suspend. */
 WEFT_API uint32_t weft_barrier_n_waiting(const weft_barrier *b);
 WEFT_API bool weft_barrier_broken(const weft_barrier *b);
 

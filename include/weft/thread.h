@@ -26,7 +26,8 @@ WEFT_API WEFT_NODISCARD weft_task *weft_to_thread_(const weft_frame *frame);
 WEFT_API WEFT_NODISCARD weft_task *weft_submit_(weft_runtime *rt, const weft_frame *frame);
 
 /* Wait, in an ordinary thread, until a task has ended; as weft_await, but blocks the thread. At most `timeout`
- * nanoseconds of real time (WEFT_FOREVER: no limit): then -ETIMEDOUT, and the task runs on. -EDEADLK inside a task. */
+ * nanoseconds of real time (WEFT_FOREVER: no limit): then -ETIMEDOUT, and the task runs on. -EDEADLK inside a task; -ENOMEM. The handle stays yours.
+ * asyncio: result(timeout) of what run_coroutine_threadsafe returns. */
 WEFT_API int weft_block_on(weft_task *t, weft_ns timeout);
 
 /* Keep the object `rt` points to valid after its run has ended (submitting to it then gives NULL), until dropped.
