@@ -12,178 +12,16 @@
  *
  * Any thread; one that is no worker is a visitor. */
 #include <errno.h>
-#include <inttypes.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "executor/chain.h"
 #include "executor/guard.h"
 #include "executor/runtime.h"
 #include "executor/sight.h"
 
-#define PHRASE 640 /* longest, with its end */
-#define TRIES 64   /* to hold a fiber that somebody else holds */
-#define NONE SIZE_MAX
-
-/* Who awaits a task. */
-struct edge {
-    uint64_t awaited, awaiter; /* ids */
-};
-
-/* A forked child that is suspended. */
-struct child {
-    uint64_t root; /* the counted task that it or its parents were forked by */
-    unsigned depth;
-    const void *address;
-    const char *function;
-    size_t text;
-};
-
-struct weft__sight {
-    struct weft_runtime *rt;
-    weft_ns now;
-    char phrase[PHRASE];
-    size_t used;
-    uint64_t teller; /* whose phrase it is: the counted task, or the one that a child belongs to */
-    bool sleeps;     /* the phrase tells the time already */
-    bool failed;     /* memory was short */
-    struct edge *edges;
-    size_t edge_count, edge_capacity;
-    struct child *children;
-    size_t child_count, child_capacity;
-    char *pool; /* phrases, as offsets */
-    size_t pool_used, pool_capacity;
-};
-
-/* Room for one more of `size` bytes; false: memory. */
-static bool reserve(struct weft__sight *s, void *array, size_t *capacity, size_t count, size_t more, size_t size)
-{
-    if (count + more <= *capacity)
-        return true;
-    size_t next = *capacity != 0 ? 2 * *capacity : 64;
-    while (next < count + more)
-        next *= 2;
-    void *grown = realloc(*(void **)array, next * size);
-    if (grown == NULL) {
-        s->failed = true;
-        return false;
-    }
-    *(void **)array = grown;
-    *capacity = next;
-    return true;
-}
-
-/* ---- phrases ----------------------------------------------------------------------------------------------------- */
-
-void weft__sight_say(struct weft__sight *s, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    int n = vsnprintf(s->phrase + s->used, sizeof s->phrase - s->used, format, list);
-    va_end(list);
-    if (n > 0)
-        s->used += (size_t)n;
-    if (s->used >= sizeof s->phrase)
-        s->used = sizeof s->phrase - 1;
-}
-
-void weft__sight_time(struct weft__sight *s, const char *before, weft_ns instant, const char *after)
-{
-    weft_ns left = instant > s->now ? (instant - s->now + 500000) / 1000000 : 0;
-    weft__sight_say(s, "%s%" PRId64 ".%03d s%s", before, (int64_t)(left / 1000), (int)(left % 1000), after);
-}
-
-void weft__sight_sleep(struct weft__sight *s, struct weft__timer *timer)
-{
-    weft_ns deadline = weft__timer_deadline(timer);
-    s->sleeps = true;
-    weft__sight_say(s, "sleeps");
-    if (deadline != WEFT_FOREVER)
-        weft__sight_time(s, " ", deadline, " more");
-}
-
-void weft__sight_others(struct weft__sight *s, const weft__waitlist *l)
-{
-    if (l->count_ > 1)
-        weft__sight_say(s, l->count_ == 2 ? ", %u other waits" : ", %u others wait", l->count_ - 1);
-}
-
-static const char *function_of(const struct weft_task *t)
-{
-    return t->frame != NULL ? t->frame->coro->name : "?";
-}
-
-/* With a number, if somebody gave it a name: others may have the same. */
-static void name_of(const struct weft_task *t, char *name, size_t size)
-{
-    struct weft__task_extra *x = weft__task_has_extra(t);
-    size_t n = weft_task_name(t, name, size);
-    if (x != NULL && weft__load_relaxed(&x->name) != NULL && n < size) /* relaxed: only shown */
-        snprintf(name + n, size - n, "#%" PRIu64, t->id);
-}
-
-static void say_task(struct weft__sight *s, struct weft_task *t)
-{
-    if (t == NULL) {
-        weft__sight_say(s, "a task that could not be created");
-    } else if (t->kind == WEFT__KIND_CHILD) {
-        weft__sight_say(s, "child %p (%s)", (void *)t, function_of(t));
-    } else if (!weft__task_visible(t)) {
-        const char *kind = t->kind == WEFT__KIND_FUTURE && t->future != NULL ? t->future->name : function_of(t);
-        weft__sight_say(s, "%s %p (%s)", t->kind == WEFT__KIND_FUTURE ? "future" : "callback", (void *)t, kind);
-    } else {
-        char name[64];
-        name_of(t, name, sizeof name);
-        weft__sight_say(s, "%s (%s)", name, function_of(t));
-    }
-}
-
-static void note_edge(struct weft__sight *s, const struct weft_task *t)
-{
-    if (t == NULL || !weft__task_counted(t) || !weft__task_visible(t) || t->rt != s->rt ||
-        !reserve(s, &s->edges, &s->edge_capacity, s->edge_count, 1, sizeof *s->edges))
-        return;
-    s->edges[s->edge_count++] = (struct edge){.awaited = t->id, .awaiter = s->teller};
-}
-
-void weft__sight_task(struct weft__sight *s, struct weft_task *t)
-{
-    say_task(s, t);
-    note_edge(s, t);
-}
-
-void weft__sight_one_of(struct weft__sight *s, size_t i, struct weft_task *t)
-{
-    if (i < WEFT__SIGHT_NAMED) {
-        weft__sight_say(s, i == 0 ? ": " : ", ");
-        say_task(s, t);
-    } else if (i == WEFT__SIGHT_NAMED) {
-        weft__sight_say(s, ", ...");
-    }
-    note_edge(s, t);
-}
-
-static void begin_phrase(struct weft__sight *s, uint64_t teller)
-{
-    s->used = 0;
-    s->phrase[0] = '\0';
-    s->teller = teller;
-    s->sleeps = false;
-}
-
-/* Into the pool. NONE: memory. */
-static size_t end_phrase(struct weft__sight *s)
-{
-    if (!reserve(s, &s->pool, &s->pool_capacity, s->pool_used, s->used + 1, 1))
-        return NONE;
-    size_t at = s->pool_used;
-    memcpy(s->pool + at, s->phrase, s->used + 1);
-    s->pool_used += s->used + 1;
-    return at;
-}
+#define TRIES 64 /* to hold a fiber that somebody else holds */
 
 /* ---- one fiber --------------------------------------------------------------------------------------------------- */
 
@@ -296,7 +134,7 @@ static bool tell_parked(struct weft__sight *s, struct weft_task *t)
 /* What t, which is referenced, is at. */
 static void tell(struct weft__sight *s, struct weft_task *t)
 {
-    begin_phrase(s, t->id);
+    weft__sight_begin(s, t->id);
     uint64_t state = weft__task_state(t);
     uint64_t parked = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED, TASK-FIBER */
     struct weft__fiber *f = weft__task_fiber(t);
@@ -322,14 +160,15 @@ static void tell_child(struct weft__sight *s, struct weft__fiber *f, struct weft
     const struct weft_task *root = t; /* parents stay, and stay what they are, as long as their children */
     for (; root->kind == WEFT__KIND_CHILD; root = root->parent)
         depth++;
-    begin_phrase(s, root->id);
+    weft__sight_begin(s, root->id);
     tell_of_chain(s, f, t, above, f == weft__fiber_self());
     tell_requests(s, t);
-    size_t text = end_phrase(s);
-    if (text == NONE || !reserve(s, &s->children, &s->child_capacity, s->child_count, 1, sizeof *s->children))
+    size_t text = weft__sight_end(s);
+    if (text == WEFT__SIGHT_NONE ||
+        !weft__sight_reserve(s, &s->children, &s->child_capacity, s->child_count, 1, sizeof *s->children))
         return;
-    s->children[s->child_count++] =
-        (struct child){.root = root->id, .depth = depth, .address = t, .function = function_of(t), .text = text};
+    s->children[s->child_count++] = (struct weft__sight_child){
+        .root = root->id, .depth = depth, .address = t, .function = weft__sight_function(t), .text = text};
 }
 
 static void look_for_children(void *user, void *owner)
@@ -352,7 +191,7 @@ static void look_for_children(void *user, void *owner)
 
 static int by_root(const void *a, const void *b)
 {
-    const struct child *x = a, *y = b;
+    const struct weft__sight_child *x = a, *y = b;
     if (x->root != y->root)
         return x->root < y->root ? -1 : 1;
     if (x->depth != y->depth)
@@ -362,7 +201,7 @@ static int by_root(const void *a, const void *b)
 
 static int by_awaited(const void *a, const void *b)
 {
-    const struct edge *x = a, *y = b;
+    const struct weft__sight_edge *x = a, *y = b;
     if (x->awaited != y->awaited)
         return x->awaited < y->awaited ? -1 : 1;
     return (x->awaiter > y->awaiter) - (x->awaiter < y->awaiter);
@@ -393,7 +232,7 @@ static void put_line(struct lines *l, const char *name, const char *function, co
 /* "; awaited by Task-3 (main)": *at stands in the sorted edges, and goes on. */
 static void tell_awaiters(struct weft__sight *s, struct weft_task *const *tasks, size_t n, uint64_t id, size_t *at)
 {
-    size_t first = NONE, count = 0;
+    size_t first = WEFT__SIGHT_NONE, count = 0;
     for (; *at < s->edge_count && s->edges[*at].awaited <= id; ++*at) {
         if (s->edges[*at].awaited != id || (count != 0 && s->edges[*at].awaiter == s->edges[*at - 1].awaiter))
             continue;
@@ -404,7 +243,7 @@ static void tell_awaiters(struct weft__sight *s, struct weft_task *const *tasks,
     if (found == NULL)
         return;
     weft__sight_say(s, "; awaited by ");
-    say_task(s, *found);
+    weft__sight_name(s, *found);
     if (count > 1)
         weft__sight_say(s, " and %zu more", count - 1);
 }
@@ -419,16 +258,16 @@ static void put_lines(struct weft__sight *s, struct weft_task *const *tasks, siz
     for (size_t i = 0, edge = 0, child = 0; i < n; i++) {
         struct weft_task *t = tasks[i];
         char name[64], created[128];
-        begin_phrase(s, t->id);
+        weft__sight_begin(s, t->id);
         weft__sight_say(s, "%s", s->pool + texts[i]);
         tell_awaiters(s, tasks, n, t->id, &edge);
         weft__creation_text(t, created, sizeof created);
         if (created[0] != '\0')
             weft__sight_say(s, " (created at %s)", created);
-        name_of(t, name, sizeof name);
-        put_line(l, name, function_of(t), s->phrase, false);
+        weft__sight_name_of(t, name, sizeof name);
+        put_line(l, name, weft__sight_function(t), s->phrase, false);
         for (; child < s->child_count && s->children[child].root <= t->id; child++) {
-            const struct child *c = &s->children[child];
+            const struct weft__sight_child *c = &s->children[child];
             if (c->root != t->id)
                 continue; /* its task has begun since the tasks were collected */
             snprintf(name, sizeof name, "%*schild %p", (int)(2 * (c->depth < 8 ? c->depth - 1 : 7)), "", c->address);
@@ -448,7 +287,7 @@ static int dump(struct weft_runtime *rt, struct weft_task **tasks, size_t n, str
         s->now = weft__runtime_now(rt);
         for (size_t i = 0; i < n && !s->failed; i++) {
             tell(s, tasks[i]);
-            texts[i] = end_phrase(s);
+            texts[i] = weft__sight_end(s);
         }
         weft__stack_each_live(&rt->arena, look_for_children, s);
         if (!s->failed) {

@@ -32,4 +32,49 @@ void weft__scopes_tell(struct weft__fiber *f, const struct weft_task *t, struct 
 /* ", 2 others wait", of a list with its guard held. */
 void weft__sight_others(struct weft__sight *s, const weft__waitlist *l);
 
+/* ---- what dump_tasks.c and sight.c share ---- */
+
+#define WEFT__SIGHT_PHRASE 640 /* longest, with its end */
+#define WEFT__SIGHT_NONE SIZE_MAX
+
+/* Who awaits a task. */
+struct weft__sight_edge {
+    uint64_t awaited, awaiter; /* ids */
+};
+
+/* A forked child that is suspended. */
+struct weft__sight_child {
+    uint64_t root; /* the counted task that it or its parents were forked by */
+    unsigned depth;
+    const void *address;
+    const char *function;
+    size_t text;
+};
+
+struct weft__sight {
+    struct weft_runtime *rt;
+    weft_ns now;
+    char phrase[WEFT__SIGHT_PHRASE];
+    size_t used;
+    uint64_t teller; /* whose phrase it is: the counted task, or the one that a child belongs to */
+    bool sleeps;     /* the phrase tells the time already */
+    bool failed;     /* memory was short */
+    struct weft__sight_edge *edges;
+    size_t edge_count, edge_capacity;
+    struct weft__sight_child *children;
+    size_t child_count, child_capacity;
+    char *pool; /* phrases, as offsets */
+    size_t pool_used, pool_capacity;
+};
+
+/* Room for `more` after `count` of `size` bytes in the array that `array` points to; false: memory, and `failed` is set. */
+bool weft__sight_reserve(struct weft__sight *s, void *array, size_t *capacity, size_t count, size_t more, size_t size);
+/* A new phrase, of that task (its number). And its end: its place in the pool; NONE: memory. */
+void weft__sight_begin(struct weft__sight *s, uint64_t teller);
+size_t weft__sight_end(struct weft__sight *s);
+/* Name a task, no more. Its name, with a number if somebody gave it one: others may have the same. */
+void weft__sight_name(struct weft__sight *s, struct weft_task *t);
+void weft__sight_name_of(const struct weft_task *t, char *name, size_t size);
+const char *weft__sight_function(const struct weft_task *t);
+
 #endif
