@@ -99,6 +99,7 @@ not_peers '--peers: no/such is no folder' --peers no/such fib
 not_peers '--bench: there is no program no/such' --bench no/such fib
 not_peers '--bench: ' --bench "$(command -v false)" fib
 not_peers '--against: there is no program no/such' --against no/such fib
+not_peers '--prefix: there is no program no-such-program' --prefix 'no-such-program 1' fib
 not_peers '--csv: ' --csv no/such/file fib
 not_peers 'none of these rows' idle
 peers --check || die "bench-peers --check"
