@@ -12,7 +12,7 @@
 #include "executor/fiber.h"
 #include "support/check.h"
 
-static const struct weft__wait_kind here = {"test", NULL};
+static const struct weft__wait_kind here = {.name = "test"};
 
 static bool wake(struct weft__fiber *f, uint32_t ticket, int reason)
 {

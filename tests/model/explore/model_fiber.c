@@ -3,7 +3,7 @@
  * taken; a request is met once, in this wait or the next; nobody sleeps for ever. */
 #include "fibers.h"
 
-static const struct weft__wait_kind plain = {"model", NULL};
+static const struct weft__wait_kind plain = {.name = "model"};
 static _Atomic(uint32_t) known; /* ticket */
 static enum weft__wake first, second;
 static bool woke[2], taken[2];
@@ -144,7 +144,7 @@ static bool pass_on(struct weft__fiber *f, void *object, struct weft__cancel_lis
     passed++;
     return true;
 }
-static const struct weft__wait_kind passing = {"model", pass_on};
+static const struct weft__wait_kind passing = {.name = "model", .cancel = pass_on};
 static void setup_passing(void)
 {
     setup();

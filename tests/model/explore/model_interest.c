@@ -11,7 +11,7 @@ static const struct weft__driver driver = {.park_arm = weft__park_arm,
                                            .park_end = weft__park_end,
                                            .park_names = weft__park_names};
 static struct weft__registration reg;
-static const struct weft__wait_kind reading = {"reading", NULL};
+static const struct weft__wait_kind reading = {.name = "reading"};
 static _Atomic(uint32_t) arrived; /* the kernel's buffer */
 static _Atomic(uint32_t) entered;
 static unsigned disposed;
@@ -128,6 +128,15 @@ static void cancels(void)
     taken = weft_cancel(&task);
 }
 
+/* A dump looks at where it is parked: so long it stays there. */
+static void looks(void)
+{
+    if (!weft__parked_hold(&task))
+        return;
+    CHECK(task.park == &reg.park && reg.parked == 1u << WEFT__READ && disposed == 0);
+    weft__parked_release(&task);
+}
+
 static void finish_read(void)
 {
     CHECK(outcome == 1 && disposed == 0);
@@ -222,6 +231,24 @@ int main(int argc, char **argv)
          .finish = finish_only_cancelled,
          .preemptions = 3,
          .stale = 2},
+        {.name = "parked-look",
+         .setup = setup,
+         .thread = {reads_parked, arrives, looks},
+         .finish = finish_read,
+         .preemptions = 2,
+         .stale = 1},
+        {.name = "parked-look-close",
+         .setup = setup,
+         .thread = {reads_parked, closes, looks},
+         .finish = finish_closed_only,
+         .preemptions = 2,
+         .stale = 1},
+        {.name = "parked-look-cancel",
+         .setup = setup,
+         .thread = {reads_parked, cancels, looks},
+         .finish = finish_only_cancelled,
+         .preemptions = 2,
+         .stale = 1},
     };
     return explore_main(argc, argv, models, sizeof models / sizeof models[0]);
 }
