@@ -82,6 +82,15 @@ void *weft__numa_alloc(size_t size, int node)
     return memory;
 }
 
+void *weft__numa_grow(void *memory, size_t size, size_t larger, int node)
+{
+    if (node < 0)
+        return realloc(memory, larger); /* which moves large pieces as mremap does */
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    memory = mremap(memory, rounded(size, page), rounded(larger, page), MREMAP_MAYMOVE);
+    return memory != MAP_FAILED ? memory : NULL; /* the mapping's policy holds for what is new, too */
+}
+
 void weft__numa_free(void *memory, size_t size, int node)
 {
     if (node < 0)

@@ -13,6 +13,8 @@ void weft__numa_bind(void *memory, size_t size, int node);
 void weft__numa_prefer(int node);
 /* Memory aligned to a cache line, and of that node if one is named; NULL: there is none. */
 void *weft__numa_alloc(size_t size, int node);
+/* The same memory, larger, maybe elsewhere: what it held is at its beginning. NULL: there is none, and the old one stays. Aligned as malloc does. */
+void *weft__numa_grow(void *memory, size_t size, size_t larger, int node);
 /* Give it back, with the same size and node. NULL is allowed. */
 void weft__numa_free(void *memory, size_t size, int node);
 /* Where n pages are: the node of each, or -ENOENT (not touched yet) or another errno. 0, or -errno: the kernel does not tell. */

@@ -95,21 +95,21 @@ WEFT__COLD void weft__ready_wait(struct weft__ready *r)
 
 WEFT__COLD bool weft__ready_grow(struct weft__ready *r)
 {
-    size_t capacity = 2 * ((size_t)r->mask + 1);
-    _Atomic(uintptr_t) *slots = weft__numa_alloc(capacity * sizeof *slots, r->node);
-    if (slots == NULL)
-        return false;
+    int64_t capacity = r->mask + 1;
+    size_t size = (size_t)capacity * sizeof *r->slots;
     weft__ready_enter(r);
-    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
-    for (int64_t i = h; i < t; i++)
-        weft__store_relaxed(&slots[i & ((int64_t)capacity - 1)],
-                            weft__load_relaxed(&r->slots[i & r->mask])); /* relaxed: inside */
-    _Atomic(uintptr_t) *old = r->slots;
-    r->slots = slots;
-    r->mask = (int64_t)capacity - 1;
+    _Atomic(uintptr_t) *slots = weft__numa_grow(r->slots, size, 2 * size, r->node); /* mostly pages that only move */
+    if (slots != NULL) {
+        int64_t t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+        r->slots = slots;
+        r->mask = 2 * capacity - 1;
+        for (int64_t i = weft__load_relaxed(&r->head); i < t; i++) /* relaxed: inside */
+            if (i & capacity)                                      /* its place is one of the new ones */
+                weft__store_relaxed(&slots[i & r->mask],
+                                    weft__load_relaxed(&slots[i & (capacity - 1)])); /* relaxed: inside */
+    }
     weft__ready_leave(r);
-    weft__numa_free(old, capacity / 2 * sizeof *slots, r->node);
-    return true;
+    return slots != NULL;
 }
 
 WEFT__COLD bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item)

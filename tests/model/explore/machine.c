@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "executor/atomic.h"
 #include "executor/base.h"
 #include "executor/membarrier.h"
 #include "executor/numa.h"
@@ -194,6 +195,16 @@ void *weft__numa_alloc(size_t size, int node)
 {
     (void)node;
     return aligned_alloc(WEFT__CACHELINE, (size + WEFT__CACHELINE - 1) / WEFT__CACHELINE * WEFT__CACHELINE);
+}
+
+void *weft__numa_grow(void *memory, size_t size, size_t larger, int node)
+{
+    _Atomic(uintptr_t) *from = memory, *to = weft__numa_alloc(larger, node);
+    for (size_t i = 0; to != NULL && i < size / sizeof *to; i++)
+        weft__store_relaxed(&to[i], weft__load_relaxed(&from[i])); /* relaxed: whoever grows it has it alone */
+    if (to != NULL)
+        weft__numa_free(memory, size, node);
+    return to;
 }
 
 void weft__numa_free(void *memory, size_t size, int node)
