@@ -216,7 +216,8 @@ static inline bool claim_here(struct weft__worker *w, struct weft_task *t)
     weft__ready_enter(ready);
     bool claimed = weft__load_relaxed(&t->fiber) == weft__task_home(w) &&                /* relaxed: its own mark */
                    weft__alone_inside(w) && weft__load_relaxed(&t->word) == WEFT__NEW && /* relaxed: alone */
-                   (weft__ready_take_newest(ready, item) || weft__ready_take(ready, item, weft__task_place(ready, t)));
+                   (weft__ready_take_newest(ready, item) || weft__ready_take_oldest(ready, item) ||
+                    weft__ready_take(ready, item, weft__task_place(ready, t)));
     if (weft__likely(claimed))
         weft__store_release(&t->word, WEFT__STARTED | WEFT__PLAIN); /* pairs: TASK-NEW */
     weft__ready_leave(ready);

@@ -201,6 +201,23 @@ static inline bool weft__ready_take_newest(struct weft__ready *r, uintptr_t item
     }
     return found;
 }
+/* Owner only, inside. Take this item out if it is the oldest of the closed part. */
+static inline bool weft__ready_take_oldest(struct weft__ready *r, uintptr_t item)
+{
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    bool found = h < t && weft__load_relaxed(&r->slots[h & r->mask]) == item;   /* relaxed: inside */
+    if (weft__likely(found)) {
+        do
+            h++;
+        while (h < t && weft__load_relaxed(&r->slots[h & r->mask]) == 0); /* relaxed: inside */
+        if (h == t) {
+            h = 0;
+            weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
+        }
+        weft__store_relaxed(&r->head, h); /* relaxed: inside */
+    }
+    return found;
+}
 /* Owner, inside, or who raids. Take this item out if it lies at this place (any number will do to ask). */
 static inline bool weft__ready_take(struct weft__ready *r, uintptr_t item, int64_t place)
 {
