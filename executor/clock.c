@@ -57,8 +57,8 @@ static bool nothing_runs(struct weft_runtime *rt)
 {
     uint64_t helpers = weft__blocking_state(rt->blocking);
     /* Parked before and after the look at the queues: a worker that left in between may hold an item that is in no queue. */
-    return (uint32_t)helpers == 0 && weft__all_parked(rt) && !weft__work_visible(rt, 1) && !weft__pinned_any(rt) &&
-           weft__all_parked(rt) && weft__blocking_state(rt->blocking) == helpers;
+    return (uint32_t)helpers == 0 && weft__all_parked(rt) && !weft__work_visible(rt, 1, NULL) &&
+           !weft__pinned_any(rt) && weft__all_parked(rt) && weft__blocking_state(rt->blocking) == helpers;
 }
 
 /* The turns that all workers have taken: read before and after, while all are parked, it tells whether anybody ran between. */

@@ -10,7 +10,8 @@
  * question, or the reactor's tick (10 ms) finds the items. A single item in a worker's own queue is no reason to
  * wake or to stay awake: its worker runs it at its next turn, and if that worker is stuck the reactor's tick wakes somebody.
  * Where I/O is waited for, the same holds for all closed work: its owner answers at its next push or pick, and if it stands still the sleeper comes
- * back by itself (search.c), or the tick wakes it.
+ * back by itself (search.c), or the tick wakes it. And for the ready queue of one whom the sleeper spares (spare.c): it is not asked, nobody stays
+ * awake for it, and the sleeper comes back by itself when the time is over.
  *
  * One thread at a time is the collector and may call driver->collect. Who parks and finds the token free becomes the leader
  * and sleeps in collect instead of on its own event count, so that an event wakes the one who will run it. Waking a leader
@@ -172,18 +173,19 @@ void weft__search_ended(struct weft__worker *w)
     w->searching = false;
     weft__fetch_sub_seq_cst(&w->rt->idle.searching, 1); /* pairs: PARK */
     if (weft__load_seq_cst(&w->rt->idle.parked) != 0 &&
-        weft__work_visible(w->rt, closed_that_counts(w->rt))) /* pairs: PARK */
+        weft__work_visible(w->rt, closed_that_counts(w->rt), NULL)) /* pairs: PARK */
         weft__notify(w->rt, w);
 }
 
-bool weft__work_visible(struct weft_runtime *rt, int64_t least)
+bool weft__work_visible(struct weft_runtime *rt, int64_t least, const struct weft__worker *w)
 {
+    const struct weft__worker *spared = w != NULL ? w->spare.spared : NULL;
     if (!weft__inbox_empty(&rt->injector))
         return true;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *v = &rt->workers[i];
-        if (weft__deque_size(&v->ready.shared) != 0 || weft__joins_open(&v->joins) != 0 ||
-            weft__ready_size(&v->ready) >= least || !weft__inbox_empty(&v->inbox) ||
+        if ((v != spared && (weft__deque_size(&v->ready.shared) != 0 || weft__ready_size(&v->ready) >= least)) ||
+            weft__joins_open(&v->joins) != 0 || !weft__inbox_empty(&v->inbox) ||
             (weft__joins_size(&v->joins) >= least && !(least == 1 && weft__burst_fresh(&v->burst))))
             return true;
     }
@@ -286,10 +288,11 @@ static void give_way(struct weft__worker *w)
 }
 
 /* Who has two items or more is to wake somebody from now on. Then wait the moment that a store takes: see PARK. */
-static void ask_all(struct weft_runtime *rt)
+static void ask_all(struct weft_runtime *rt, const struct weft__worker *w)
 {
     for (unsigned i = 0; i < rt->worker_count; i++) {
-        weft__ready_ask(&rt->workers[i].ready);
+        if (weft__likely(&rt->workers[i] != w->spare.spared))
+            weft__ready_ask(&rt->workers[i].ready);
         weft__joins_ask(&rt->workers[i].joins, 1);
     }
     for (int i = 0; i < 4; i++)
@@ -308,8 +311,8 @@ void weft__park(struct weft__worker *w)
     uint32_t ticket = weft__parker_ticket(&w->parker);
     weft__fetch_or_seq_cst(&idle->bits[w->index >> 6], UINT64_C(1) << (w->index & 63)); /* pairs: PARK */
     weft__fetch_add_seq_cst(&idle->parked, 1);                                          /* pairs: PARK */
-    ask_all(rt);
-    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt)) || /* pairs: PARK */
+    ask_all(rt, w);
+    if (weft__load_seq_cst(&rt->stopping) != 0 || weft__work_visible(rt, closed_that_counts(rt), w) || /* pairs: PARK */
         weft__pinned_waits(w)) {
         unpark(w);
         return;
@@ -339,6 +342,7 @@ void weft__park(struct weft__worker *w)
     } else {
         weft__parker_wait(&w->parker, ticket, deadline);
     }
+    w->spare.spared = NULL;
     unpark(w);
     give_way(w);
 }

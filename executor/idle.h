@@ -49,7 +49,7 @@ int weft__collect_arrived(struct weft_runtime *rt);
 /* Does every worker sleep, with nobody on the way to wake one? */
 bool weft__all_parked(struct weft_runtime *rt);
 /* Is there ready work that another worker could take? `least`: so many items in a worker's queue count even if they lie closed; INT64_MAX:
- * only what lies open does. */
-bool weft__work_visible(struct weft_runtime *rt, int64_t least);
+ * only what lies open does. `w`: for this one, which may spare somebody (spare.h); NULL: for anybody. */
+bool weft__work_visible(struct weft_runtime *rt, int64_t least, const struct weft__worker *w);
 
 #endif

@@ -37,6 +37,7 @@ struct weft_runtime {
     _Atomic(uint32_t) strangers; /* beside what workers only read; alone.c (pairs: TASK-ALONE) */
     _Atomic(uint32_t) kept;      /* one of them, for so many ticks more */
     uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
+    _Atomic(int64_t) light;      /* WEFT__SPARE_LIGHT; tests set it to other values */
     struct weft__worker *workers;
     struct weft_plan *plan;
     unsigned homes; /* parts that memory is in: one for each node that is a worker's home, 1 where there is one node */

@@ -30,9 +30,9 @@
 #define SEARCH_BACKOFF 6        /* after that many searches in vain: one in 2^6 */
 #define SEEN_NEAR 6             /* of WEFT__SEEN notes, where there are others farther away */
 
-static bool has_closed(const struct weft__worker *v)
+static bool has_closed(const struct weft__worker *w, const struct weft__worker *v)
 {
-    return weft__ready_closed(&v->ready) != 0 || weft__joins_size(&v->joins) != 0;
+    return (v != w->spare.spared && weft__ready_closed(&v->ready) != 0) || weft__joins_size(&v->joins) != 0;
 }
 
 static bool same_step(const struct weft__seen *seen)
@@ -68,7 +68,7 @@ static void note_among(struct weft__worker *w, unsigned first, unsigned end, uns
     for (unsigned i = 0; i < size && w->seen_count < most; i++) {
         unsigned at = first + (start + i) % size;
         struct weft__worker *v = &rt->workers[plan->victims[at]];
-        if (has_closed(v))
+        if (has_closed(w, v))
             w->seen[w->seen_count++] = (struct weft__seen){v,
                                                            weft__load_relaxed(&v->steps),      /* relaxed: hints, all */
                                                            weft__load_relaxed(&v->ready.tail), /* relaxed: as above */
@@ -116,10 +116,12 @@ static uintptr_t glance(struct weft__worker *w)
 
 weft_ns weft__worker_look_again(struct weft__worker *w)
 {
+    weft_ns spared = weft__spare_until(&w->spare);
     if (w->seen_count == 0 || !w->seen_fresh)
-        return WEFT_FOREVER;
+        return spared;
     w->seen_fresh = false;
-    return w->seen_at + GLANCE_AGE;
+    weft_ns seen = w->seen_at + GLANCE_AGE;
+    return seen < spared ? seen : spared;
 }
 
 /* Is it worth while to look around before going to sleep? */

@@ -7,6 +7,7 @@
  *   while one of them has work that lies closed, and so is asked for, NEAR_PASSES passes go no farther;
  * - of a ready queue half of all that lies there, as far as it is open, the more the farther away it is, at most MOST; of forked children the
  *   oldest; what is closed is asked for, and its owner opens the older part of it, but never its newest item (ready.c, joins.c);
+ * - not from an owner whose last items were done in less time than their way took (spare.c);
  * - an inbox is claimed as a whole, since its owner may be stuck;
  * - what an owner that does not answer keeps closed is taken without leave: when, is decided in search.c.
  *
@@ -54,7 +55,8 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
                             bool *asked)
 {
     uintptr_t items[MOST];
-    int64_t open = weft__deque_size(&victim->ready.shared);
+    bool spared = victim == w->spare.spared;
+    int64_t open = spared ? 0 : weft__deque_size(&victim->ready.shared);
     *taken = 0;
     if (open != 0) {
         int64_t wanted =
@@ -64,12 +66,13 @@ static uintptr_t steal_from(struct weft__worker *w, struct weft__worker *victim,
         *taken = take(&victim->ready.shared, items, wanted < most ? wanted : most);
         if (*taken != 0) {
             w->stole_child = false;
+            weft__spare_took(w, victim, items, *taken);
             return keep_first(w, items, *taken);
         }
     }
     int64_t closed = weft__ready_closed(&victim->ready),
             least = weft__load_relaxed(&victim->ready.least); /* relaxed: a hint */
-    if (closed > least || least == 0) { /* who shares single items is asked for the next one, too */
+    if (!spared && (closed > least || least == 0)) { /* who shares single items is asked for the next one, too */
         weft__ready_ask(&victim->ready);
         *asked |= closed > least;
     }
@@ -146,6 +149,8 @@ uintptr_t weft__worker_steal(struct weft__worker *w)
     struct weft_runtime *rt = w->rt;
     const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
     unsigned others = rt->worker_count - 1;
+    if (weft__unlikely(w->spare.loot != 0 || w->spare.spared != NULL))
+        weft__spare_look(w);
     bool anywhere = rt->options.stealing == WEFT_STEAL_RANDOM, asked = false;
     for (unsigned first = 0, end; first < others; first = end) {
         if (first == plan->near && asked && !anywhere && w->near_first < NEAR_PASSES) {

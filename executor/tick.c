@@ -157,7 +157,7 @@ static bool tick(struct weft_runtime *rt, struct named *named)
         stuck |= rt->watch[i].stuck;
     }
     weft__canary_look(rt->canary, rt, weft__monotonic());
-    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1)) { /* pairs: PARK */
+    if (weft__load_seq_cst(&rt->idle.parked) != 0 && weft__work_visible(rt, 1, NULL)) { /* pairs: PARK */
         /* Not when somebody was woken already and waits for a CPU: then this wake brings nobody. */
         if (weft__load_relaxed(&rt->idle.searching) <= 0) /* relaxed: a hint */
             weft__fetch_add_relaxed(&rt->late_wakes, 1);  /* relaxed: statistic */

@@ -14,6 +14,7 @@
 #include "executor/parker.h"
 #include "executor/ready.h"
 #include "executor/slab.h"
+#include "executor/spare.h"
 #include "executor/topology.h"
 
 /* Written by the worker's own thread, read by anyone. */
@@ -117,6 +118,7 @@ struct weft__worker {
     weft_ns seen_at;
     struct weft__seen seen[WEFT__SEEN];
     struct weft__burst burst;
+    struct weft__spare spare;
     uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
     struct weft__pinned *own_place, *node_place; /* node_place NULL: its node is unknown */

@@ -132,7 +132,7 @@ static inline bool alone(struct weft_runtime *rt)
     for (unsigned i = 0; i < rt->worker_count; i++)
         if (i != self && (weft__load_seq_cst(&rt->idle.bits[i / 64]) >> i % 64 & 1) == 0) /* pairs: PARK */
             return false;
-    return !weft__work_visible(rt, true);
+    return !weft__work_visible(rt, true, NULL);
 }
 
 /* Let all others come to where they wait, however busy the machine is; twice, because who collects events counts as asleep
