@@ -52,7 +52,7 @@ const char *weft_strerror(int rc)
     case -ESHUTDOWN:
         return "shut down";
     case -EDEADLK:
-        return "would wait for itself";
+        return "deadlock: nobody can go on, or a task would wait for itself";
     default:
         break;
     }

@@ -258,6 +258,8 @@ int weft__faults_aim(uint64_t k, const char *which, const char *how, bool persis
     if (planned || aiming)
         return -EBUSY;
     aim.what = (struct rule){.calls = UINT32_MAX};
+    if (persistent) /* no kernel interrupts it for ever, and whoever waits for I/O could never go on */
+        aim.what.calls &= ~(UINT32_C(1) << WEFT__EPOLL_WAIT);
     if (which != NULL) {
         if (strlen(which) >= sizeof text || !parse_calls(strcpy(text, which), &aim.what.calls))
             return -EINVAL;

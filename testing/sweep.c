@@ -234,7 +234,9 @@ static int with_workers(struct sweep *s)
     if (rc < 0)
         return rc;
     if (all < least && (!s->cancels || s->test.workers == 1)) { /* others may be so quick that nobody has to wait */
-        weft__test_say(&s->test, "%s: only %" PRIu64 " %s seen: is everything linked with libweft_testing?",
+        weft__test_say(&s->test,
+                       "%s: only %" PRIu64
+                       " %s seen: it had no more with one worker, or not everything is linked with libweft_testing",
                        s->test.name, all, s->cancels ? "waits" : "calls that could fail");
         return -EPROTO;
     }

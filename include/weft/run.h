@@ -137,7 +137,8 @@ typedef struct weft_options {
  * running, stop, free everything:    int rc = weft_run(serve, .port = 80);
  * Returns what the coroutine returned: 0 or a count, a negative errno, -ECANCELED if it ended cancelled; or the error
  * that kept the runtime from starting: -EINVAL (options), -ENOMEM, -EAGAIN (threads), -EMFILE; -EINTR after SIGINT, if the options say
- * so; -EDEADLK on the virtual clock when nothing can ever go on; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
+ * so; -EDEADLK on the virtual clock when nothing can ever go on: then the tasks are given up where they wait, their functions do not return, and what
+ * they wait for (a lock, an event ... with static storage) must be initialised anew before it is used again; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
  * inside another's worker. The calling thread sleeps meanwhile. asyncio: run(). */
 #define weft_run(...) weft__RUN(NULL, __VA_ARGS__, )
 /* The same with options: weft_run_with(WEFT_OPTIONS(.workers = 2), serve, .port = 80). */

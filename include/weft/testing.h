@@ -106,7 +106,7 @@ long weft_sweep_cancel_(const weft_sweep *options, const weft_frame *frame, size
 
 /* The same, but the k-th call that could fail fails: allocations of the program and of weft (from the start of the runtime to its end), sockets, reads,
  * threads. A program whose runtime could not even start is told so by weft_run's result, which counts as the run's. With `persistent` the calls of that
- * kind go on failing to the end of the run. (Timers live in memory from realloc: when that is gone for good weft_sleep looks again and again whether
+ * kind go on failing to the end of the run; epoll_wait is then not among them unless `calls` names it: without it nobody is told of I/O. (Timers live in memory from realloc: when that is gone for good weft_sleep looks again and again whether
  * it is time, and on the virtual clock it never is.) */
 #define weft_sweep_faults(options, ...) weft__SWEEP_FAULTS(options, __VA_ARGS__, )
 #define weft__SWEEP_FAULTS(options, fn, ...)                                                                           \

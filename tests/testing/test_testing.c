@@ -187,6 +187,49 @@ out:
 }
 WEFT_CORO(talk);
 
+/* Two tasks that wait for each other's bytes. */
+struct echo {
+    WEFT_FRAME;
+    weft_stream *stream;
+};
+static int echo(struct echo *f)
+{
+    char c;
+    ssize_t n = weft_read_exactly(f->stream, &c, 1);
+    return n == 1 ? weft_write(f->stream, &c, 1) : (int)n;
+}
+WEFT_CORO(echo);
+struct exchange {
+    WEFT_FRAME;
+};
+static int exchange(struct exchange *f)
+{
+    (void)f;
+    int fds[2], rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? 0 : -EMFILE;
+    if (rc < 0)
+        return rc;
+    weft_stream *stream[2] = {NULL, NULL};
+    for (int i = 0; i < 2; i++) {
+        int adopted = weft_stream_adopt(&stream[i], fds[i]);
+        if (adopted < 0) {
+            close(fds[i]);
+            rc = adopted;
+        }
+    }
+    weft_group g;
+    if (rc == 0 && (rc = weft_group_begin(&g)) == 0) {
+        char c = 'x';
+        rc = weft_group_start(&g, echo, .stream = stream[1]);
+        rc = rc == 0 ? weft_write(stream[0], &c, 1) : rc;
+        ssize_t n = rc == 0 ? weft_read_exactly(stream[0], &c, 1) : 0;
+        rc = weft_group_join(&g, n < 0 ? (int)n : rc);
+    }
+    weft_close(stream[0]);
+    weft_close(stream[1]);
+    return rc;
+}
+WEFT_CORO(exchange);
+
 static void test_faults_find_nothing_in_a_sound_program(void **state)
 {
     (void)state;
@@ -194,6 +237,9 @@ static void test_faults_find_nothing_in_a_sound_program(void **state)
     assert_string_equal(said, "");
     assert_true(runs > 60);
     runs = weft_sweep_faults(WEFT_SWEEP(.report = keep, .persistent = 1, .workers = 2), talk);
+    assert_string_equal(said, "");
+    assert_true(runs > 20);
+    runs = weft_sweep_faults(WEFT_SWEEP(.report = keep, .persistent = 1, .workers = 1), exchange);
     assert_string_equal(said, "");
     assert_true(runs > 20);
 }
