@@ -15,13 +15,15 @@
 #include "executor/base.h"
 #include "executor/fiber_tools.h"
 
+#define WEFT__FRAME_LINE 64 /* one line: pairs of them (WEFT__CACHELINE) gain nothing more here */
+
 /* NULL: memory. */
 static inline weft_frame *weft__heap_frame_get(size_t size)
 {
-    char *block = malloc(WEFT__CACHELINE + size);
+    char *block = malloc(WEFT__FRAME_LINE + size);
     if (weft__unlikely(block == NULL))
         return NULL;
-    void **frame = (void **)(void *)(block + WEFT__CACHELINE - (WEFT__ASAN ? 0 : (uintptr_t)block % WEFT__CACHELINE));
+    void **frame = (void **)(void *)(block + WEFT__FRAME_LINE - (WEFT__ASAN ? 0 : (uintptr_t)block % WEFT__FRAME_LINE));
     frame[-1] = block;
     return (weft_frame *)(void *)frame;
 }
