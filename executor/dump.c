@@ -31,13 +31,8 @@ static void what_worker(struct weft_runtime *rt, struct weft__worker *w, char *t
         snprintf(text, size, leads ? "collects events" : "looks for work");
 }
 
-int weft_dump_workers(weft_runtime *rt, int fd)
+static void dump(struct weft_runtime *rt, FILE *out)
 {
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL)
-        return -ENOMEM;
     weft_ns now = weft__runtime_now(rt);
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *w = &rt->workers[i];
@@ -75,5 +70,21 @@ int weft_dump_workers(weft_runtime *rt, int fd)
                 : READ(rt->ended)  ? "the run has ended"
                                    : "no task was left",
                 READ(rt->submitters), READ(rt->visitors));
+}
+
+int weft_dump_workers(weft_runtime *rt, int fd)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return -ENOMEM;
+    struct weft__worker *self = weft__worker_self();
+    bool foreign = self == NULL || self->rt != rt;
+    if (!foreign || weft__runtime_enter(rt)) { /* else it has ended: it may be held, but workers and driver are gone */
+        dump(rt, out);
+        if (foreign)
+            weft__runtime_leave(rt);
+    }
     return weft__write_stream(out, &text, &size, fd);
 }

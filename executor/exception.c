@@ -15,19 +15,20 @@ void weft__note_creation(struct weft_task *t, const void *address)
 {
     struct weft__task_extra *x = weft__task_extra(t);
     if (x != NULL)
-        x->created_at = address;
+        weft__store_relaxed(&x->created_at, address); /* relaxed: static data; a dump may look meanwhile */
 }
 
 void weft__creation_text(struct weft_task *t, char *buf, size_t size)
 {
     struct weft__task_extra *x = weft__task_has_extra(t);
+    const void *at = x != NULL ? weft__load_relaxed(&x->created_at) : NULL; /* relaxed: stands for itself */
     Dl_info info;
     buf[0] = '\0';
-    if (x == NULL || x->created_at == NULL || dladdr(x->created_at, &info) == 0 || info.dli_fname == NULL)
+    if (at == NULL || dladdr(at, &info) == 0 || info.dli_fname == NULL)
         return;
     const char *slash = strrchr(info.dli_fname, '/');
     snprintf(buf, size, "%s+%#zx", slash != NULL ? slash + 1 : info.dli_fname,
-             (size_t)((const char *)x->created_at - (const char *)info.dli_fbase) - 1);
+             (size_t)((const char *)at - (const char *)info.dli_fbase) - 1);
 }
 
 /* ---- the handler ------------------------------------------------------------------------------------------------- */

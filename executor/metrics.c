@@ -108,14 +108,20 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         return -EINVAL;
     struct weft_metrics m;
     memset(&m, 0, sizeof m);
+    struct weft__worker *self = weft__worker_self();
+    bool foreign = self == NULL || self->rt != rt;
+    bool alive =
+        !foreign || weft__runtime_enter(rt); /* else it has ended: it may be held, but not all of it is there */
     if (worker >= 0) {
         add_worker(&m, &rt->workers[worker]);
         m.queue_delay = (uint64_t)weft__delay_of(&rt->workers[worker]);
-        add_remote_frees(&m, rt, (unsigned)worker);
+        if (alive)
+            add_remote_frees(&m, rt, (unsigned)worker);
     } else {
         for (unsigned i = 0; i < rt->worker_count; i++) {
             add_worker(&m, &rt->workers[i]);
-            add_remote_frees(&m, rt, i);
+            if (alive)
+                add_remote_frees(&m, rt, i);
         }
         m.tasks_created += READ(rt->created_outside);
         m.tasks_finished += READ(rt->finished_outside);
@@ -128,7 +134,7 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.late_wakes = READ(rt->late_wakes);
         m.ready_stalls = READ(rt->ready_stalls);
         m.active_workers = READ(rt->active);
-        m.helper_threads = weft__blocking_threads(rt->blocking);
+        m.helper_threads = alive ? weft__blocking_threads(rt->blocking) : 0;
         m.stacks_mapped = READ(rt->arena.mapped);
         uint64_t cached = 0;
         weft__guard_lock(&rt->fiber_guard);
@@ -145,6 +151,8 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         m.stacks_cached = cached;
         m.stacks_live = made > cached ? made - cached : 0;
     }
+    if (alive && foreign)
+        weft__runtime_leave(rt);
     size_t size = out->size < sizeof m ? out->size : sizeof m;
     m.size = size;
     memcpy(out, &m, size);

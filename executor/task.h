@@ -101,15 +101,15 @@ struct weft__future_kind {
 
 /* What most tasks do without: made when first needed, freed with the task. */
 struct weft__task_extra {
-    _Atomic(char *) name;            /* see task_api.c; NULL: "Task-<id>" */
-    _Atomic(const char *) asked;     /* message of the latest request that marked the task */
-    _Atomic(const char *) delivered; /* message of the request that ended its wait */
-    const char *met;                 /* message of the cancellation it met last; its own */
-    _Atomic(const char *) outcome;   /* message it ended with */
-    struct weft_strand *strand;      /* referenced */
-    const void *created_at;          /* debug: the address that called create */
-    uint32_t where;                  /* as asked for */
-    uint32_t pinned;                 /* the number of its place + 1 (pinned.h); 0: none */
+    _Atomic(char *) name;             /* see task_api.c; NULL: "Task-<id>" */
+    _Atomic(const char *) asked;      /* message of the latest request that marked the task */
+    _Atomic(const char *) delivered;  /* message of the request that ended its wait */
+    const char *met;                  /* message of the cancellation it met last; its own */
+    _Atomic(const char *) outcome;    /* message it ended with */
+    struct weft_strand *strand;       /* referenced */
+    _Atomic(const void *) created_at; /* debug: the address that called create */
+    uint32_t where;                   /* as asked for */
+    uint32_t pinned;                  /* the number of its place + 1 (pinned.h); 0: none */
 };
 
 struct weft__park;

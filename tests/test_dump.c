@@ -508,13 +508,42 @@ static void test_clock_is_not_misled(void **state)
     assert_tasks_ok();
 }
 
+/* A runtime that has ended and is held tells nothing, and counts what it can. */
+static weft_runtime *held;
+struct is_held {
+    WEFT_FRAME;
+};
+static int is_held(struct is_held *f)
+{
+    (void)f;
+    held = weft_runtime_hold(weft_runtime_current());
+    return 0;
+}
+WEFT_CORO(is_held);
+static void test_of_a_runtime_that_has_ended(void **state)
+{
+    (void)state;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (unsigned workers = 1; workers <= 3; workers++) {
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = workers), is_held), 0);
+        weft_metrics m = {.size = sizeof m};
+        assert_int_equal(weft_dump_tasks(held, null), 0);
+        assert_int_equal(weft_dump_workers(held, null), 0);
+        assert_int_equal(weft_metrics_print(held, null), 0);
+        assert_int_equal(weft_metrics_read(held, -1, &m), 0);
+        assert_true(m.tasks_created >= 1);
+        assert_int_equal(m.tasks_finished, m.tasks_created);
+        weft_runtime_drop(held);
+    }
+    close(null);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_says_what_each_waits_for),
-        cmocka_unit_test(test_helper_threads_and_requests),
-        cmocka_unit_test(test_nobody_is_disturbed),
-        cmocka_unit_test(test_clock_is_not_misled),
+        cmocka_unit_test(test_says_what_each_waits_for),    cmocka_unit_test(test_helper_threads_and_requests),
+        cmocka_unit_test(test_nobody_is_disturbed),         cmocka_unit_test(test_clock_is_not_misled),
+        cmocka_unit_test(test_of_a_runtime_that_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

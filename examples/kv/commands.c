@@ -430,7 +430,7 @@ static void unknown(struct call *c)
     for (size_t i = 1; i < c->argc && n < 128; i++) {
         int most = (int)(128 - n);
         n += (size_t)snprintf(quoted + n, sizeof quoted - n, "'%.*s' ",
-                              (int)c->argv[i].n < most ? (int)c->argv[i].n : most, c->argv[i].at);
+                              c->argv[i].n < (size_t)most ? (int)c->argv[i].n : most, c->argv[i].at);
     }
     reply_error(c->out, "ERR unknown command '%.*s', with args beginning with: %s",
                 c->argv[0].n < 128 ? (int)c->argv[0].n : 128, c->argv[0].at, quoted);

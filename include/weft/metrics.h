@@ -82,7 +82,7 @@ WEFT_API int weft_current_worker(void);
  * reactor batches. 0 or -errno. Any thread. Blocks on the descriptor. */
 WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
 
-/* Write one line per task that has not ended, in order of creation: its name (with its number, if it was given one), its function, and what it is at.
+/* Write one line per task that has not ended, by number, which is nearly the order of creation (each worker draws numbers in blocks): its name (with its number, if it was given one), its function, and what it is at.
  *
  *     Task-1                   serve() waits for a connection (accept), descriptor 7
  *     Task-3                   session() awaits Task-9 (fetch); time limit in 28.114 s
@@ -98,7 +98,8 @@ WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
  * limit is the next one of a weft_timeout; "cancellation requested" stays until the request is taken back (weft_uncancel). With the option debug
  * a line ends with the call that created the task. A lock has no owner, so it does not say who holds it: look for the task that is about to give it
  * back. "ready, not begun", "running, or ready to" and "in a helper thread" wait for nothing. Nobody is stopped: a task that is looked
- * at may go on some microseconds later; each line is true at some moment of the call. The text may be added to at the ends of the phrases.
+ * at may go on some microseconds later; each line is true at some moment of the call. Asked from another thread, it may put a task that is woken meanwhile behind one woken after it, so with
+ * order=fifo or sched=seeded, where the order counts, ask from a task. Of a runtime that has ended and is held it tells nothing. The text may be added to at the ends of the phrases.
  * 0 or -errno (-ENOMEM: nothing is written). Any thread, at any time while the runtime lives; not in a signal handler. Never suspends; blocks on the descriptor.
  * asyncio: all_tasks() with print_stack, and `python -m asyncio ps` and `pstree` of Python 3.14. */
 WEFT_API int weft_dump_tasks(weft_runtime *rt, int fd);
