@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "executor/runtime.h"
+#include "executor/task_hot.h"
 
 #define READ(field) weft__load_relaxed(&(field)) /* relaxed: only shown */
 
@@ -79,8 +80,7 @@ int weft_dump_workers(weft_runtime *rt, int fd)
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return -ENOMEM;
-    struct weft__worker *self = weft__worker_self();
-    bool foreign = self == NULL || self->rt != rt;
+    bool foreign = weft__own_worker(rt) == NULL;
     if (!foreign || weft__runtime_enter(rt)) { /* else it has ended: it may be held, but workers and driver are gone */
         dump(rt, out);
         if (foreign)

@@ -20,6 +20,7 @@
 #include "executor/guard.h"
 #include "executor/runtime.h"
 #include "executor/sight.h"
+#include "executor/task_hot.h"
 
 #define TRIES 64 /* to hold a fiber that somebody else holds */
 
@@ -305,8 +306,7 @@ static int dump(struct weft_runtime *rt, struct weft_task **tasks, size_t n, str
 
 static int dump_all(struct weft_runtime *rt, struct lines *l)
 {
-    struct weft__worker *w = weft__worker_self();
-    bool foreign = w == NULL || w->rt != rt;
+    bool foreign = weft__own_worker(rt) == NULL;
     if (foreign && !weft__runtime_enter(rt))
         return 0; /* it has ended, and so have they */
     struct weft_task **tasks;

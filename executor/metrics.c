@@ -12,6 +12,7 @@
 #include "executor/blocking.h"
 #include "executor/guard.h"
 #include "executor/runtime.h"
+#include "executor/task_hot.h"
 
 #define READ(field) weft__load_relaxed(&(field)) /* relaxed: statistic */
 
@@ -108,8 +109,7 @@ int weft_metrics_read(weft_runtime *rt, int worker, weft_metrics *out)
         return -EINVAL;
     struct weft_metrics m;
     memset(&m, 0, sizeof m);
-    struct weft__worker *self = weft__worker_self();
-    bool foreign = self == NULL || self->rt != rt;
+    bool foreign = weft__own_worker(rt) == NULL;
     bool alive =
         !foreign || weft__runtime_enter(rt); /* else it has ended: it may be held, but not all of it is there */
     if (worker >= 0) {

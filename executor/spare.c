@@ -24,8 +24,8 @@
 #include "executor/runtime.h"
 
 #define LEAST 4 /* else the clock would cost more than it tells */
-#define PAUSE WEFT_US(25)
-#define MOST 7
+#define PAUSE WEFT_US(50)
+#define MOST 7                /* in a row: 3.2 ms */
 #define FORGOTTEN WEFT_MS(10) /* after the time was over */
 
 void weft__spare_took(struct weft__worker *w, const struct weft__worker *victim, const uintptr_t *items, unsigned n)
@@ -53,7 +53,7 @@ void weft__spare_judge(struct weft__spare *s, weft_ns now, weft_ns light, uint64
         return;
     s->light += s->light < MOST;
     s->spared = s->from;
-    s->until = now + (PAUSE << s->light);
+    s->until = now + (PAUSE << (s->light - 1));
     weft__count(&s->times, 1);
 }
 
