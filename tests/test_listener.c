@@ -417,7 +417,11 @@ TEST(unix_queue_full)
     for (int i = 0; i < CLIENTS; i++)
         t[i] = weft_create_task(dial, .address = address);
     settle();
-    CHECK(!weft_done(t[0]) || !weft_done(t[CLIENTS - 1]));
+    /* Which of them have got in is the workers' order; all have not. */
+    int in = 0;
+    for (int i = 0; i < CLIENTS; i++)
+        in += weft_done(t[i]);
+    CHECK(in < CLIENTS);
     for (int i = 0; i < CLIENTS; i++) {
         REQUIRE(weft_accept(l, &peer) == 0);
         weft_close(peer);
