@@ -88,8 +88,8 @@ static void entry_runs(struct weft__entry *entry)
 static void task_ended(struct weft__waiter *waiter, struct weft_task *t)
 {
     struct arrival *a = weft__container_of(waiter, struct arrival, waiter);
-    if (weft__unlikely(t->rt->fifo))
-        weft__make_ready(t->rt, weft__item_of_entry(&a->entry));
+    if (weft__unlikely(weft__task_rt(t)->fifo))
+        weft__make_ready(weft__task_rt(t), weft__item_of_entry(&a->entry));
     else
         arrive(a);
 }

@@ -50,6 +50,10 @@ void weft__seam(void);
 /* A counter that one thread writes and any may read: a plain add for the writer, never a locked instruction. */
 #define weft__count(p, n) weft__store_relaxed((p), weft__load_relaxed(p) + (n)) /* relaxed: statistic, one writer */
 
+/* A plain field that one thread writes and reads, and others may look at, to tell of it: nothing follows from what they see. */
+#define weft__store_shown(p, v) (WEFT__SEAM(), __atomic_store_n((p), (v), __ATOMIC_RELAXED))
+#define weft__load_shown(p) (WEFT__SEAM(), __atomic_load_n((p), __ATOMIC_RELAXED))
+
 /* Keeps the compiler from moving accesses over it; the processor may. */
 #define weft__compiler_barrier() atomic_signal_fence(memory_order_seq_cst)
 

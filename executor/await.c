@@ -4,11 +4,11 @@
  * An awaited, unstarted task may run right on its awaiter's stack, as a plain call, because the awaiter can only go on after
  * it has ended anyhow (also when cancelled: the request goes to the child first). Await stays a suspension point. The
  * conditions (weft_await): default order; its stack class is not larger and enough stack is left for its guarantee; no request is pending for
- * the awaiter's chain; the claim succeeded; and it is nobody else's turn: after each INLINE_LIMIT in a row the worker looks at timers, I/O and
+ * the awaiter's chain; the claim succeeded; and it is nobody else's turn: after each WEFT__INLINE_LIMIT in a row the worker looks at timers, I/O and
  * its inbox, and if the oldest ready item is a fiber, that gets its turn. Unstarted tasks wait longer (they are mostly the brothers of what
- * runs, and to start one takes a stack): INLINE_LIMIT_TASKS times as many, or until the reactor's tick has found one and the same step under way.
+ * runs, and to start one takes a stack): ROUNDS_LIMIT times as many, or until two looks after the reactor's tick has found one and the same step under way.
  * What is awaited and is itself the oldest ready item, with no forked child waiting, passes nobody over: that may go on for ever, with a look each
- * INLINE_LIMIT times.
+ * WEFT__INLINE_LIMIT times.
  *
  * Such a task costs no locked instruction: it is claimed, and ends, alone (alone.c). Its entry is the newest of the ready queue's closed part,
  * mostly, and taken out by plain stores; the reference that it ran with stays OWED (task.h) until the awaiter gives back its handle, and both go in one.
@@ -25,10 +25,12 @@
 
 #include "executor/fiber_run.h"
 #include "executor/sight.h"
+#include "executor/taken.h"
 #include "executor/task_hot.h"
 
-#define INLINE_LIMIT 64       /* tasks run at once before the worker looks whether something else must have its turn */
-#define INLINE_LIMIT_TASKS 64 /* so many times that, while only unstarted tasks wait */
+#define ROUNDS_LIMIT 64 /* so many times that, while only unstarted tasks wait */
+#define HURRIED                                                                                                        \
+    2 /* looks are left when the tick has come: the one that is awaited just now may be one that a thief had */
 
 /* ---- waiting for a task ------------------------------------------------------------------------------------------ */
 
@@ -127,7 +129,7 @@ static inline bool no_request(struct weft__fiber *f)
 /* Waiting is out of the question, or must not be done here. 1: go on. */
 static WEFT__NOINLINE int await_unusual(struct weft__fiber *f, struct weft_task *t)
 {
-    if (t->rt != f->rt)
+    if (weft__task_rt(t) != f->rt)
         return -EXDEV; /* runtimes end at different times: a thread (weft_to_thread) may weft_block_on it */
     if (f->unusual & WEFT__FIBER_CALLBACK)
         return weft__yield(f); /* aborts: a callback must not wait */
@@ -138,27 +140,44 @@ static WEFT__NOINLINE int await_unusual(struct weft__fiber *f, struct weft_task 
     return 1;
 }
 
+/* After many in a row: may it go on like this, or is it somebody else's turn? */
+static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f, struct weft_task *t)
+{
+    struct weft__worker *w = f->worker;
+    if (f->inlined < WEFT__INLINE_LIMIT)
+        return true;
+    bool hurry = weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
+    /* Forked children are not in the queue: they have their turn by a suspension. */
+    bool next = !w->in_turn && weft__joins_size(&w->joins) == 0 && weft__worker_is_next(w, weft__item_of_task(t));
+    /* A run in turn draws who is next, and a look around would not be drawn: there it is always time. */
+    unsigned rounds = next ? 0 : f->inlined_rounds + 1U; /* if it is next, all that was older has had its turn */
+    if (hurry && !next && rounds < ROUNDS_LIMIT - HURRIED)
+        rounds = ROUNDS_LIMIT - HURRIED;
+    f->inlined_rounds = (uint8_t)rounds;
+    if (w->in_turn || rounds >= ROUNDS_LIMIT || !weft__worker_look_around(w))
+        return false;
+    weft__count(&w->steps, next); /* a turn was given */
+    f->inlined = 0;
+    return true;
+}
+
+/* What a task that ended while the awaiter went on leaves to him; a request that came meanwhile is met. */
+static WEFT__NOINLINE int await_end(struct weft__fiber *f, struct weft_task *t)
+{
+    int rc = weft__task_rc(t) < 0 ? take_outcome(f, t) : weft__task_rc(t);
+    return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;
+}
+
 static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_task *t)
 {
+    if (weft__task_state(t) != WEFT__NEW && turn_is_left(f, t) && weft__taken_ends(f, t))
+        return await_end(f, t);
     weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already by the caller's handle */
     int rc = weft__await_suspended(f, t);
     if (rc < 0)
         weft__task_set_retrieved(t);
     weft__task_unref(t);
     return rc;
-}
-
-static WEFT__NOINLINE bool remove_entry(struct weft__ready *ready, const struct weft_task *t, uintptr_t item)
-{
-    return weft__ready_remove(ready, item, weft__task_place(ready, t)) ||
-           weft__deque_pop_newest_if(&ready->shared, item);
-}
-
-/* What a task that was run here leaves to the awaiter. */
-static WEFT__NOINLINE int await_end(struct weft__fiber *f, struct weft_task *t)
-{
-    int rc = weft__task_rc(t) < 0 ? take_outcome(f, t) : weft__task_rc(t);
-    return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;
 }
 
 static WEFT__NOINLINE int await_end_slowly(struct weft__fiber *f, struct weft_task *t, int rc)
@@ -186,9 +205,9 @@ static inline __attribute__((always_inline)) int run_here(struct weft__fiber *f,
  * up a reference: that of the queue's entry, if it can be had. */
 static WEFT__NOINLINE int await_here_slowly(struct weft__fiber *f, struct weft_task *t)
 {
-    struct weft__ready *ready = &f->worker->ready;
-    uintptr_t item = weft__item_of_task(t);
-    bool entry = weft__ready_remove_newest(ready, item) || remove_entry(ready, t, item);
+    if (weft__taken_back(f->worker, t))
+        return run_here(f, f->worker, t, false);
+    bool entry = weft__taken_entry(f->worker, t);
     int claimed = entry ? weft__task_claim(t) : weft__task_claim_strange(t);
     if (weft__unlikely(claimed == 0)) {
         if (entry)
@@ -224,23 +243,6 @@ static inline bool claim_here(struct weft__worker *w, struct weft_task *t)
     return claimed;
 }
 
-/* After many in a row: may it go on like this, or is it somebody else's turn? */
-static WEFT__NOINLINE bool turn_is_left(struct weft__fiber *f, struct weft_task *t)
-{
-    struct weft__worker *w = f->worker;
-    if (f->inlined < INLINE_LIMIT)
-        return true;
-    bool hurry = weft__load_relaxed(&w->hurry) != 0; /* relaxed: a hint */
-    /* Forked children are not in the queue: they have their turn by a suspension. */
-    bool next = !w->in_turn && weft__joins_size(&w->joins) == 0 && weft__worker_is_next(w, weft__item_of_task(t));
-    /* A run in turn draws who is next, and a look around would not be drawn: there it is always time. */
-    if (w->in_turn || (!next && (hurry || ++f->inlined_rounds >= INLINE_LIMIT_TASKS)) || !weft__worker_look_around(w))
-        return false;
-    weft__count(&w->steps, next); /* a turn was given */
-    f->inlined = 0;
-    return true;
-}
-
 /* All that the first lines of weft_await do not decide. */
 static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *t)
 {
@@ -253,7 +255,7 @@ static WEFT__NOINLINE int await_slowly(struct weft__fiber *f, struct weft_task *
     if (state == WEFT__DONE)
         return take_outcome(f, t);
     struct weft_runtime *rt = f->rt;
-    if (weft__unlikely(t->rt != rt || state != WEFT__NEW || (f->unusual & WEFT__FIBER_CALLBACK))) {
+    if (weft__unlikely(weft__task_rt(t) != rt || state != WEFT__NEW || (f->unusual & WEFT__FIBER_CALLBACK))) {
         int rc = await_unusual(f, t);
         if (rc <= 0)
             return rc;
@@ -272,7 +274,7 @@ int weft_await(weft_task *t)
 {
     struct weft__fiber *f = weft__fiber_require("weft_await");
     struct weft__worker *w = f->worker;
-    if (weft__likely(t != NULL && f->unusual == 0 && f->inlined < INLINE_LIMIT && no_request(f) &&
+    if (weft__likely(t != NULL && f->unusual == 0 && f->inlined < WEFT__INLINE_LIMIT && no_request(f) &&
                      weft_here_sp_() >= f->stack_limit && claim_here(w, t)))
         return run_here(f, w, t, false);
     return await_slowly(f, t);
@@ -356,6 +358,8 @@ int(weft_join)(weft_child *child)
 #ifdef WEFT_DEBUG
     f->children--;
 #endif
+    if (weft__task_state(t) == WEFT__DONE) /* somebody ran it while its parent waited */
+        return weft__task_rc(t);
     bool taken = weft__joins_pop(&f->worker->joins, weft__item_of_task(t)) != 0;
     if (taken && weft__likely(stack_fits(f, f->rt->stack_class) && no_request(f)))
         return join_here(f, t);

@@ -106,7 +106,7 @@ static void run_job(struct weft__blocking *b, struct weft_task *t)
     int rc = -ECANCELED;
     int claimed = weft__task_claim(t);
     if (claimed > 0) {
-        weft__context_enter_thread(&t->context);
+        weft__context_enter_thread(t);
         rc = t->frame->coro->entry(t->frame);
         if (weft__unlikely(weft__thread_runtime() == NULL)) /* fork.c took it away */
             weft__misuse(t->frame->coro->name, WEFT__RETURNED_FORKED);

@@ -66,7 +66,7 @@ static void timer_fires(struct weft__timer *timer)
 {
     struct callback *c = weft__container_of(timer, struct callback, timer);
     if (disarm(c))
-        weft__make_due(c->call->rt, weft__item_of_task(c->call));
+        weft__make_due(weft__task_rt(c->call), weft__item_of_task(c->call));
 }
 
 static void target_ended(struct weft__waiter *waiter, struct weft_task *target)
@@ -101,7 +101,12 @@ static struct callback *create_armed(struct weft_runtime *rt, const weft_frame *
     c->waiter.fire = target_ended;
     weft__store_relaxed(&c->armed, 1);                                /* relaxed: published by what it is armed with */
     weft__fetch_or_acq_rel(&call->flags, (uint16_t)WEFT__TASK_ARMED); /* pairs: TASK-REFS */
-    weft__store_release(&call->extra, &c->extra);                     /* pairs: TASK-EXTRA */
+    struct weft__task_extra *inherited = weft__task_has_extra(call);  /* who walks the slab never looks into it */
+    if (inherited != NULL)
+        c->extra = *inherited;
+    c->extra.rt = rt;
+    weft__store_release(&call->side, (uintptr_t)&c->extra + 1); /* pairs: TASK-EXTRA */
+    free(inherited);
     return c;
 }
 
@@ -169,7 +174,7 @@ weft_handle *weft_add_done_callback_(weft_task *t, const weft_frame *frame)
 {
     weft__preempt_point();
     struct weft__fiber *f = weft__fiber_require("weft_add_done_callback");
-    if (weft__unlikely(t != NULL && t->rt != f->rt && weft__task_state(t) != WEFT__DONE))
+    if (weft__unlikely(t != NULL && weft__task_rt(t) != f->rt && weft__task_state(t) != WEFT__DONE))
         return NULL;
     struct callback *c = create_armed(f->rt, frame);
     if (c == NULL)
@@ -234,7 +239,7 @@ void weft__callback_free(struct weft_task *call)
 void weft__callback_failed(struct weft_task *call, int rc)
 {
     weft__task_set_retrieved(call);
-    weft__exception(call->rt, WEFT_CALLBACK_FAILED, call, rc);
+    weft__exception(weft__task_rt(call), WEFT_CALLBACK_FAILED, call, rc);
 }
 
 void weft__callback_end_of_run(struct weft_task *call)

@@ -151,14 +151,14 @@ static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
         if (weft__likely(visit != 0 || !weft__task_strange(t, word))) {
             marked = weft__cas_seq_cst(&t->word, &word, word | WEFT__C); /* pairs: TASK-C, PARK-REQUEST */
         } else {
-            visit = weft__stranger_begin(t->rt);
+            visit = weft__stranger_begin(weft__task_rt(t));
             word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
         }
     }
     if (!marked)
         weft__fetch_sub_acq_rel(&t->requests, 1); /* pairs: TASK-C */
     if (weft__unlikely(visit != 0))
-        weft__stranger_end(t->rt, visit);
+        weft__stranger_end(weft__task_rt(t), visit);
     return marked;
 }
 
@@ -182,7 +182,7 @@ static bool cancel_suspended(struct weft_task *t)
         return false;
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: a hint so far */
     if (kind == NULL || kind->cancel != NULL ||
-        !weft__cas_acq_rel(&f->word, &word, word | WEFT__FIBER_LOCKED)) /* pairs: FIBER-WORD */
+        !weft__sole_cas(&f->word, &word, word | WEFT__FIBER_LOCKED)) /* pairs: FIBER-WORD */
         return false;
     kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
     if (weft__unlikely(f->task != t || t->below != NULL || kind->cancel != NULL)) {
@@ -203,7 +203,7 @@ static bool cancel_suspended(struct weft_task *t)
             next |= WEFT__FIBER_REQUEST;
         if (!first)
             weft__fetch_or_acq_rel(&t->word, (uint64_t)WEFT__C); /* pairs: TASK-C */
-        if (weft__cas_acq_rel(&f->word, &word, next))            /* pairs: FIBER-WORD */
+        if (weft__sole_cas(&f->word, &word, next))               /* pairs: FIBER-WORD */
             break;
     }
     weft__make_ready(f->worker->rt, weft__item_of_fiber(f)); /* whoever unlocks does it */
@@ -299,10 +299,10 @@ unsigned weft__uncancel(struct weft_task *t)
             struct weft__cancel_list list;
             weft__cancel_list_init(&list);
             bool counted = weft__task_counted(t); /* a CHILD is never ended alone */
-            unsigned visit = counted ? weft__stranger_begin(t->rt) : 0;
+            unsigned visit = counted ? weft__stranger_begin(weft__task_rt(t)) : 0;
             weft__fetch_or_acq_rel(&t->word, WEFT__C); /* pairs: TASK-C */
             if (counted)
-                weft__stranger_end(t->rt, visit);
+                weft__stranger_end(weft__task_rt(t), visit);
             deliver(t, &list);
             weft__cancel_run(&list);
         }
@@ -325,10 +325,10 @@ bool weft_cancel_with(weft_task *t, const char *message)
         return false;
     }
     struct weft__worker *w = weft__worker_self();
-    bool foreign = w == NULL || w->rt != t->rt, taken;
+    bool foreign = w == NULL || w->rt != weft__task_rt(t), taken;
     if (!foreign && message == NULL && cancel_suspended(t))
         return true;
-    if (foreign && !weft__runtime_enter(t->rt))
+    if (foreign && !weft__runtime_enter(weft__task_rt(t)))
         return false; /* its runtime has ended, and so has it */
     struct weft__cancel_list list;
     weft__cancel_list_init(&list);
@@ -337,7 +337,7 @@ bool weft_cancel_with(weft_task *t, const char *message)
     if (taken)
         weft__cancel_run(&list);
     if (foreign)
-        weft__runtime_leave(t->rt);
+        weft__runtime_leave(weft__task_rt(t));
     return taken;
 }
 

@@ -52,7 +52,13 @@ void weft__context_give_exceptions(struct weft__context *c);
  * thread: nothing thread-local may be remembered across it. Not instrumented by sanitizers. */
 #if WEFT__FIBER_TOOLS
 void weft__context_switch(struct weft__context *from, struct weft__context *to);
+#define weft__context_switch_plain weft__context_switch
 #else
+/* Where the process is known to have no C++ runtime. */
+static inline void weft__context_switch_plain(struct weft__context *from, const struct weft__context *to)
+{
+    weft__switch_asm(&from->sp, to->sp);
+}
 /* Inline, so that the only return between two contexts is the one in the assembly: each further one is mispredicted. */
 static inline void weft__context_switch(struct weft__context *from, struct weft__context *to)
 {

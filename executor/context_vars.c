@@ -9,7 +9,7 @@
  * Whose: the cell belongs to a task, a callback, a helper thread's job, or the program (weft_context_copy). Forked children use their
  * parent's at the same time, and tasks may share one: hence the guard, held for the few instructions that read or exchange the list. A set
  * prepares the new list outside of it, and does so again when another one came first: no set is lost. The cell itself is made by the first
- * set; of several at once one makes it. CONTEXT-PLACE: the cell, before its address is in the task.
+ * set; of several at once one makes it. CONTEXT-PLACE: the cell, before its address is in the task's extra.
  *
  * Threads: any; see each function of the header. */
 #include "executor/context_vars.h"
@@ -125,38 +125,38 @@ static bool exchange_list(struct weft_context *c, struct binding *old, struct bi
 
 /* ---- whose ------------------------------------------------------------------------------------------------------- */
 
-static _Thread_local _Atomic(struct weft_context *) *thread_context; /* of a helper thread's job */
+static _Thread_local struct weft_task *thread_job; /* of a helper thread */
 
-WEFT__NOINLINE void weft__context_enter_thread(_Atomic(struct weft_context *) *context)
+WEFT__NOINLINE void weft__context_enter_thread(struct weft_task *job)
 {
-    thread_context = context;
+    thread_job = job;
 }
 
-/* Where the current context is kept; NULL outside. Never inlined: see weft__worker_self. */
-static WEFT__NOINLINE _Atomic(struct weft_context *) *place(void)
+/* Whose context is the current one; NULL outside. Never inlined: see weft__worker_self. */
+static WEFT__NOINLINE struct weft_task *whose(void)
 {
     struct weft__fiber *f = weft__fiber_self();
     if (f == NULL) {
         __asm__ volatile("" ::: "memory");
-        return thread_context;
+        return thread_job;
     }
-    struct weft_task *t = weft__fiber_counted_task(f);
-    return t != NULL ? &t->context : NULL;
+    return weft__fiber_counted_task(f);
 }
 
 struct weft_context *weft__context_current(void)
 {
-    _Atomic(struct weft_context *) *at = place();
-    return at != NULL ? weft__load_acquire(at) : NULL; /* pairs: CONTEXT-PLACE */
+    struct weft_task *t = whose();
+    return t != NULL ? weft__task_context(t) : NULL;
 }
 
-/* The one at this place, made if need be. NULL: memory. */
-static struct weft_context *make_current(_Atomic(struct weft_context *) *at)
+/* That of a task, made if need be. NULL: memory. */
+static struct weft_context *make_current(struct weft_task *t)
 {
-    struct weft_context *c = weft__load_acquire(at), *fresh; /* pairs: CONTEXT-PLACE */
-    if (c != NULL || (fresh = weft__context_new()) == NULL)
+    struct weft_context *c = weft__task_context(t), *fresh;
+    struct weft__task_extra *x = NULL;
+    if (c != NULL || (x = weft__task_extra(t)) == NULL || (fresh = weft__context_new()) == NULL)
         return c;
-    if (weft__cas_acq_rel(at, &c, fresh)) /* pairs: CONTEXT-PLACE */
+    if (weft__cas_acq_rel(&x->context, &c, fresh)) /* pairs: CONTEXT-PLACE */
         return fresh;
     weft_context_release(fresh);
     return c;
@@ -251,10 +251,10 @@ static int change(struct weft_context *c, struct binding *list, const weft_conte
 
 int weft_context_set(const weft_context_var *var, void *value, weft_context_token *token)
 {
-    _Atomic(struct weft_context *) *at = place();
-    if (at == NULL)
+    struct weft_task *t = whose();
+    if (t == NULL)
         return -EINVAL;
-    struct weft_context *c = make_current(at);
+    struct weft_context *c = make_current(t);
     if (c == NULL)
         return -ENOMEM;
     weft_context_token old;
@@ -272,11 +272,8 @@ int weft_context_set(const weft_context_var *var, void *value, weft_context_toke
 
 int weft_context_reset(const weft_context_token *token)
 {
-    _Atomic(struct weft_context *) *at = place();
-    if (at == NULL || token->var_ == NULL)
-        return -EINVAL;
-    struct weft_context *c = weft__load_acquire(at); /* pairs: CONTEXT-PLACE */
-    if (c == NULL || token->context_ != c)
+    struct weft_context *c = weft__context_current();
+    if (c == NULL || token->var_ == NULL || token->context_ != c)
         return -EINVAL;
     int rc;
     do {

@@ -7,6 +7,8 @@
 
 #include "executor/base.h"
 
+struct weft_task;
+
 /* The context of the running task, callback or helper job: NULL when it is empty, or there is none. Borrowed. */
 struct weft_context *weft__context_current(void);
 /* A copy of the current context for something new: *out is NULL when it is empty. 0 or -ENOMEM. */
@@ -14,7 +16,7 @@ int weft__context_inherit(struct weft_context **out);
 struct weft_context *weft__context_ref(struct weft_context *c);
 /* An empty one. NULL: memory. */
 struct weft_context *weft__context_new(void);
-/* A helper thread runs a job whose context is c (NULL: ends). */
-void weft__context_enter_thread(_Atomic(struct weft_context *) *context);
+/* A helper thread runs this job, in its context (NULL: ends). */
+void weft__context_enter_thread(struct weft_task *job);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "executor/running.h"
 #include "executor/runtime.h"
 #include "executor/task_hot.h"
 
@@ -18,29 +19,35 @@ static bool bit_of(const _Atomic(uint64_t) *bits, unsigned i)
 }
 
 /* "runs", "sleeps" ... */
-static void what_worker(struct weft_runtime *rt, struct weft__worker *w, char *text, size_t size)
+static void what_worker(struct weft_runtime *rt, struct weft__worker *w, const struct weft__running *runs, FILE *out)
 {
-    const weft_coro *running = READ(w->running);
+    char name[128];
     bool leads = READ(rt->idle.collector) == (int32_t)w->index;
     if (bit_of(rt->idle.bits, w->index))
-        snprintf(text, size, leads ? "sleeps, waits for events" : "sleeps");
+        fputs(leads ? "sleeps, waits for events" : "sleeps", out);
     else if (bit_of(rt->idle.aside, w->index))
-        snprintf(text, size, "stands aside");
-    else if (running != NULL)
-        snprintf(text, size, "runs %s()", running->name);
-    else
-        snprintf(text, size, leads ? "collects events" : "looks for work");
+        fputs("stands aside", out);
+    else if (runs->coro == NULL)
+        fputs(leads ? "collects events" : "looks for work", out);
+    else {
+        fprintf(out, "runs %s()", runs->coro->name);
+        if (weft__running_name(runs, name, sizeof name) != 0)
+            fprintf(out, " in %s", name);
+        weft_ns now = weft__monotonic();
+        if (runs->since <= now)
+            fprintf(out, ", for %.3f s", (double)(now - runs->since) / 1e9);
+    }
 }
 
-static void dump(struct weft_runtime *rt, FILE *out)
+static void dump(struct weft_runtime *rt, const struct weft__running *runs, FILE *out)
 {
     weft_ns now = weft__runtime_now(rt);
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct weft__worker *w = &rt->workers[i];
-        char what[128];
-        what_worker(rt, w, what, sizeof what);
-        fprintf(out, "worker %-4u %s; %lld ready, %lld of them for others, %lld children, %u pinned%s; %llu steps", i,
-                what, (long long)weft__ready_size(&w->ready), (long long)weft__deque_size(&w->ready.shared),
+        fprintf(out, "worker %-4u ", i);
+        what_worker(rt, w, &runs[i], out);
+        fprintf(out, "; %lld ready, %lld of them for others, %lld children, %u pinned%s; %llu steps",
+                (long long)weft__ready_size(&w->ready), (long long)weft__deque_size(&w->ready.shared),
                 (long long)weft__joins_size(&w->joins), READ(w->own_place->count),
                 weft__inbox_empty(&w->inbox) ? "" : ", inbox", (unsigned long long)READ(w->steps));
         weft_ns timer = weft__timers_earliest(&w->timers);
@@ -73,6 +80,28 @@ static void dump(struct weft_runtime *rt, FILE *out)
                 READ(rt->submitters), READ(rt->visitors));
 }
 
+static int by_worker(const void *a, const void *b)
+{
+    unsigned x = ((const struct weft__running *)a)->worker, y = ((const struct weft__running *)b)->worker;
+    return (x > y) - (x < y);
+}
+
+static int look_and_dump(struct weft_runtime *rt, FILE *out)
+{
+    unsigned n = rt->worker_count;
+    struct weft__running *runs = calloc(n, sizeof *runs);
+    if (runs == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < n; i++)
+        runs[i].worker = i;
+    weft__running_look(rt, runs, n);
+    qsort(runs, n, sizeof *runs, by_worker);
+    dump(rt, runs, out);
+    weft__running_done(runs, n);
+    free(runs);
+    return 0;
+}
+
 int weft_dump_workers(weft_runtime *rt, int fd)
 {
     char *text;
@@ -81,10 +110,12 @@ int weft_dump_workers(weft_runtime *rt, int fd)
     if (out == NULL)
         return -ENOMEM;
     bool foreign = weft__own_worker(rt) == NULL;
+    int rc = 0;
     if (!foreign || weft__runtime_enter(rt)) { /* else it has ended: it may be held, but workers and driver are gone */
-        dump(rt, out);
+        rc = look_and_dump(rt, out);
         if (foreign)
             weft__runtime_leave(rt);
     }
-    return weft__write_stream(out, &text, &size, fd);
+    int written = weft__write_stream(out, &text, &size, fd);
+    return rc != 0 ? rc : written;
 }

@@ -48,7 +48,7 @@ static bool hold(struct weft__sight *s, struct weft__fiber *f)
         if ((word & WEFT__FIBER_STATE) != WEFT__FIBER_PARKED)
             break;
         if (!(word & WEFT__FIBER_LOCKED) &&
-            weft__cas_acq_rel(&f->word, &word, word | WEFT__FIBER_LOCKED)) /* pairs: FIBER-WORD */
+            weft__sole_cas(&f->word, &word, word | WEFT__FIBER_LOCKED)) /* pairs: FIBER-WORD */
             return true;
         sched_yield(); /* a canceller has it, for a moment */
     }
@@ -286,6 +286,8 @@ static int dump(struct weft_runtime *rt, struct weft_task **tasks, size_t n, str
     if (s != NULL && texts != NULL) {
         s->rt = rt;
         s->now = weft__runtime_now(rt);
+        s->tasks = tasks;
+        s->task_count = n;
         for (size_t i = 0; i < n && !s->failed; i++) {
             tell(s, tasks[i]);
             texts[i] = weft__sight_end(s);

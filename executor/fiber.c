@@ -17,8 +17,6 @@
  *
  * Threads: everything here is for the worker that runs (or is about to run) the fiber. */
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "executor/chain.h"
 #include "executor/fiber_run.h"
@@ -28,44 +26,6 @@
 /* ---- running a task ---------------------------------------------------------------------------------------------- */
 
 _Static_assert(sizeof(struct weft__fiber) <= WEFT__STACK_OWNER, "it lies at the top of its stack");
-
-_Noreturn WEFT__COLD void weft__barrier_broken(const weft_coro *coro)
-{
-    weft__misuse(coro->name, "a C++ exception left the coroutine; catch it inside and return an error");
-}
-
-static WEFT__COLD void left_open(struct weft_task *t, const weft_coro *coro)
-{
-    if (weft__load_relaxed(&t->open) & WEFT__TASK_FORKED) /* relaxed: its own */
-        weft__misuse(coro->name, WEFT__RETURNED_FORKED);
-    weft__misuse(coro->name, "the coroutine returned with a time limit or a group still open: each weft_timeout_begin "
-                             "needs its weft_timeout_end, each weft_group_begin its weft_group_join");
-}
-
-void weft__fiber_check_end(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro)
-{
-    if (weft__unlikely(weft__load_relaxed(&t->open) != 0)) /* relaxed: its own */
-        left_open(t, coro); /* first: in the child of a fork() there is no fiber to be had */
-    if (weft__unlikely(f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE))) {
-        if (f->unusual & WEFT__FIBER_BATCH)
-            weft__batch_close(f); /* left open: its memory is about to go */
-        if ((f->unusual & WEFT__FIBER_SCOPE) && weft__scope_left(f, t))
-            left_open(t, coro);
-    }
-}
-
-WEFT__NOINLINE int weft__fiber_ran(struct weft__fiber *f, struct weft_task *t, const weft_coro *coro, int rc)
-{
-    weft__fiber_check_end(f, t, coro);
-    while (f->unusual & WEFT__FIBER_PARK_AGAIN) { /* it has waited for what it would have been parked at */
-        weft__fiber_clear(f, WEFT__FIBER_PARK_AGAIN);
-        if (rc != WEFT_PARK)
-            break;
-        rc = weft__call_entry(coro, t->frame);
-        weft__fiber_check_end(f, t, coro);
-    }
-    return rc;
-}
 
 int weft__fiber_run(struct weft__fiber *f, struct weft_task *t)
 {
@@ -102,6 +62,15 @@ static inline void prepare(struct weft__worker *w, struct weft__fiber *f, struct
     weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; now: a canceller may come before it starts */
 }
 
+/* The same for a forked child: it has neither strand nor place, and was never parked. */
+static inline void prepare_child(const struct weft__worker *w, struct weft__fiber *f, struct weft_task *t)
+{
+    f->first = t;
+    f->coro = t->frame->coro;
+    f->unusual = w->unusual;
+    weft__store_release(&t->fiber, f); /* pairs: TASK-FIBER; as above */
+}
+
 /* A fiber for a claimed task; NULL: the task has ended with -ENOMEM. */
 static WEFT__NOINLINE struct weft__fiber *fiber_for(struct weft__worker *w, struct weft_task *t)
 {
@@ -124,13 +93,18 @@ static WEFT__NOINLINE struct weft__fiber *fiber_for(struct weft__worker *w, stru
     return NULL;
 }
 
-static inline void switch_to_fiber(struct weft__worker *w, struct weft__context *from, struct weft__fiber *next)
+static inline void go_on_with(struct weft__worker *w, struct weft__fiber *next)
 {
     weft__count(&w->steps, 1);
-    w->current = next;
+    weft__store_shown(&w->current, next);
     next->worker = w;
     next->inlined = next->inlined_rounds = 0;
     weft__store_relaxed(&w->running, next->coro); /* relaxed: a hint for reports */
+}
+
+static inline void switch_to_fiber(struct weft__worker *w, struct weft__context *from, struct weft__fiber *next)
+{
+    go_on_with(w, next);
     weft__context_switch(from, &next->context);
 }
 
@@ -138,7 +112,7 @@ static WEFT__NOINLINE void switch_to_idle(struct weft__worker *w, struct weft__c
 {
     weft__count(&w->steps, 1);
     weft__count(&w->counters.idles, 1);
-    w->current = NULL;
+    weft__store_shown(&w->current, NULL);
     weft__store_relaxed(&w->running, NULL); /* relaxed: a hint for reports */
     if (from != &w->context)
         weft__context_switch(from, &w->context);
@@ -230,6 +204,33 @@ static inline struct weft__fiber *fiber_of(uintptr_t item)
     return (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
 }
 
+static inline bool has_lent(uintptr_t item, const struct weft__lending *l, const struct weft__fiber *lent)
+{
+    return weft__likely(item & WEFT__ITEM_FIBER) && fiber_of(item)->lending == l && l->lent == lent;
+}
+
+/* A pick where only one item is ready, who has lent the fiber, and nothing unusual is about. False: nothing was done. */
+static inline bool pick_lender(struct weft__fiber *f, struct weft__worker *w, const struct weft__lending *l)
+{
+    struct weft__ready *r = &w->ready;
+    if (weft__unlikely(w->slowly != 0 || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+                       weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
+                       weft__ready_open(r)))
+        return false;
+    weft__ready_enter(r);
+    int64_t h = weft__load_relaxed(&r->head);                                  /* relaxed: inside */
+    uintptr_t item = weft__load_relaxed(&r->slots[h & r->mask]);               /* relaxed: inside */
+    bool only = weft__load_relaxed(&r->tail) == h + 1 && has_lent(item, l, f); /* relaxed: inside */
+    if (weft__likely(only)) {
+        weft__store_relaxed(&r->head, 0); /* relaxed: inside */
+        weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
+        w->picks++;
+        fiber_of(item)->worker = w; /* not the one that it lent on, maybe */
+    }
+    weft__ready_leave(r);
+    return only;
+}
+
 /* On the lent fiber, beside its own context, which stands in weft__fiber_main: as there, until it is the turn of who lent it. */
 static void run_lent(void *lending)
 {
@@ -252,13 +253,16 @@ static void run_lent(void *lending)
     f->context.sp = idle; /* whatever has been saved there since */
     if (t != NULL)
         item = task_left(f, w, t, rc);
+    if (weft__likely(item == 0 && f->unusual == 0 && pick_lender(f, w, l))) {
+        l->back = true;
+        return;
+    }
     if (item == 0)
         item = weft__unlikely(f->unusual != 0) ? leave_unusual(f, w) : weft__worker_pick_quick(w);
     /* Who lent it may have gone on since, and have lent another one from the same place of his stack: l is then that one's. Where l is not his any more, it
      * is not read. */
-    struct weft__fiber *lender = fiber_of(item);
-    if (weft__likely((item & WEFT__ITEM_FIBER) && lender->lending == l && l->lent == f)) {
-        lender->worker = w; /* not the one that it lent on, maybe */
+    if (has_lent(item, l, f)) {
+        fiber_of(item)->worker = w; /* not the one that it lent on, maybe */
         l->back = true;
         return;
     }
@@ -275,7 +279,7 @@ static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct we
     struct weft__lending l = {.lent = lent, .back = false};
     f->lending = &l;
     weft__count(&w->steps, 1);
-    w->current = lent;
+    weft__store_shown(&w->current, lent);
     lent->worker = w;
     weft__context_lend(&f->context, &lent->context, run_lent, &l);
     w = f->worker; /* read anew: the fiber may have moved */
@@ -284,7 +288,7 @@ static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct we
         weft__worker_after(w);
         return;
     }
-    w->current = f;
+    weft__store_shown(&w->current, f);
     f->inlined = f->inlined_rounds = 0;
     weft__store_relaxed(&w->running, f->coro); /* relaxed: a hint for reports */
     weft__fiber_put_quick(w, lent);
@@ -297,66 +301,113 @@ static inline void lend(struct weft__fiber *f, struct weft__worker *w, struct we
 }
 #endif
 
-/* Nothing is ready but forked children: the newest runs on a fiber of its own, and this one takes its place in the queue, as above. What an ordinary
- * turn would come to, in fewer steps. False: nothing was done, or what was taken out has ended. */
-static WEFT__NOINLINE bool yield_to_child(struct weft__fiber *f, struct weft__worker *w)
-{
-    struct weft__ready *r = &w->ready;
-    if (weft__ready_closed(r) != 0 || weft__load_relaxed(&r->hunger) < 1) /* relaxed: a hint; who shares single items */
-        return false;
-    uintptr_t item = weft__joins_pop(&w->joins, 0);
-    if (item == 0 || weft__unlikely(!weft__item_claim(item)))
-        return false;
-    struct weft__fiber *next = fiber_for(w, weft__item_task(item));
-    if (weft__unlikely(next == NULL))
-        return false;
-    w->picks++;
-    weft__ready_enter(r);
-    weft__ready_append(r, weft__item_of_fiber(f));
-    lend(f, w, next);
-    return true;
-}
-
-/* The whole of a yield where nothing unusual is about: the oldest item is a fiber, this one takes the last place, and the queue stays locked
- * against thieves until this context is saved (weft__worker_after). False: nothing was done. */
-static inline bool yield_quickly(struct weft__fiber *f)
-{
-    struct weft__worker *w = f->worker;
-    struct weft__ready *r = &w->ready;
-    if (weft__unlikely(f->unusual != 0 || w->slowly != 0 || w->hold != NULL ||
-                       ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
-                       weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
-                       weft__ready_asked(r) || weft__ready_open(r)))
-        return false;
-    weft__ready_enter(r);
-    uintptr_t item = weft__ready_exchange(r, weft__item_of_fiber(f));
-    if (weft__unlikely(item == 0)) {
-        weft__ready_leave(r);
-        return yield_to_child(f, w);
-    }
-    w->picks++; /* so each way of giving way looks around every LOOK_AROUND-th time */
-    switch_to_fiber(w, &f->context, (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER));
-    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
-    return true;
-}
-
 static void requeue(struct weft__worker *w, void *fiber)
 {
     weft__make_ready(w->rt, weft__item_of_fiber(fiber));
 }
 
-int weft__yield(struct weft__fiber *f)
+static inline bool requested(struct weft__fiber *f)
+{
+    return (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
+}
+
+/* It goes on: what a yield returns. */
+static inline int yielded(struct weft__fiber *f)
+{
+    return weft__unlikely(requested(f)) && weft__take_request(f) ? -ECANCELED : 0;
+}
+
+static WEFT__NOINLINE int yield_slowly(struct weft__fiber *f)
 {
     if (weft__unlikely(f->unusual & WEFT__FIBER_CALLBACK))
         weft__in_callback(f);
-    bool requested = (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
-    if (weft__unlikely(requested) && !f->rt->fifo && weft__take_request(f))
+    if (weft__unlikely(requested(f)) && !f->rt->fifo && weft__take_request(f))
         return -ECANCELED;
     f->inlined = f->inlined_rounds = 0;
-    if (weft__unlikely(!yield_quickly(f)))
-        weft__fiber_switch_away(f, requeue, f);
-    requested = (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
-    return weft__unlikely(requested) && weft__take_request(f) ? -ECANCELED : 0;
+    weft__fiber_switch_away(f, requeue, f);
+    return yielded(f);
+}
+
+/* The oldest ready item is no fiber. If there is none at all, but there are forked children, the newest runs on a fiber of its own, and this one
+ * takes its place in the queue, as below. What an ordinary turn would come to, in fewer steps. */
+static WEFT__NOINLINE int yield_to_child(struct weft__fiber *f)
+{
+    struct weft__worker *w = f->worker;
+    struct weft__ready *r = &w->ready;
+    if (weft__load_relaxed(&r->head) !=
+            weft__load_relaxed(&r->tail) || /* relaxed: a thief can only have made it emptier */
+        weft__load_relaxed(&r->hunger) < 1) /* relaxed: a hint; who shares single items */
+        return yield_slowly(f);
+    uintptr_t item = weft__joins_pop_newest(&w->joins);
+    if (item == 0)
+        return yield_slowly(f);
+    struct weft_task *t = weft__item_task(item);
+    uint64_t word = WEFT__NEW;
+    struct weft__fiber *next = NULL;
+    if (weft__likely(weft__cas_acq_rel(&t->word, &word, WEFT__STARTED))) { /* pairs: TASK-NEW */
+        next = weft__fiber_get_quick(w, w->rt->stack_class);
+        if (weft__likely(next != NULL))
+            prepare_child(w, next, t);
+        else
+            next = fiber_for(w, t);
+    } else if (weft__item_claim(item)) {
+        next = fiber_for(w, t);
+    }
+    if (weft__unlikely(next == NULL))
+        return yield_slowly(f);
+    w->picks++;
+    weft__ready_enter(r);
+    weft__ready_append(r, weft__item_of_fiber(f));
+    lend(f, w, next);
+    return yielded(f);
+}
+
+/* A thief is in the ready queue. */
+static WEFT__NOINLINE int yield_waits(struct weft__fiber *f)
+{
+    weft__ready_wait(&f->worker->ready);
+    weft__ready_leave(&f->worker->ready);
+    return yield_slowly(f);
+}
+
+/* The whole of a yield where nothing unusual is about (no batch is open, so nothing is held back): the oldest item is a fiber, this one takes the last
+ * place, and the queue stays locked against thieves until this context is saved (weft__worker_after). Whatever else there is to do is a call in the last
+ * place: so hardly a register is saved twice. `exceptions`: the process has a C++ runtime. */
+static inline __attribute__((always_inline)) int yield_here(struct weft__fiber *f, bool exceptions)
+{
+    struct weft__worker *w = f->worker;
+    struct weft__ready *r = &w->ready;
+    if (weft__unlikely(f->unusual != 0 || requested(f) || w->slowly != 0 ||
+                       ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
+                       weft__load_relaxed(&w->hurry) != 0 || /* relaxed: a hint */
+                       weft__ready_asked(r) || weft__ready_open(r)))
+        return yield_slowly(f);
+    if (weft__unlikely(!weft__ready_try_enter(r)))
+        return yield_waits(f);
+    uintptr_t item = weft__ready_exchange(r, weft__item_of_fiber(f));
+    if (weft__unlikely(item == 0)) {
+        weft__ready_leave(r);
+        return yield_to_child(f);
+    }
+    w->picks++; /* so each way of giving way looks around every LOOK_AROUND-th time */
+    struct weft__fiber *next = (struct weft__fiber *)(item & ~WEFT__ITEM_FIBER);
+    go_on_with(w, next);
+    if (exceptions)
+        weft__context_switch(&f->context, &next->context);
+    else
+        weft__context_switch_plain(&f->context, &next->context);
+    weft__worker_after(f->worker); /* read anew: the fiber may have moved */
+    return yielded(f);
+}
+
+static WEFT__NOINLINE int yield_with_exceptions(struct weft__fiber *f)
+{
+    return yield_here(f, true);
+}
+
+int weft__yield(struct weft__fiber *f)
+{
+    return weft__unlikely(__cxa_get_globals != NULL) ? yield_with_exceptions(f) : yield_here(f, false);
 }
 
 void weft__fiber_step_aside(struct weft__fiber *f)
@@ -447,50 +498,4 @@ void weft__fiber_main(void *fiber)
         switch_to(w, &f->context, item);
         weft__worker_after(f->worker); /* taken from the cache, maybe by another worker */
     }
-}
-
-/* ---- who am I ---------------------------------------------------------------------------------------------------- */
-
-void weft__outside_task(const char *call)
-{
-    weft__misuse(call, "called outside a task; it may only be called by a coroutine that a runtime runs");
-}
-
-/* In a signal handler: only plain reads and own formatting. */
-void weft__fiber_describe(void *fiber, char *buf, size_t size)
-{
-    struct weft__fiber *f = fiber;
-    struct weft_task *t = f->task;
-    const char *function = t != NULL && t->frame != NULL ? t->frame->coro->name : "?";
-    while (t != NULL && !weft__task_counted(t))
-        t = t->parent;
-    char number[24];
-    size_t digits = 0;
-    const char *name = NULL;
-    if (t != NULL) {
-        struct weft__task_extra *x = weft__load_relaxed(&t->extra); /* relaxed: a report from a dying process */
-        name = x != NULL ? weft__load_relaxed(&x->name) : NULL;     /* relaxed: as before */
-        for (uint64_t id = t->id; digits == 0 || id != 0; id /= 10)
-            number[digits++] = (char)('0' + id % 10);
-    }
-    size_t at = 0;
-#define PUT(c)                                                                                                         \
-    do {                                                                                                               \
-        if (at + 1 < size)                                                                                             \
-            buf[at++] = (c);                                                                                           \
-    } while (0)
-    PUT('"');
-    for (const char *p = name != NULL ? name : "Task-"; *p != '\0'; p++)
-        PUT(*p);
-    while (name == NULL && digits != 0)
-        PUT(number[--digits]);
-    PUT('"');
-    PUT(' ');
-    PUT('(');
-    for (const char *p = function; *p != '\0'; p++)
-        PUT(*p);
-    PUT(')');
-#undef PUT
-    if (size != 0)
-        buf[at] = '\0';
 }

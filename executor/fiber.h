@@ -61,6 +61,7 @@ enum {
 };
 
 #define WEFT__FIBER_BUDGET 64
+#define WEFT__INLINE_LIMIT 64 /* tasks run at once before the worker looks whether something else must have its turn */
 
 struct weft__await {
     struct weft__waiter waiter;
@@ -75,7 +76,7 @@ struct weft__fiber {
     uint32_t kind;               /* WEFT__KIND_FIBER */
     uint32_t ticket;             /* of the last wait; owner only */
     _Atomic(uint64_t) word;      /* see the head; pairs: FIBER-WORD */
-    struct weft_task *task;      /* innermost */
+    struct weft_task *task;      /* innermost; running.c looks at others' */
     struct weft__worker *worker; /* that runs it; written by whoever switches to it */
     char *stack_limit;           /* a forked child or an awaited task may run on top only above this */
     uint16_t unusual;            /* WEFT__FIBER_STRAND ...: 0 for most, so that the usual path looks at one word */

@@ -234,7 +234,8 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
         return;
     w->last_trim = now;
     send_home(w);
-    weft__slab_cache_send(&w->tasks);
+    for (unsigned i = 0; i < WEFT__ROOMS; i++)
+        weft__slab_cache_send(&w->tasks[i]);
     weft__slab_cache_send(&w->blocks);
     weft__slab_cache_send(&w->large_blocks);
     for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {

@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
     weft_frame *frame = t->frame;
     const weft_coro *coro = frame->coro, *outer = f->coro;
     t->below = f->task;
-    f->task = t;
+    weft__store_shown(&f->task, t);
     f->coro = coro;
     weft__store_relaxed(&w->running, coro); /* relaxed: a hint for reports */
     weft__store_release(&t->fiber, f);      /* pairs: TASK-FIBER, the canceller's acquire load */
@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) int weft__fiber_run_inline(struct w
                                  "weft_join, on every way out of the block");
     f->children = children;
 #endif
-    f->task = t->below;
+    weft__store_shown(&f->task, t->below);
     f->coro = outer;
     weft__store_relaxed(&f->worker->running, outer); /* relaxed: a hint for reports; another worker's, maybe */
     return rc;
@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) int weft__fiber_run_outermost(struc
 #else
     const weft_coro *coro = t->frame->coro;
     t->below = NULL;
-    f->task = t;
+    weft__store_shown(&f->task, t);
     f->coro = coro;
     weft__store_relaxed(&w->running, coro); /* relaxed: a hint for reports */
     weft__store_release(&t->fiber, f);      /* pairs: TASK-FIBER, the canceller's acquire load */
@@ -86,7 +86,7 @@ static inline __attribute__((always_inline)) int weft__fiber_run_outermost(struc
     if (weft__unlikely(weft__load_relaxed(&t->open) != 0 || /* relaxed: its own */
                        (f->unusual & (WEFT__FIBER_BATCH | WEFT__FIBER_SCOPE | WEFT__FIBER_PARK_AGAIN))))
         rc = weft__fiber_ran(f, t, coro, rc);
-    f->task = NULL;
+    weft__store_shown(&f->task, NULL);
     return rc;
 #endif
 }

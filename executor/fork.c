@@ -43,6 +43,7 @@ static void after_fork_in_child(void)
     }
     all_runtimes = NULL;
     weft__worker_set_self(NULL);
+    weft__sole_forked();
     weft__thread_runtime_enter(NULL);
     weft__guard_unlock(&all_guard);
 }

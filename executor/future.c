@@ -55,12 +55,12 @@ static int set(weft_future *f, int rc, const weft_frame *value)
     if (weft__task_state(f) == WEFT__DONE)
         return -EALREADY; /* also when its runtime is gone */
     struct weft__worker *w = weft__worker_self();
-    bool foreign = w == NULL || w->rt != f->rt;
-    if (foreign && !weft__runtime_enter(f->rt))
+    bool foreign = w == NULL || w->rt != weft__task_rt(f);
+    if (foreign && !weft__runtime_enter(weft__task_rt(f)))
         return -ESHUTDOWN;
     bool done = weft__future_finish(f, rc, value, false);
     if (foreign)
-        weft__runtime_leave(f->rt);
+        weft__runtime_leave(weft__task_rt(f));
     return done ? 0 : -EALREADY;
 }
 

@@ -12,6 +12,7 @@
 
 #include "executor/chain.h"
 #include "executor/runtime.h"
+#include "executor/taken.h"
 #include "executor/watch.h"
 
 /* Is it past taking a request? Then the others are nobody's business any more. */
@@ -65,7 +66,7 @@ static int look(struct weft__fiber *f, weft_task *const tasks[], size_t n, int *
         if (!weft__watch_is_done(t)) {
             if (weft__unlikely(weft__task_state(t) == WEFT__STARTED) && weft__watch_is_own(f, t))
                 return -EDEADLK;
-            if (t->rt != f->rt)
+            if (weft__task_rt(t) != f->rt)
                 return -EXDEV;
             all = 0;
         } else if (weft__unlikely(weft__watch_outcome(t) < 0)) {
@@ -130,6 +131,14 @@ static inline bool all_fresh(const struct weft__worker *w, weft_task *const task
     return i == n && n != 0;
 }
 
+/* Some may be just ending on other workers. */
+static void look_at_taken(struct weft__fiber *f, weft_task *const tasks[], size_t n)
+{
+    size_t i = 0;
+    while (i < n && (tasks[i] == NULL || weft__taken_ends(f, tasks[i])))
+        i++;
+}
+
 static inline struct left look_and_run(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool until_failure)
 {
     struct left left = {.requested = false};
@@ -137,10 +146,13 @@ static inline struct left look_and_run(struct weft__fiber *f, weft_task *const t
         weft__scopes_arm(f); /* then it is one like others */
     left.all = weft__likely(all_fresh(f->worker, tasks, n)) ? 0 : look(f, tasks, n, &left.verdict);
     if (left.all == 0 && left.verdict == 0 && f->unusual == 0 && f->worker->hold == NULL) {
-        if (run_first(f, tasks, n, until_failure, &left))
+        if (run_first(f, tasks, n, until_failure, &left)) {
             left.all = 1;
-        else
+        } else {
+            look_at_taken(f, tasks, n);
             left.all = look(f, tasks, n, &left.verdict);
+            left.met = left.all > 0 && weft__take_request(f); /* it came while they ended */
+        }
     }
     return left;
 }

@@ -179,14 +179,14 @@ static void child_fire(struct weft__waiter *waiter, struct weft_task *task)
 {
     struct group_child *child = weft__container_of(waiter, struct group_child, waiter);
     child->rc = weft__task_rc(task);
-    if (weft__likely(!task->rt->fifo)) {
+    if (weft__likely(!weft__task_rt(task)->fifo)) {
         child_ended(&child->entry);
         return;
     }
     weft__guard_lock(&child->group->guard);
     child->task = NULL;
     weft__guard_unlock(&child->group->guard);
-    weft__make_ready(task->rt, weft__item_of_entry(&child->entry));
+    weft__make_ready(weft__task_rt(task), weft__item_of_entry(&child->entry));
 }
 
 /* Put a node without a task on the list: from now on join waits for it. 0, -ENOMEM or -ESHUTDOWN. */

@@ -40,6 +40,14 @@ static void wait_a_little(struct patience *p)
     (void)nanosleep(&nap, NULL); /* ended early by a signal: as good */
 }
 
+bool weft__guard_change_strange(uint32_t *guard, uint32_t from, uint32_t to)
+{
+    weft__sole_stranger_begin();
+    bool changed = __atomic_compare_exchange_n(guard, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    weft__sole_stranger_end();
+    return changed;
+}
+
 uint32_t weft__guard_take_slow(uint32_t *guard)
 {
     struct patience p = {0};

@@ -15,14 +15,15 @@
  * | b    | b + HELD              | -                      | to, if b is from     |
  * | b+H  | waits                 | new bits               | refused              |
  *
+ * Where one worker is the only one of the process, it takes guards without a locked instruction, and all others announce themselves: sole.c.
+ *
  * pairs: GUARD, the release of every one that lets go with the acquire of every one that takes or looks. Any thread.
  * The word is a plain uint32_t because it also lives in public structs that C++ includes, so the operations are the
  * compiler's and not atomic.h's. */
 #ifndef WEFT_EXECUTOR_GUARD_H
 #define WEFT_EXECUTOR_GUARD_H
 
-#include "executor/atomic.h"
-#include "executor/base.h"
+#include "executor/sole.h"
 
 #define WEFT__GUARD_HELD ((uint32_t)1)
 
@@ -31,11 +32,25 @@ uint32_t weft__guard_take_slow(uint32_t *guard);
 /* Wait until it is not held, return the bits. */
 uint32_t weft__guard_look_slow(const uint32_t *guard);
 
+/* guard_change by who is no worker: announced (sole.c). */
+bool weft__guard_change_strange(uint32_t *guard, uint32_t from, uint32_t to);
+
 /* `from` must not be held: a change then is one with taking the guard, and with giving it back if `to` is not held. */
 static inline bool weft__guard_change(uint32_t *guard, uint32_t from, uint32_t to)
 {
+    uint32_t who = weft__sole_who();
     WEFT__SEAM();
-    return __atomic_compare_exchange_n(guard, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    if (weft__likely(who == WEFT__OF_SEVERAL))
+        return __atomic_compare_exchange_n(guard, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    if (weft__unlikely(who == WEFT__IS_FOREIGN))
+        return weft__guard_change_strange(guard, from, to);
+    if (weft__unlikely(!weft__sole_begin()))
+        return __atomic_compare_exchange_n(guard, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    bool same = __atomic_load_n(guard, __ATOMIC_ACQUIRE) == from;
+    if (weft__likely(same))
+        __atomic_store_n(guard, to, __ATOMIC_RELEASE);
+    weft__sole_end();
+    return same;
 }
 
 /* A hint: may be outdated, may be held. */

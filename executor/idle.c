@@ -28,10 +28,13 @@
  * All of this is modelled in docs/models/park.pml, with what happens when one step is left out.
  *
  * BESIDE: the kernel often wakes a thread on the CPU of who wakes it, and there in its place, even beside an idle CPU (of a guest, that is: it takes a
- * CPU that the host has put to sleep for a busy one). For forked children that is a loss: the waker has them at hand, and goes on only when
- * the woken one has run its part, and has searched in vain. So the waker leaves the number of its CPU, and who finds itself there lets it go
- * on first, unless anything else may be its to do; while it looks for work there it gives the CPU away at each look (search.c). It is
- * not counted as searching meanwhile.
+ * CPU that the host has put to sleep for a busy one). So the waker leaves the number of its CPU.
+ * - Forked children the waker has at hand, and it goes on only when the woken one has run its part, and has searched in vain. So who was woken for
+ *   them and finds itself there lets the waker go on first, unless anything else may be its to do; while it looks for work there it gives the CPU
+ *   away at each look (search.c). It is not counted as searching meanwhile.
+ * - Who was woken for anything else takes it at once, since the waker may compute on; but then it does not look around there, where nothing can come
+ *   while it does (search.c). The kernel would charge it for that time, and let the waker run on for up to two time slices (3 ms) at a later wake.
+ *   For the same reason it does not yield: who does gives away its whole slice.
  *
  * At most one woken worker is searching (more only by a race, which is harmless): while one is, nobody wakes another; when it
  * finds work it wakes the next one if there is more.
@@ -51,6 +54,7 @@ void weft__idle_init(struct weft__idle *idle)
     weft__store_relaxed(&idle->collector, WEFT__COLLECTOR_FREE); /* relaxed: before the threads start */
     weft__store_relaxed(&idle->asleep, 0);                       /* relaxed: before the threads start */
     weft__store_relaxed(&idle->last_collect, 0);                 /* relaxed: before the threads start */
+    weft__store_relaxed(&idle->rescues, 0);                      /* relaxed: before the threads start */
     for (unsigned i = 0; i < 16; i++)
         weft__store_relaxed(&idle->bits[i], 0); /* relaxed: before the threads start */
     for (unsigned i = 0; i < 16; i++)
@@ -82,8 +86,8 @@ static void wake(struct weft_runtime *rt, unsigned worker)
         rt->driver->kick(rt);
 }
 
-/* Wake this worker as a searcher if it still sleeps. `cpu`: see BESIDE; -1: it need not know. */
-static bool wake_searcher(struct weft_runtime *rt, unsigned worker, int cpu)
+/* Wake this worker as a searcher if it still sleeps. `forks`: for forked children. */
+static bool wake_searcher(struct weft_runtime *rt, unsigned worker, bool forks)
 {
     if (!sleeps(rt, worker))
         return false;
@@ -91,15 +95,17 @@ static bool wake_searcher(struct weft_runtime *rt, unsigned worker, int cpu)
      * nobody. (The woken worker may take its count back before it is added: then it is below 0 for a moment.) */
     if (!take_bit(rt, worker))
         return false;
-    weft__fetch_add_seq_cst(&rt->idle.searching, 1);       /* pairs: PARK */
-    weft__store_relaxed(&rt->workers[worker].beside, cpu); /* relaxed: a hint; the wake makes it visible */
+    weft__fetch_add_seq_cst(&rt->idle.searching, 1); /* pairs: PARK */
+    struct weft__worker *w = &rt->workers[worker];
+    weft__store_relaxed(&w->beside, sched_getcpu()); /* relaxed: hints, both; the wake makes them visible */
+    weft__store_relaxed(&w->beside_forks, forks);    /* relaxed: as above */
     wake(rt, worker);
     return true;
 }
 
 bool weft__idle_wake(struct weft_runtime *rt, unsigned worker)
 {
-    if (wake_searcher(rt, worker, -1))
+    if (wake_searcher(rt, worker, false))
         return true;
     uint64_t bit = UINT64_C(1) << (worker & 63);
     _Atomic(uint64_t) *bits = &rt->idle.aside[worker >> 6];
@@ -109,7 +115,7 @@ bool weft__idle_wake(struct weft_runtime *rt, unsigned worker)
     return true;
 }
 
-static void notify_from(struct weft_runtime *rt, struct weft__worker *w, int cpu)
+static void notify_from(struct weft_runtime *rt, struct weft__worker *w, bool forks)
 {
     struct weft__idle *idle = &rt->idle;
     if (weft__load_seq_cst(&idle->parked) == 0 || weft__load_seq_cst(&idle->searching) > 0) /* pairs: PARK */
@@ -119,7 +125,7 @@ static void notify_from(struct weft_runtime *rt, struct weft__worker *w, int cpu
     if (w != NULL) {
         const struct weft__plan_worker *plan = &rt->plan->worker[w->index];
         for (unsigned i = 0; i + 1 < rt->worker_count; i++) {
-            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i], cpu)) {
+            if (plan->victims[i] != leader && wake_searcher(rt, plan->victims[i], forks)) {
                 weft__count(&w->counters.wakes[plan->distance[i]], 1);
                 return;
             }
@@ -130,23 +136,23 @@ static void notify_from(struct weft_runtime *rt, struct weft__worker *w, int cpu
             while (bits != 0) {
                 unsigned worker = i * 64 + (unsigned)__builtin_ctzll(bits);
                 bits &= bits - 1;
-                if ((int32_t)worker != leader && wake_searcher(rt, worker, cpu))
+                if ((int32_t)worker != leader && wake_searcher(rt, worker, forks))
                     return;
             }
         }
     }
     if (leader >= 0 && (w == NULL || leader != (int32_t)w->index)) /* a leader that shares out its batch is awake */
-        wake_searcher(rt, (unsigned)leader, cpu);
+        wake_searcher(rt, (unsigned)leader, forks);
 }
 
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w)
 {
-    notify_from(rt, w, -1);
+    notify_from(rt, w, false);
 }
 
 void weft__notify_of_forks(struct weft__worker *w)
 {
-    notify_from(w->rt, w, sched_getcpu());
+    notify_from(w->rt, w, true);
 }
 
 void weft__notify_all(struct weft_runtime *rt)
@@ -274,12 +280,17 @@ bool weft__idle_beside(const struct weft__worker *w)
     return cpu >= 0 && sched_getcpu() == cpu;
 }
 
+bool weft__idle_beside_forks(const struct weft__worker *w)
+{
+    return weft__load_relaxed(&w->beside_forks) && weft__idle_beside(w); /* relaxed: a hint */
+}
+
 /* Woken for forked children: see BESIDE. */
 static void give_way(struct weft__worker *w)
 {
     struct weft_runtime *rt = w->rt;
-    if (!weft__idle_beside(w) || (rt->driver != NULL && rt->driver->waiting(rt)) || !weft__inbox_empty(&rt->injector) ||
-        !weft__inbox_empty(&w->inbox) || weft__pinned_waits(w) ||
+    if (!weft__idle_beside_forks(w) || (rt->driver != NULL && rt->driver->waiting(rt)) ||
+        !weft__inbox_empty(&rt->injector) || !weft__inbox_empty(&w->inbox) || weft__pinned_waits(w) ||
         (!rt->is_virtual && weft__timers_earliest(&w->timers) < weft__monotonic() + SLICE))
         return;
     weft__fetch_sub_seq_cst(&rt->idle.searching, 1); /* pairs: PARK; meanwhile others may be woken */

@@ -12,12 +12,13 @@ struct weft_runtime;
 enum { WEFT__COLLECTOR_FREE = -1, WEFT__COLLECTOR_REACTOR = -2 };
 
 struct weft__idle {
-    alignas(WEFT__CACHELINE) _Atomic(uint32_t) parked;   /* bits set in `bits`, or about to be */
-    _Atomic(int32_t) searching;                          /* woken workers that have not found work yet */
-    _Atomic(uint32_t) lookers;                           /* workers that look around before they sleep; a hint */
-    _Atomic(int32_t) collector;                          /* the token: who may be in driver->collect */
-    _Atomic(uint32_t) asleep;                            /* the reactor thread sleeps without a tick */
-    _Atomic(int64_t) last_collect;                       /* instant of the last one */
+    alignas(WEFT__CACHELINE) _Atomic(uint32_t) parked; /* bits set in `bits`, or about to be */
+    _Atomic(int32_t) searching;                        /* woken workers that have not found work yet */
+    _Atomic(uint32_t) lookers;                         /* workers that look around before they sleep; a hint */
+    _Atomic(int32_t) collector;                        /* the token: who may be in driver->collect */
+    _Atomic(uint32_t) asleep;                          /* the reactor thread sleeps without a tick */
+    _Atomic(int64_t) last_collect;                     /* instant of the last one */
+    _Atomic(uint32_t) rescues; /* times the reactor thread has woken somebody for work that lay behind a step; a hint */
     alignas(WEFT__CACHELINE) _Atomic(uint64_t) bits[16]; /* worker i sleeps, and nobody has taken its wake yet */
     _Atomic(uint64_t) aside[16]; /* worker i sleeps, and stands aside: it is woken for its own sake only (follow.c) */
     struct weft__parker reactor;
@@ -29,8 +30,9 @@ void weft__idle_init(struct weft__idle *idle);
 void weft__notify(struct weft_runtime *rt, struct weft__worker *w);
 /* The same for forked children of the calling worker: whom the kernel puts on its CPU does not push it off there (see BESIDE). */
 void weft__notify_of_forks(struct weft__worker *w);
-/* Worker: is it on the CPU of who woke it last for forked children? */
+/* Worker: is it on the CPU of who woke it last? And was that for forked children? See BESIDE. */
 bool weft__idle_beside(const struct weft__worker *w);
+bool weft__idle_beside_forks(const struct weft__worker *w);
 /* Wake this worker if it sleeps: there is work that only it, or its node, may run. Any thread; false: it does not sleep, or is woken already. */
 bool weft__idle_wake(struct weft_runtime *rt, unsigned worker);
 /* Wake every sleeping worker and the reactor thread (shutdown). */

@@ -38,6 +38,19 @@ bool weft__joins_share(struct weft__joins *j);
 uintptr_t weft__joins_pop(struct weft__joins *j, uintptr_t item);
 /* Owner only: the rest of a pop by somebody who has lowered bottom to the newest's index, and found floor above that: is it his? */
 bool weft__joins_pop_open(struct weft__joins *j, int64_t bottom);
+/* Owner only. The newest, if it lies closed; 0: none does. */
+static inline uintptr_t weft__joins_pop_newest(struct weft__joins *j)
+{
+    int64_t b = weft__load_relaxed(&j->bottom) - 1; /* relaxed: own */
+    if (weft__load_relaxed(&j->floor) > b)          /* relaxed: looked at again */
+        return 0;
+    uintptr_t newest = weft__load_relaxed(&j->slots[b & j->mask]); /* relaxed: own */
+    weft__store_release(&j->bottom, b);                            /* pairs: JOINS-FLOOR */
+    weft__compiler_barrier();
+    if (weft__unlikely(weft__load_seq_cst(&j->floor) > b) && !weft__joins_pop_open(j, b)) /* pairs: JOINS-FLOOR */
+        return 0;
+    return newest;
+}
 /* Owner only. The oldest; 0 when empty. */
 uintptr_t weft__joins_pop_oldest(struct weft__joins *j);
 /* Any thread. The oldest open child. */

@@ -146,8 +146,8 @@ void weft__hold_end(struct weft__hold *hold)
 
 static inline void push_ready(struct weft_runtime *rt, uintptr_t item)
 {
-    struct weft__worker *w = weft__worker_self();
-    if (weft__likely(w != NULL && w->rt == rt)) {
+    struct weft__worker *w = weft__worker_maybe();
+    if (weft__likely(w->rt == rt)) {
         if (weft__unlikely(w->hold != NULL)) {
             keep(w->hold, item);
             return;

@@ -73,8 +73,8 @@ int weft_memory_check(weft_runtime *rt, void (*visit)(void *user, const weft_mem
         look_at_stacks(&c, w);
         visit(user, &c.m);
     }
-    struct weft__slab *slabs[] = {&rt->tasks, &rt->blocks, &rt->large_blocks};
-    static const char *const names[] = {"tasks", "blocks", "large blocks"};
+    struct weft__slab *slabs[] = {&rt->tasks[0], &rt->tasks[1], &rt->tasks[2], &rt->blocks, &rt->large_blocks};
+    static const char *const names[] = {"tasks", "larger tasks", "largest tasks", "blocks", "large blocks"};
     for (unsigned s = 0; s < sizeof slabs / sizeof *slabs; s++) {
         for (unsigned p = 0; p < slabs[s]->parts; p++) {
             begin(&c, names[s], UINT32_MAX, slabs[s]->part[p].node);

@@ -93,7 +93,7 @@ static unsigned distance_of_home(const struct weft_runtime *rt, unsigned worker,
 static void add_remote_frees(struct weft_metrics *m, struct weft_runtime *rt, unsigned worker)
 {
     struct weft__worker *w = &rt->workers[worker];
-    const struct weft__slab_cache *caches[] = {&w->tasks, &w->blocks, &w->large_blocks};
+    const struct weft__slab_cache *caches[] = {&w->tasks[0], &w->tasks[1], &w->tasks[2], &w->blocks, &w->large_blocks};
     for (unsigned h = 0; rt->homes > 1 && h < rt->homes; h++) {
         uint64_t frees = READ(w->stacks_away[h]);
         for (unsigned i = 0; i < sizeof caches / sizeof *caches; i++)

@@ -55,7 +55,7 @@ static inline bool waits(uint64_t word)
 static inline void came(struct weft_task *t, uint64_t from)
 {
     if ((from & (WEFT__PARK_STATE | WEFT__PARK_HELD)) == WEFT__PARK_PARKED)
-        weft__make_ready(t->rt, weft__item_of_parked(t));
+        weft__make_ready(weft__task_rt(t), weft__item_of_parked(t));
 }
 
 bool weft__unpark(struct weft_task *t, uint32_t ticket, enum weft__unpark reason)
@@ -142,7 +142,7 @@ void weft__parked_release(struct weft_task *t)
 {
     uint64_t word = weft__fetch_and_acq_rel(&t->parked, ~(uint64_t)WEFT__PARK_HELD); /* pairs: TASK-PARKED */
     if ((word & WEFT__PARK_STATE) == WEFT__PARK_WOKEN)
-        weft__make_ready(t->rt, weft__item_of_parked(t));
+        weft__make_ready(weft__task_rt(t), weft__item_of_parked(t));
 }
 
 void weft__parked_tell(struct weft_task *t, struct weft__sight *s)
@@ -153,7 +153,7 @@ void weft__parked_tell(struct weft_task *t, struct weft__sight *s)
         weft__sight_sleep(s, &t->park->timer);
         return;
     }
-    t->rt->driver->park_tell(t->park, t, t->rt->driver->park_names[number], s);
+    weft__task_rt(t)->driver->park_tell(t->park, t, weft__task_rt(t)->driver->park_names[number], s);
     weft_ns deadline = weft__timer_deadline(&t->park->timer);
     if (deadline != WEFT_FOREVER)
         weft__sight_time(s, ", at most ", deadline, " more");

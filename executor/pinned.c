@@ -98,7 +98,7 @@ int weft__pinned_place(struct weft_runtime *rt, const struct weft_task_options *
     if (WEFT__TASK_HAS(options, where))
         *where = options->where;
     if (WEFT__TASK_HAS(options, with) && options->with != NULL) {
-        if (*where != WEFT_ANYWHERE || options->with->rt != rt)
+        if (*where != WEFT_ANYWHERE || weft__task_rt(options->with) != rt)
             return -EINVAL;
         *where = weft_task_where(options->with);
     }

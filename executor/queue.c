@@ -57,8 +57,9 @@ static const struct weft__wait_kind join_wait = {"queue: join", NULL, tell_join}
 static inline void wake_one(weft_queue *q, weft__waitlist *l, uint32_t bit)
 {
     if ((q->special & bit) != 0) {
-        weft__sync_wake(l, 1);
-        weft__queue_mark(q, bit, l->first_ != NULL);
+        weft__sync_wake_one(l);
+        if (l->first_ == NULL)
+            weft__queue_mark(q, bit, false);
     }
 }
 static inline void wake_getter(weft_queue *q)
@@ -241,12 +242,36 @@ static WEFT__NOINLINE int get_slow(weft_queue *q, void *item, size_t size, bool 
     return rc;
 }
 
+/* The usual wait: a queue of words is empty, and nothing else is in the way. The guard is held; gives it back. */
+static WEFT__NOINLINE int get_waiting(weft_queue *q, void *item)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_queue_get");
+    if (weft__unlikely(worth_looking(f, &q->getters, &q->getters_patience)))
+        return get_slow(q, item, sizeof(uint64_t), true);
+    struct weft__slept slept = wait_on(q, &q->getters, WEFT__QUEUE_GETTERS, f, &get_wait);
+    if (weft__unlikely(slept.cancelled)) {
+        if (slept.woken && q->store.count > 0)
+            wake_getter(q);
+        weft__guard_unlock(&q->guard);
+        return -ECANCELED;
+    }
+    if (weft__unlikely(q->store.count == 0 || (q->special & (WEFT__QUEUE_LARGE | WEFT__QUEUE_PUTTERS)) != 0))
+        return get_slow(q, item, sizeof(uint64_t), true);
+    weft__store_take_plain(&q->store, item);
+    weft__guard_unlock(&q->guard);
+    return 0;
+}
+
 static inline int get(weft_queue *q, void *item, size_t size, bool may_wait)
 {
     weft__guard_lock(&q->guard);
     if (weft__unlikely((q->special & (WEFT__QUEUE_OTHER | WEFT__QUEUE_LARGE)) != 0 || q->store.count == 0 ||
-                       size != sizeof(uint64_t)))
+                       size != sizeof(uint64_t))) {
+        if (may_wait && size == sizeof(uint64_t) && q->store.count == 0 &&
+            (q->special & ~(uint32_t)WEFT__QUEUE_GETTERS) == 0)
+            return get_waiting(q, item);
         return get_slow(q, item, size, may_wait);
+    }
     weft__store_take_plain(&q->store, item);
     if (weft__unlikely(q->special & WEFT__QUEUE_PUTTERS))
         return wake_putter_and_leave(q);

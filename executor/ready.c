@@ -195,12 +195,6 @@ unsigned weft__ready_raid(struct weft__ready *r, uintptr_t *items, unsigned most
     return n;
 }
 
-int64_t weft__ready_closed(const struct weft__ready *r)
-{
-    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: a hint */
-    return t > h ? t - h : 0;
-}
-
 int64_t weft__ready_size(const struct weft__ready *r)
 {
     return weft__deque_size(&r->shared) + weft__ready_closed(r);

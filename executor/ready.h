@@ -31,14 +31,19 @@ void weft__ready_wait(struct weft__ready *r);
 bool weft__ready_push_slow(struct weft__ready *r, uintptr_t item);
 bool weft__ready_grow(struct weft__ready *r);
 
-static inline void weft__ready_enter(struct weft__ready *r)
+/* False: a thief is inside, and weft__ready_wait must follow. */
+static inline bool weft__ready_try_enter(struct weft__ready *r)
 {
     if (weft__unlikely(r->fenced))
         weft__store_seq_cst(&r->inside, 1); /* pairs: READY-INSIDE */
     else
         weft__store_relaxed(&r->inside, 1); /* relaxed: membarrier in raid, see READY-RAID */
     weft__compiler_barrier();
-    if (weft__unlikely(weft__load_seq_cst(&r->raided) != 0)) /* pairs: READY-RAID */
+    return weft__likely(weft__load_seq_cst(&r->raided) == 0); /* pairs: READY-RAID */
+}
+static inline void weft__ready_enter(struct weft__ready *r)
+{
+    if (weft__unlikely(!weft__ready_try_enter(r)))
         weft__ready_wait(r);
 }
 static inline void weft__ready_leave(struct weft__ready *r)
@@ -100,6 +105,12 @@ static inline uintptr_t weft__ready_pop_own(struct weft__ready *r)
     weft__ready_leave(r);
     return item;
 }
+/* Any thread: how many lie in the closed part; a moment's view, never negative. */
+static inline int64_t weft__ready_closed(const struct weft__ready *r)
+{
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: a hint */
+    return t > h ? t - h : 0;
+}
 /* Owner only: does anything lie open? */
 static inline bool weft__ready_open(const struct weft__ready *r)
 {
@@ -110,13 +121,31 @@ static inline bool weft__ready_open(const struct weft__ready *r)
  * or an item without the lowest bit. */
 static inline uintptr_t weft__ready_exchange(struct weft__ready *r, uintptr_t item)
 {
-    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
-    uintptr_t oldest = weft__load_relaxed(&r->slots[h & r->mask]);              /* relaxed: inside */
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail), mask = r->mask; /* relaxed: inside */
+    uintptr_t oldest = weft__load_relaxed(&r->slots[h & mask]);                                 /* relaxed: inside */
     if (weft__unlikely(h == t || !(oldest & 1)))
         return 0;
-    weft__store_relaxed(&r->slots[t & r->mask], item); /* relaxed: inside; a full ring has its oldest there */
-    weft__store_relaxed(&r->head, h + 1);              /* relaxed: inside */
-    weft__store_relaxed(&r->tail, t + 1);              /* relaxed: inside */
+    weft__store_relaxed(&r->slots[t & mask], item); /* relaxed: inside; a full ring has its oldest there */
+    weft__store_relaxed(&r->head, h + 1);           /* relaxed: inside */
+    weft__store_relaxed(&r->tail, t + 1);           /* relaxed: inside */
+    return oldest;
+}
+/* Owner only: the oldest of the closed part; 0, and nothing is done: it is empty, or its oldest is a hole. */
+static inline uintptr_t weft__ready_pop_quick(struct weft__ready *r)
+{
+    weft__ready_enter(r);
+    int64_t h = weft__load_relaxed(&r->head), t = weft__load_relaxed(&r->tail); /* relaxed: inside */
+    uintptr_t oldest = weft__load_relaxed(&r->slots[h & r->mask]);              /* relaxed: inside */
+    if (weft__unlikely(h == t || oldest == 0)) {
+        oldest = 0;
+    } else {
+        if (++h == t) {
+            weft__store_relaxed(&r->tail, 0); /* relaxed: inside */
+            h = 0;
+        }
+        weft__store_relaxed(&r->head, h); /* relaxed: inside */
+    }
+    weft__ready_leave(r);
     return oldest;
 }
 /* Owner only, inside: `item` comes to the end, where there is room. */
@@ -284,7 +313,5 @@ bool weft__ready_raid_begin(struct weft__ready *r);
 void weft__ready_raid_end(struct weft__ready *r);
 /* Any thread; a moment's view, never negative. */
 int64_t weft__ready_size(const struct weft__ready *r);
-/* The same without the open part. */
-int64_t weft__ready_closed(const struct weft__ready *r);
 
 #endif

@@ -233,6 +233,8 @@ int weft__runner_open(weft_runner **out, const weft_options *options, const stru
     rc = weft__runtime_start(&r->rt, options, driver);
     if (rc < 0)
         goto err;
+    weft__store_relaxed(&r->rt->ids,
+                        0); /* relaxed: nobody else knows it; there is no root: the first main task is task 1 */
     *out = r;
     return 0;
 err:

@@ -63,11 +63,14 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
 
 static void free_runtime(struct weft_runtime *rt)
 {
-    weft__slab_destroy(&rt->tasks);
+    for (unsigned i = 0; i < WEFT__ROOMS; i++)
+        weft__slab_destroy(&rt->tasks[i]);
     weft__slab_destroy(&rt->blocks);
     weft__slab_destroy(&rt->large_blocks);
     weft__slab_destroy(&rt->sleeps);
     weft__seeded_destroy(rt->seeded);
+    if (rt->watches)
+        weft__fetch_add_relaxed(&weft__watched_runtimes, (uint32_t)-1); /* relaxed: a switch */
     weft__numa_free(rt->workers, rt->worker_count * sizeof *rt->workers, rt->bound ? 0 : -1);
     free(rt->pools);
     weft_plan_release(rt->plan);
@@ -113,7 +116,10 @@ static bool allocate_workers(struct weft_runtime *rt)
 static int make_slabs(struct weft_runtime *rt)
 {
     unsigned parts = rt->bound && rt->plan->homes != 0 ? rt->homes : 0;
-    int rc = weft__slab_init_nodes(&rt->tasks, sizeof(struct weft_task), parts, rt->plan->home);
+    int rc = 0;
+    for (unsigned i = 0; i < WEFT__ROOMS && rc == 0; i++)
+        rc =
+            weft__slab_init_nodes(&rt->tasks[i], sizeof(struct weft_task) + i * WEFT__ROOM_STEP, parts, rt->plan->home);
     if (rc == 0)
         rc = weft__slab_init_nodes(&rt->blocks, WEFT__BLOCK, parts, rt->plan->home);
     return rc == 0 ? weft__slab_init_nodes(&rt->large_blocks, WEFT__LARGE_BLOCK, parts, rt->plan->home) : rc;
@@ -149,12 +155,16 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
         rt->pinned.named_workers = wished;
     if (rt->options.sched == WEFT_SCHED_SEEDED && (rt->seeded = weft__seeded_create(rt->options.seed)) == NULL)
         goto err_runtime;
+    rt->watches = rt->options.debug != 0;
+    if (rt->watches)
+        weft__fetch_add_relaxed(&weft__watched_runtimes, 1); /* relaxed: a switch, before the threads start */
     weft__slab_init(&rt->sleeps, WEFT__SLEEP_PARK);
     weft__stack_arena_init(&rt->arena);
     weft__idle_init(&rt->idle);
     weft__inbox_init(&rt->injector);
     weft__parker_init(&rt->done);
     weft__store_relaxed(&rt->ids, UINT64_MAX); /* relaxed: before the threads start; the root is task 0 */
+    rt->sole = weft__sole_comes(rt->worker_count);
     unsigned initialised = 0;
     for (; initialised < rt->worker_count; initialised++) {
         if ((rc = weft__worker_init(&rt->workers[initialised], rt, initialised)) < 0)
@@ -178,6 +188,8 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     }
     if ((rc = start_thread(&rt->reactor_thread, weft__reactor_main, rt)) < 0)
         goto err_threads;
+    if (rt->sole)
+        weft__sole_settled();
     return 0;
 err_threads:
     stop_workers(rt, started);
@@ -188,6 +200,7 @@ err_blocking:
     weft__blocking_stop(rt->blocking);
     weft__blocking_destroy(rt->blocking);
 err_workers:
+    weft__sole_goes(rt->sole);
     while (initialised-- != 0)
         weft__worker_destroy(&rt->workers[initialised]);
     weft__fiber_destroy_all(rt);
@@ -233,7 +246,7 @@ static void drop_entry(uintptr_t item)
         return;
     }
     if (t->kind == WEFT__KIND_TASK)
-        weft__strand_pass(t->rt, weft__task_strand(t)); /* the line behind it comes through the injector */
+        weft__strand_pass(weft__task_rt(t), weft__task_strand(t)); /* the line behind it comes through the injector */
     weft__task_unref(t);
 }
 
@@ -269,10 +282,16 @@ static void visit_held(void *user, void *object)
     weft__task_unref(t);
 }
 
+void weft__each_task(struct weft_runtime *rt, void (*visit)(void *user, void *object), void *user)
+{
+    for (unsigned i = 0; i < WEFT__ROOMS; i++)
+        weft__slab_each(&rt->tasks[i], visit, user);
+}
+
 static void each_held(struct weft_runtime *rt, void (*visit)(struct weft_task *t))
 {
     struct each_held each = {visit};
-    weft__slab_each(&rt->tasks, visit_held, &each);
+    weft__each_task(rt, visit_held, &each);
 }
 
 /* After a deadlock: tasks that can never go on end with -EDEADLK for whoever holds a handle; their stacks are not unwound. */
@@ -304,6 +323,7 @@ void weft__runtime_end(struct weft_runtime *rt)
 {
     stop_workers(rt, rt->worker_count);
     pthread_join(rt->reactor_thread, NULL);
+    weft__sole_goes(rt->sole);
     weft__blocking_stop(rt->blocking);
     if (rt->options.at_end != NULL) {
         struct weft_runtime *outer = weft__thread_runtime();
@@ -332,7 +352,7 @@ void weft__runtime_end(struct weft_runtime *rt)
     weft__guard_lock(&rt->end_guard);
     rt->finished = true;
     uint64_t alive = 0;
-    weft__slab_each(&rt->tasks, count_handle, &alive);
+    weft__each_task(rt, count_handle, &alive);
     rt->handles = alive;
     bool last = alive == 0 && rt->holds == 0;
     weft__guard_unlock(&rt->end_guard);
@@ -350,7 +370,7 @@ void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t)
 {
     weft__guard_lock(&rt->end_guard);
     weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW; under the guard: the end counts it either way */
-    weft__slab_put(&rt->tasks, NULL, t);
+    weft__slab_put(&rt->tasks[weft__task_size(t)], NULL, t);
     bool last = rt->finished && --rt->handles == 0 && rt->holds == 0;
     weft__guard_unlock(&rt->end_guard);
     if (last)

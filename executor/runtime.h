@@ -27,11 +27,17 @@ enum {
 
 #define WEFT__TICKS 64u
 
+struct weft__step_look { /* of one worker, at a look between ticks */
+    uint64_t steps;
+    bool lay; /* ready work, behind the step that it was in */
+};
+
 struct weft_runtime {
     weft_options options; /* with defaults filled in */
     bool fifo, inlining, is_virtual;
     bool in_turn; /* fifo or seeded: what comes next is chosen in the idle loop only, and timers take turns as well */
     struct weft__seeded *seeded; /* sched=seeded; else NULL */
+    bool watches;                /* debug: counted in weft__watched_runtimes */
     uint32_t stack_class;        /* of tasks that ask for nothing */
     unsigned worker_count;
     _Atomic(uint32_t) strangers; /* beside what workers only read; alone.c (pairs: TASK-ALONE) */
@@ -42,10 +48,11 @@ struct weft_runtime {
     struct weft_plan *plan;
     unsigned homes; /* parts that memory is in: one for each node that is a worker's home, 1 where there is one node */
     bool bound;     /* memory is bound to nodes: this machine has several */
+    bool sole;      /* its worker is the only one in the process: sole.c */
     const struct weft__driver *driver; /* NULL: no I/O */
     void *io;
     struct weft__blocking *blocking;
-    struct weft__slab tasks;
+    struct weft__slab tasks[WEFT__ROOMS];
     struct weft__slab blocks, large_blocks; /* for what often comes and goes: time limits; watches */
     struct weft__slab sleeps;               /* of tasks parked until an instant: parked.c */
     struct weft__stack_arena arena;
@@ -54,6 +61,7 @@ struct weft_runtime {
     pthread_t reactor_thread;
     /* The reactor thread's own. Here, so that a forked child, which has no such thread, still holds what is in them. */
     struct weft__step_watch *watch;
+    struct weft__step_look *looks;
     struct weft__canary *canary;
     sigset_t caller_mask; /* of the thread that called weft_run: for children of a fork in a task */
     struct weft__idle idle;
@@ -174,6 +182,9 @@ static inline bool weft__stands_aside(const struct weft__worker *w)
 
 /* The reactor thread (tick.c). */
 void *weft__reactor_main(void *rt);
+/* Reactor thread, between ticks (tick.c), with what it saw last, for each worker: does ready work lie behind a step that was looked at before? Then a sleeper is woken. True: it lies behind a
+ * step that was not. */
+bool weft__tick_look(struct weft_runtime *rt, struct weft__step_look *looks);
 /* Virtual clock, all workers parked (checked again inside): move time to the next deadline and fire it. True: something was
  * made ready. */
 bool weft__virtual_advance(struct weft_runtime *rt);
@@ -191,6 +202,8 @@ void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, str
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
 /* One reference more, unless there is none left. On descriptors that nobody holds for the caller, while workers run: only as a stranger (alone.h). */
 bool weft__task_try_ref(struct weft_task *t);
+/* Any thread: call visit for every descriptor, as weft__slab_each. */
+void weft__each_task(struct weft_runtime *rt, void (*visit)(void *user, void *object), void *user);
 static inline void weft__task_unref(struct weft_task *t)
 {
     uint32_t drop = 1;

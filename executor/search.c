@@ -4,7 +4,9 @@
  *
  * Where no I/O is waited for it looks around for SEARCH_TIME, once in a microsecond: the next burst of work then costs no wake. Not while
  * another one does (lookers); and after SEARCH_BACKOFF times in vain without a steal between them, only one time in 2^SEARCH_BACKOFF. If
- * others have work, but closed, before it begins or while it looks, it has asked for it (steal.c) and looks on for RAID_AGE.
+ * others have work, but closed, before it begins or while it looks, it has asked for it (steal.c) and looks on for RAID_AGE. If that was in vain, and the
+ * owner's steps are light, that one is left alone for a while (spare.c). Nor does it in the
+ * place of who woke it (BESIDE in idle.c).
  *
  * Where I/O is waited for it leads the collecting instead, so that the next event, or an owner that answers, wakes it; to look on was
  * measured: it costs a server 6 % of its CPU time and triples its 99th percentile. Only who took a forked child last looks on as
@@ -13,10 +15,12 @@
  * A raid takes what has lain closed for RAID_AGE with an owner that did nothing which would have made it answer: is in one and the same step,
  * and has pushed nothing (of forked children: has forked nothing). What a worker saw is noted in w->seen, and stands until it is RAID_AGE old, so
  * one that comes and goes between small pieces of work sees it too. Who sleeps with a fresh note comes back by itself, once, after GLANCE_AGE
- * (weft__worker_look_again); later ones are the reactor thread's to wake (tick.c).
+ * (weft__worker_look_again), and once more each time the reactor thread has woken somebody for such work (rescues; tick.c). Not for each note: in a
+ * guest a timer is a microsecond for each sleep, 5 to 10 % of a server's CPU time.
  *
  *   no note           work lies closed -> noted, fresh
- *   noted             younger than RAID_AGE: left as it is; else raided if its owner stood still, and then: no note, or noted anew, not fresh
+ *   noted             younger than RAID_AGE: left as it is; else raided if its owner stood still, and then: no note, or noted anew, not
+ *                     fresh unless after a rescue
  *
  * Threads: the thief's own worker, in its idle loop. */
 #include <sched.h>
@@ -109,7 +113,9 @@ static uintptr_t glance(struct weft__worker *w)
     uintptr_t item = had ? raid(w) : 0;
     if (item == 0 && note(w)) {
         w->seen_at = now;
-        w->seen_fresh = !had;
+        uint32_t rescues = weft__load_relaxed(&w->rt->idle.rescues); /* relaxed: a hint */
+        w->seen_fresh = !had || rescues != w->rescues;
+        w->rescues = rescues;
     }
     return item;
 }
@@ -124,9 +130,11 @@ weft_ns weft__worker_look_again(struct weft__worker *w)
     return seen < spared ? seen : spared;
 }
 
-/* Is it worth while to look around before going to sleep? */
+/* Is it worth while to look around before going to sleep? Not in the place of who woke it (BESIDE). */
 static bool likely_soon(struct weft__worker *w)
 {
+    if (weft__idle_beside(w) && !weft__idle_beside_forks(w))
+        return false;
     bool stole = w->stole;
     w->stole = false;
     if (stole)
@@ -142,7 +150,7 @@ static uintptr_t look_on(struct weft__worker *w, bool closed)
     while (item == 0 && weft__load_relaxed(&rt->stopping) == 0) { /* relaxed: the idle loop looks again */
         for (int i = 0; i < LOOK_EVERY; i++)
             weft__cpu_relax();
-        if (weft__unlikely(weft__idle_beside(w)))
+        if (weft__unlikely(weft__idle_beside_forks(w)))
             sched_yield(); /* who could answer has to run for that */
         item = weft__worker_pick(w);
         if (item == 0)
@@ -159,7 +167,11 @@ static uintptr_t look_on(struct weft__worker *w, bool closed)
             }
         }
         if (closed && now - start >= RAID_AGE) {
+            struct weft__seen first = w->seen[0];
             item = raid(w);
+            if (item == 0)
+                weft__spare_brisk(w, first.worker, weft__load_relaxed(&first.worker->steps) - first.steps, now,
+                                  now - start); /* relaxed: a hint */
             break;
         }
     }

@@ -20,7 +20,7 @@
 #define PREEMPT_ONE_IN 4
 #define DUE_TIMERS 4 /* of so many that are due the next one is drawn: workers fire theirs in no common order */
 
-_Atomic(uint32_t) weft__seeded_runtimes;
+_Atomic(uint32_t) weft__watched_runtimes;
 
 struct ready {
     uintptr_t item;
@@ -47,7 +47,7 @@ struct weft__seeded *weft__seeded_create(uint64_t seed)
     z ^= z >> 31;
     s->random = z != 0 ? z : 1;
     weft__store_relaxed(&s->hash, UINT64_C(0xcbf29ce484222325)); /* relaxed: nobody else knows it yet */
-    weft__fetch_add_relaxed(&weft__seeded_runtimes, 1);          /* relaxed: a switch, see weft__preempt_point */
+    weft__fetch_add_relaxed(&weft__watched_runtimes, 1);         /* relaxed: a switch, see weft__preempt_point */
     return s;
 }
 
@@ -55,7 +55,7 @@ void weft__seeded_destroy(struct weft__seeded *s)
 {
     if (s == NULL)
         return;
-    weft__fetch_add_relaxed(&weft__seeded_runtimes, (uint32_t)-1); /* relaxed: as above */
+    weft__fetch_add_relaxed(&weft__watched_runtimes, (uint32_t)-1); /* relaxed: as above */
     free(s->items);
     free(s);
 }

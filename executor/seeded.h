@@ -49,12 +49,17 @@ uint64_t weft__seeded_running(void);
 
 /* At the start of each public call that may let others run on other workers meanwhile, with no guard held and no wait begun: a seeded runtime may
  * let them run here. Costs a load elsewhere. */
-extern _Atomic(uint32_t) weft__seeded_runtimes; /* alive in this process */
+extern _Atomic(uint32_t) weft__watched_runtimes; /* alive in this process; those in debug mode, too */
 void weft__preempt(void);
+/* Is any of them alive? Else nobody cares who makes which call. */
+static inline bool weft__watched(void)
+{
+    /* relaxed: set before the runtime's tasks run */
+    return weft__unlikely(weft__load_relaxed(&weft__watched_runtimes) != 0);
+}
 static inline void weft__preempt_point(void)
 {
-    if (weft__unlikely(weft__load_relaxed(&weft__seeded_runtimes) !=
-                       0)) /* relaxed: set before the runtime's tasks run */
+    if (weft__watched())
         weft__preempt();
 }
 

@@ -24,7 +24,7 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
         return 0;
     if (weft__watch_is_own(f, t))
         return -EDEADLK;
-    if (t->rt != f->rt)
+    if (weft__task_rt(t) != f->rt)
         return -EXDEV; /* as weft_await */
     struct weft__watched result = weft__watch_wait(f, &t, 1, WEFT__UNTIL_ALL, kind, WEFT_FOREVER, true, false, false);
     return result.how == 0 ? -ENOMEM : result.how == WEFT__CANCELLED ? -ECANCELED : 0;
@@ -34,7 +34,7 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
 static int cancel_and_wait(struct weft__fiber *f, weft_task *t)
 {
     weft__task_set_retrieved(t);
-    if (t->rt != f->rt)
+    if (weft__task_rt(t) != f->rt)
         return -EXDEV;
     struct weft__watch *w = weft__watch_create(f->rt, &t, 1, WEFT__UNTIL_ALL, false);
     if (w == NULL)
@@ -130,8 +130,8 @@ static void outer_runs(struct weft__entry *entry)
 
 static void turn(struct weft_task *t, struct weft__entry *entry)
 {
-    if (t->rt->fifo)
-        weft__make_ready(t->rt, weft__item_of_entry(entry));
+    if (weft__task_rt(t)->fifo)
+        weft__make_ready(weft__task_rt(t), weft__item_of_entry(entry));
     else
         entry->run(entry);
 }
@@ -154,7 +154,7 @@ weft_future *weft_shield_future(weft_task *t)
         return NULL;
     if (weft__task_state(t) == WEFT__DONE)
         return weft_ref(t);
-    if (t->rt != f->rt)
+    if (weft__task_rt(t) != f->rt)
         return weft__future_ended(-EXDEV);
     struct shield *s = malloc(sizeof *s);
     weft_future *outer = s != NULL ? weft_future_create() : NULL;

@@ -62,6 +62,34 @@ void weft__sight_others(struct weft__sight *s, const weft__waitlist *l)
         weft__sight_say(s, l->count_ == 2 ? ", %u other waits" : ", %u others wait", l->count_ - 1);
 }
 
+/* Four bytes are all that there is room for. The runtime goes in: a task of another one has the same number. */
+uint32_t weft__sight_number(const struct weft_runtime *rt, uint64_t id)
+{
+    return (uint32_t)id ^ (uint32_t)((uintptr_t)rt >> 6) * UINT32_C(0x9e3779b1);
+}
+
+void weft__sight_owner(struct weft__sight *s, uint32_t number)
+{
+    if (number == 0 || s->task_count == 0)
+        return;
+    uint32_t low = number ^ weft__sight_number(s->rt, 0);
+    uint64_t last = s->tasks[s->task_count - 1]->id, id = (last & ~(uint64_t)UINT32_MAX) | low;
+    id -= id > last && id > UINT32_MAX ? (uint64_t)1 << 32 : 0;
+    size_t from = 0, to = s->task_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (s->tasks[middle]->id < id)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    weft__sight_say(s, " by ");
+    if (from < s->task_count && s->tasks[from]->id == id)
+        weft__sight_name(s, s->tasks[from]);
+    else
+        weft__sight_say(s, "Task-%" PRIu64 ", which has ended or just begun", id);
+}
+
 const char *weft__sight_function(const struct weft_task *t)
 {
     return t->frame != NULL ? t->frame->coro->name : "?";
@@ -94,7 +122,7 @@ void weft__sight_name(struct weft__sight *s, struct weft_task *t)
 
 static void note_edge(struct weft__sight *s, const struct weft_task *t)
 {
-    if (t == NULL || !weft__task_counted(t) || !weft__task_visible(t) || t->rt != s->rt ||
+    if (t == NULL || !weft__task_counted(t) || !weft__task_visible(t) || weft__task_rt(t) != s->rt ||
         !weft__sight_reserve(s, &s->edges, &s->edge_capacity, s->edge_count, 1, sizeof *s->edges))
         return;
     s->edges[s->edge_count++] = (struct weft__sight_edge){.awaited = t->id, .awaiter = s->teller};

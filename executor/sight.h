@@ -29,6 +29,9 @@ void weft__sight_sleep(struct weft__sight *s, struct weft__timer *timer);
 void weft__sight_time(struct weft__sight *s, const char *before, weft_ns instant, const char *after);
 /* timeout.c: of the held fiber's task t, its next time limit. */
 void weft__scopes_tell(struct weft__fiber *f, const struct weft_task *t, struct weft__sight *s);
+/* What an object remembers of who took it, with the option debug; and " by Task-7 (session)" from that, nothing for 0. */
+uint32_t weft__sight_number(const struct weft_runtime *rt, uint64_t id);
+void weft__sight_owner(struct weft__sight *s, uint32_t number);
 /* ", 2 others wait", of a list with its guard held. */
 void weft__sight_others(struct weft__sight *s, const weft__waitlist *l);
 
@@ -54,6 +57,8 @@ struct weft__sight_child {
 struct weft__sight {
     struct weft_runtime *rt;
     weft_ns now;
+    struct weft_task *const *tasks; /* those that are told, referenced, by number */
+    size_t task_count;
     char phrase[WEFT__SIGHT_PHRASE];
     size_t used;
     uint64_t teller; /* whose phrase it is: the counted task, or the one that a child belongs to */

@@ -39,6 +39,7 @@
 #define SLAB_HUGE_SLOW 2000000                   /* nanoseconds of the thread's own time: then small pages do better */
 #define SLAB_HUGE_MOST ((size_t)128 * 1024 * 1024)
 #define SLAB_GROWTH 7
+#define SLAB_PAGE 4096 /* larger ones are multiples of it */
 
 static void *map(size_t size)
 {
@@ -109,11 +110,15 @@ struct weft__slab_object *weft__slab_carve(struct weft__slab *s, struct weft__sl
     uint32_t limit = weft__slab_per_chunk(s, chunk);
     struct weft__slab_object *first = weft__slab_chunk_object(s, chunk, chunk->used);
     *count = wish < limit - chunk->used ? wish : limit - chunk->used;
+    /* The last one's link is read before anything is written there: not on a page of its own, or that page faults twice. */
+    uintptr_t end = (uintptr_t)first + *count * s->object_size;
+    if (*count > 1 && (end - s->object_size) / SLAB_PAGE != (end - 2 * s->object_size) / SLAB_PAGE)
+        --*count;
     bool unused = chunk->used == 0;
     chunk->used += *count;
     if (chunk->huge && weft__load_relaxed(&s->small_pages) == 0) { /* relaxed: a hint */
         uintptr_t last = (uintptr_t)weft__slab_chunk_object(s, chunk, chunk->used) - 1;
-        if (unused || (last ^ (uintptr_t)first) >= WEFT__SLAB_HUGE) {
+        if (unused || (last ^ ((uintptr_t)first - 1)) >= WEFT__SLAB_HUGE) { /* also when it begins there */
             fresh->page = (char *)chunk + (last - (uintptr_t)chunk) / WEFT__SLAB_HUGE * WEFT__SLAB_HUGE;
             fresh->chunk = chunk;
         }

@@ -8,8 +8,12 @@
  *
  * | spares | runs dry, and its last loot (LEAST items or more) was | then                                                     |
  * | nobody | light: all ended, in less than LIGHT each             | spares its owner for PAUSE * 2^light; light + 1, to MOST |
+ * | nobody | - ; it looked on for work that lies closed (search.c), in vain, and the owner made more than a step each LIGHT | as light |
  * | nobody | heavy: took longer, or some have not ended (they wait for something: that was a task's share that the thief has now) | light = 0 |
  * | an owner | -                                                   | the time is over, or it was woken: nobody                |
+ *
+ * What its owner has run itself before the thief came to begin it (taken.c) has ended, as far as that goes. Who looks on takes lines from a brisk owner, and has
+ * him open items each time, most of which he takes back: that costs him up to the half of his time, for nothing.
  *
  * What has waited already counts for nothing, on either side: it is the rest of a task. Forked children and inboxes of the spared one are for the thief as ever: of a tree of children it takes the largest pieces. A tree of tasks has heavy
  * and light ones, and the first heavy one ends it. What was light long ago (FORGOTTEN) counts for nothing.
@@ -39,6 +43,16 @@ void weft__spare_took(struct weft__worker *w, const struct weft__worker *victim,
     s->at = weft__monotonic();
 }
 
+static void spare(struct weft__spare *s, const struct weft__worker *owner, weft_ns now)
+{
+    if (now > s->until + FORGOTTEN)
+        s->light = 0;
+    s->light += s->light < MOST;
+    s->spared = owner;
+    s->until = now + (PAUSE << (s->light - 1));
+    weft__count(&s->times, 1);
+}
+
 void weft__spare_judge(struct weft__spare *s, weft_ns now, weft_ns light, uint64_t finished)
 {
     if (s->spared != NULL && now >= s->until)
@@ -47,18 +61,22 @@ void weft__spare_judge(struct weft__spare *s, weft_ns now, weft_ns light, uint64
         return;
     bool was_light = finished - s->finished >= s->loot && now - s->at < light * (weft_ns)s->loot;
     s->loot = 0;
-    if (!was_light || now > s->until + FORGOTTEN)
+    if (was_light)
+        spare(s, s->from, now);
+    else
         s->light = 0;
-    if (!was_light)
-        return;
-    s->light += s->light < MOST;
-    s->spared = s->from;
-    s->until = now + (PAUSE << (s->light - 1));
-    weft__count(&s->times, 1);
 }
 
 void weft__spare_look(struct weft__worker *w)
 {
     weft__spare_judge(&w->spare, weft__monotonic(), weft__load_relaxed(&w->rt->light), /* relaxed: stands for itself */
                       weft__load_relaxed(&w->counters.finished));                      /* relaxed: own */
+}
+
+void weft__spare_brisk(struct weft__worker *w, const struct weft__worker *owner, uint64_t steps, weft_ns now,
+                       weft_ns took)
+{
+    if (!w->rt->is_virtual &&
+        steps * (uint64_t)weft__load_relaxed(&w->rt->light) >= (uint64_t)took) /* relaxed: stands for itself */
+        spare(&w->spare, owner, now);
 }

@@ -30,6 +30,9 @@ void weft__spare_took(struct weft__worker *w, const struct weft__worker *victim,
 void weft__spare_look(struct weft__worker *w);
 /* The same at a known time. `light`: WEFT__SPARE_LIGHT; `finished`: tasks that the worker has ended so far. */
 void weft__spare_judge(struct weft__spare *s, weft_ns now, weft_ns light, uint64_t finished);
+/* The worker has looked on for so long in vain, while the owner made so many steps. */
+void weft__spare_brisk(struct weft__worker *w, const struct weft__worker *owner, uint64_t steps, weft_ns now,
+                       weft_ns took);
 /* When to come back for what the spared one has: WEFT_FOREVER: nobody is spared. */
 static inline weft_ns weft__spare_until(const struct weft__spare *s)
 {

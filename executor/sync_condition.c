@@ -37,6 +37,7 @@ void weft_condition_init(weft_condition *c, weft_lock *lock)
 static int wait_for_notification(weft_condition *c, struct weft__fiber *f)
 {
     weft__waitlist_lock(&c->waiters_);
+    weft__guard_hint(&c->lock_->owner_, 0);
     if (weft__lock_let_go(c->lock_) != 0) {
         weft__waitlist_unlock(&c->waiters_);
         return -EPERM;

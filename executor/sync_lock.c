@@ -27,6 +27,10 @@
  * before it founds a line, for a time that successes lengthen and failures shorten: next to nothing, soon, for a lock
  * whose holders suspend. Not where no other worker runs. The pauses between looks grow, so that the holder does some
  * rounds while it has the cache line.
+ *
+ * While a runtime in debug mode lives, who takes the lock leaves his number beside it, for dumps, and who releases it takes that away before: so a
+ * number that stands there while the lock is held is the holder's, or that of the runtime's task which took it last and had somebody else release
+ * it. The switch for that is the one that the seeded scheduler has anyhow.
  * Acquire: tasks only. Everything else: any thread. */
 #include <errno.h>
 
@@ -45,6 +49,8 @@ static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
     uint32_t word = weft__guard_take(&l->waiters_.guard_);
     (void)f;
     weft__sight_say(s, "waits for lock %p, which is %s", object, word & LOCKED ? "held" : "free");
+    if (word & LOCKED)
+        weft__sight_owner(s, weft__guard_glance(&l->owner_));
     weft__sight_others(s, &l->waiters_);
     weft__guard_give(&l->waiters_.guard_, word);
 }
@@ -122,9 +128,27 @@ void weft_lock_init(weft_lock *l)
     *l = (weft_lock)WEFT_LOCK_INIT;
 }
 
+/* Of the calling task, for weft__sight_owner; 0: of none in debug mode. */
+static uint32_t own_number(void)
+{
+    struct weft__fiber *f = weft__fiber_self();
+    struct weft_task *t = f != NULL && f->rt->options.debug != 0 ? weft_current_task() : NULL;
+    return t != NULL && weft__task_visible(t) ? weft__sight_number(f->rt, t->id) : 0;
+}
+
+static WEFT__NOINLINE WEFT__COLD int acquire_watched(weft_lock *l)
+{
+    weft__preempt();
+    int rc = weft__guard_change(&l->waiters_.guard_, 0, LOCKED) ? 0 : acquire_slow(l);
+    if (rc == 0)
+        weft__guard_hint(&l->owner_, own_number());
+    return rc;
+}
+
 int weft_lock_acquire(weft_lock *l)
 {
-    weft__preempt_point();
+    if (weft__watched())
+        return acquire_watched(l);
     if (weft__likely(weft__guard_change(&l->waiters_.guard_, 0, LOCKED)))
         return 0;
     return acquire_slow(l);
@@ -138,9 +162,19 @@ static WEFT__NOINLINE int try_acquire_slow(weft_lock *l)
     return mine ? 0 : -EBUSY;
 }
 
+static WEFT__NOINLINE WEFT__COLD int try_acquire_watched(weft_lock *l)
+{
+    weft__preempt();
+    int rc = weft__guard_change(&l->waiters_.guard_, 0, LOCKED) ? 0 : try_acquire_slow(l);
+    if (rc == 0)
+        weft__guard_hint(&l->owner_, own_number());
+    return rc;
+}
+
 int weft_lock_try_acquire(weft_lock *l)
 {
-    weft__preempt_point();
+    if (weft__watched())
+        return try_acquire_watched(l);
     if (weft__likely(weft__guard_change(&l->waiters_.guard_, 0, LOCKED)))
         return 0;
     return try_acquire_slow(l);
@@ -164,7 +198,10 @@ int weft__lock_let_go(weft_lock *l)
 
 int weft_lock_release(weft_lock *l)
 {
-    weft__preempt_point();
+    if (weft__watched()) {
+        weft__preempt();
+        weft__guard_hint(&l->owner_, 0);
+    }
     return weft__lock_let_go(l);
 }
 

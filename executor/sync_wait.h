@@ -69,6 +69,23 @@ static inline size_t weft__sync_wake(weft__waitlist *l, size_t n)
     return woken;
 }
 
+/* The first pending one. */
+static inline bool weft__sync_wake_one(weft__waitlist *l)
+{
+    struct weft__wait_node *first = l->first_, *next;
+    if (weft__unlikely(first == NULL || !weft__wake(first->fiber, first->ticket, WEFT__WOKEN)))
+        return first != NULL && weft__sync_wake(l, 1) != 0;
+    next = first->next;
+    l->first_ = next;
+    if (next != NULL)
+        next->previous = NULL;
+    else
+        l->last_ = NULL;
+    first->listed = false; /* but counted: it is not gone yet */
+    first->woken = true;
+    return true;
+}
+
 /* weft__sync_wake for many: sleeping workers are called at the end, all at once. */
 size_t weft__sync_wake_many(weft__waitlist *l, size_t n);
 

@@ -16,16 +16,15 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
-#include "executor/heap_frame.h"
 #include "executor/task_hot.h"
 
 int weft__task_claim_strange(struct weft_task *t)
 {
     if (!weft__task_strange(t, weft__load_acquire(&t->word))) /* pairs: TASK-NEW */
         return weft__task_claim(t);
-    unsigned visit = weft__stranger_begin(t->rt);
+    unsigned visit = weft__stranger_begin(weft__task_rt(t));
     int claimed = weft__task_claim(t);
-    weft__stranger_end(t->rt, visit);
+    weft__stranger_end(weft__task_rt(t), visit);
     return claimed;
 }
 
@@ -90,7 +89,7 @@ static inline void count_finished(struct weft_task *t, struct weft__worker *w)
     if (w != NULL)
         weft__count(&w->counters.finished, 1);
     else
-        weft__fetch_add_relaxed(&t->rt->finished_outside, 1); /* relaxed: statistic */
+        weft__fetch_add_relaxed(&weft__task_rt(t)->finished_outside, 1); /* relaxed: statistic */
 }
 
 /* A request that nobody met decides over a success: the message goes with it. */
@@ -119,7 +118,7 @@ void weft__task_finish(struct weft_task *t, int rc)
     bool counted = weft__task_counted(t);         /* before a CHILD's memory is gone */
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-C */
     if (counted)
-        count_finished(t, weft__own_worker(t->rt));
+        count_finished(t, weft__own_worker(weft__task_rt(t)));
     for (;;) {
         if (word & WEFT__LOCK) {
             wait_for_lock(&turns);
@@ -143,7 +142,7 @@ void weft__task_finish_awaited(struct weft_task *t, int rc)
     if (rc >= 0 && t->kind == WEFT__KIND_TASK && weft__load_relaxed(&t->word) == word) { /* relaxed: the CAS decides */
         t->rc = rc;
         if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE | WEFT__OWED)) { /* pairs: TASK-DONE */
-            count_finished(t, weft__own_worker(t->rt));
+            count_finished(t, weft__own_worker(weft__task_rt(t)));
             return;
         }
     }
@@ -176,7 +175,7 @@ bool weft__task_finish_race(struct weft_task *t, int rc)
         t->rc = decide(t, word, rc);
         keep_message(t, t->rc);
     } while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)); /* pairs: TASK-DONE; C may have come */
-    count_finished(t, weft__own_worker(t->rt));
+    count_finished(t, weft__own_worker(weft__task_rt(t)));
     tell(t, word);
     weft__task_unref(t);
     return true;
@@ -258,7 +257,7 @@ bool weft__task_add_waiter(struct weft_task *t, struct weft__waiter *waiter)
             continue;
         }
         if (weft__unlikely(visit == 0) && weft__task_strange(t, word)) {
-            visit = weft__stranger_begin(t->rt);
+            visit = weft__stranger_begin(weft__task_rt(t));
             word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
             continue;
         }
@@ -267,7 +266,7 @@ bool weft__task_add_waiter(struct weft_task *t, struct weft__waiter *waiter)
             break;
     }
     if (weft__unlikely(visit != 0))
-        weft__stranger_end(t->rt, visit); /* the caller holds t, also if the waiter has been told already */
+        weft__stranger_end(weft__task_rt(t), visit); /* the caller holds t, also if the waiter has been told already */
     return (word & WEFT__STATE) != WEFT__DONE;
 }
 
@@ -328,12 +327,14 @@ static WEFT__COLD void free_unusual(struct weft_task *t, struct weft__task_extra
         weft__callback_free(t);
     weft__task_names_free(x);
     weft_strand_release(x->strand);
+    weft_context_release(weft__load_relaxed(&x->context)); /* relaxed: the last unref has seen it */
+    weft__store_relaxed(&t->side, (uintptr_t)x->rt);       /* relaxed: nobody holds it */
     free(x);
 }
 
 void weft__task_free(struct weft_task *t)
 {
-    struct weft_runtime *rt = t->rt;
+    struct weft_runtime *rt = weft__task_rt(t);
     uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
     if (weft__unlikely(t->rc < 0 && t->rc != -ECANCELED && (word & WEFT__STATE) == WEFT__DONE &&
                        !(weft__load_acquire(&t->flags) &
@@ -342,20 +343,17 @@ void weft__task_free(struct weft_task *t)
     if (weft__unlikely((word & ~(WEFT__BITS | WEFT__OWED)) !=
                        0)) /* a FUTURE that nobody set: callbacks wait for it in vain */
         tell(t, word);
-    struct weft__task_extra *x = weft__load_acquire(&t->extra); /* pairs: TASK-EXTRA */
-    uint32_t flags = weft__load_relaxed(&t->flags);             /* relaxed: the last unref has seen them */
+    struct weft__task_extra *x = weft__task_has_extra(t);
+    uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: the last unref has seen them */
     if (weft__unlikely(x != NULL || (flags & WEFT__TASK_DESTROY)))
         free_unusual(t, x, flags);
-    struct weft_context *context = weft__load_relaxed(&t->context); /* relaxed: the last unref has seen it */
-    if (weft__unlikely(context != NULL))
-        weft_context_release(context);
-    if (flags & WEFT__TASK_HEAP_FRAME)
+    if (t->room == WEFT__ROOM_HEAP)
         weft__heap_frame_free(t->frame);
     t->frame = NULL;
     struct weft__worker *w = weft__own_worker(rt);
     if (w != NULL) {
         weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
-        weft__slab_put(&rt->tasks, &w->tasks, t);
+        weft__slab_put(&rt->tasks[weft__task_size(t)], &w->tasks[weft__task_size(t)], t);
     } else {
         weft__runtime_handle_freed(rt, t);
     }

@@ -29,6 +29,7 @@
 
 #include "executor/atomic.h"
 #include "executor/base.h"
+#include "executor/heap_frame.h"
 #include "executor/inbox.h"
 #include "executor/wait.h"
 
@@ -70,11 +71,18 @@ struct weft__entry {
     void (*run)(struct weft__entry *entry);
 };
 
-#define WEFT__INLINE_FRAME 48
+/* Descriptors are of three sizes, each of a slab of its own: the frame lies in them, and as they are whole lines, two tasks on two workers
+ * never write into one. A frame that is larger still is the heap's. */
+#define WEFT__INLINE_FRAME 48 /* in the smallest */
+#define WEFT__ROOM_STEP 64    /* more in the next */
+enum {
+    WEFT__ROOM_USUAL = 0,
+    WEFT__ROOMS = 3,
+    WEFT__ROOM_HEAP = WEFT__ROOMS, /* the descriptor is of the smallest */
+};
 
 enum {
     WEFT__TASK_HIDDEN = 1,
-    WEFT__TASK_HEAP_FRAME = 2,
     WEFT__TASK_RETRIEVED = 4,
     WEFT__TASK_PASSED_ON = 8,     /* a FUTURE whose -ECANCELED is that of what it waits for: not cancelled() itself */
     WEFT__TASK_KEEP_MESSAGE = 16, /* its cancel message is for every awaiter, not for the first only */
@@ -101,6 +109,9 @@ struct weft__future_kind {
 
 /* What most tasks do without: made when first needed, freed with the task. */
 struct weft__task_extra {
+    struct weft_runtime *rt;
+    _Atomic(struct weft_context *)
+        context;                      /* referenced; NULL: empty. Made by whoever sets first (pairs: CONTEXT-PLACE) */
     _Atomic(char *) name;             /* see task_api.c; NULL: "Task-<id>" */
     _Atomic(const char *) asked;      /* message of the latest request that marked the task */
     _Atomic(const char *) delivered;  /* message of the request that ended its wait */
@@ -138,16 +149,15 @@ struct weft_task {
         struct weft_task *parent; /* CHILD: the task that forked it, and here a CHILD ends */
         struct {
             _Atomic(uint32_t) refs;
-            uint16_t stack_class;
+            uint8_t stack_class;
+            uint8_t room;            /* WEFT__ROOM_*, or so many steps larger than the smallest */
             _Atomic(uint16_t) place; /* in its creator's ready queue, the low bits; a hint */
         };
     };
-    struct weft_runtime *rt;
-    _Atomic(struct weft__task_extra *) extra; /* NULL: not needed so far (pairs: TASK-EXTRA) */
+    /* The runtime's address; odd: one more than that of its extra, which knows the runtime (pairs: TASK-EXTRA). */
+    _Atomic(uintptr_t) side;
     uint64_t id;
-    _Atomic(struct weft_context *)
-        context; /* referenced; NULL: empty. Made by whoever sets first (pairs: CONTEXT-PLACE) */
-    alignas(8) char inline_frame[WEFT__INLINE_FRAME];
+    alignas(8) char inline_frame[WEFT__INLINE_FRAME]; /* and more: room */
 };
 
 /* The fiber it is on; NULL: none yet. */
@@ -213,8 +223,10 @@ _Static_assert(WEFT_CHILD_KIND_ == WEFT__KIND_CHILD && WEFT_CHILD_NEW_ == WEFT__
                    offsetof(struct weft_task, flags) == 52 && offsetof(struct weft_task, open) == 54 &&
                    offsetof(struct weft_task, parent) == 56,
                "what inline functions of the public headers rely on");
-_Static_assert(offsetof(struct weft_task, rt) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
-_Static_assert(sizeof(struct weft_task) == 144, "a task without a stack is small");
+_Static_assert(offsetof(struct weft_task, side) == 64 && sizeof(weft_child) == 64, "a CHILD must fit a weft_child");
+_Static_assert(sizeof(struct weft_task) == 128, "a task without a stack is two cache lines");
+_Static_assert(offsetof(struct weft_task, inline_frame) % 16 == 0, "frames may hold anything");
+_Static_assert(WEFT__ROOM_STEP % WEFT__FRAME_LINE == 0, "so are the larger ones whole lines");
 
 /* Options may come from a program that was compiled against an older, shorter struct. */
 #define WEFT__TASK_HAS(options, field)                                                                                 \
@@ -252,6 +264,11 @@ struct weft_task *weft__future_ended(int rc);
 struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame *frame,
                                       const struct weft__future_kind *kind);
 
+/* The number of its slab, and of the cache for that. */
+static inline unsigned weft__task_size(const struct weft_task *t)
+{
+    return t->room != WEFT__ROOM_HEAP ? t->room : 0;
+}
 /* Frames are whole words. */
 static inline void weft__frame_copy(weft_frame *to, const weft_frame *from, size_t size)
 {
@@ -272,9 +289,27 @@ static inline bool weft__coro_is_same(const weft_coro *a, const weft_coro *b)
 
 /* The task's extra, made if need be; NULL: memory. Any thread that holds the task. */
 struct weft__task_extra *weft__task_extra(struct weft_task *t);
+static inline struct weft__task_extra *weft__task_extra_of(uintptr_t side)
+{
+    return side & 1 ? (struct weft__task_extra *)(side - 1) : NULL;
+}
 static inline struct weft__task_extra *weft__task_has_extra(const struct weft_task *t)
 {
-    return weft__task_counted(t) ? weft__load_acquire(&((struct weft_task *)t)->extra) : NULL; /* pairs: TASK-EXTRA */
+    return weft__task_counted(t) ? weft__task_extra_of(weft__load_acquire(&((struct weft_task *)t)->side))
+                                 : NULL; /* pairs: TASK-EXTRA */
+}
+/* The runtime of a counted task. Any thread that holds it. */
+static inline struct weft_runtime *weft__task_rt(const struct weft_task *t)
+{
+    uintptr_t side = weft__load_acquire(&((struct weft_task *)t)->side); /* pairs: TASK-EXTRA */
+    return weft__likely(!(side & 1)) ? (struct weft_runtime *)side : weft__task_extra_of(side)->rt;
+}
+/* The context of a counted task; NULL: empty. */
+static inline struct weft_context *weft__task_context(const struct weft_task *t)
+{
+    struct weft__task_extra *x =
+        weft__task_extra_of(weft__load_acquire(&((struct weft_task *)t)->side)); /* pairs: TASK-EXTRA */
+    return weft__likely(x == NULL) ? NULL : weft__load_acquire(&x->context);     /* pairs: CONTEXT-PLACE */
 }
 static inline struct weft_strand *weft__task_strand(const struct weft_task *t)
 {

@@ -14,7 +14,9 @@ WEFT__NOINLINE void weft__task_unref_checked(struct weft_task *t)
 {
     if (weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
         weft__misuse("weft_release", "the handle has been released already");
-    weft__task_unref(t);
+    unsigned room = t->room;
+    if (room == WEFT__ROOM_USUAL || room == WEFT__ROOM_HEAP || !weft__task_unref_alone(t, room))
+        weft__task_unref(t);
 }
 
 weft_task *weft_ref(weft_task *t)
@@ -91,13 +93,15 @@ struct weft__task_extra *weft__task_extra(struct weft_task *t)
 {
     if (!weft__task_counted(t))
         return NULL;
-    struct weft__task_extra *x = weft__load_acquire(&t->extra), *fresh; /* pairs: TASK-EXTRA */
+    uintptr_t side = weft__load_acquire(&t->side); /* pairs: TASK-EXTRA */
+    struct weft__task_extra *x = weft__task_extra_of(side), *fresh;
     if (x != NULL || (fresh = calloc(1, sizeof *fresh)) == NULL)
         return x;
-    if (weft__cas_acq_rel(&t->extra, &x, fresh)) /* pairs: TASK-EXTRA */
+    fresh->rt = (struct weft_runtime *)side;
+    if (weft__cas_acq_rel(&t->side, &side, (uintptr_t)fresh + 1)) /* pairs: TASK-EXTRA */
         return fresh;
     free(fresh);
-    return x;
+    return weft__task_extra_of(side);
 }
 
 const char *weft__task_take_message(struct weft_task *t)
@@ -238,7 +242,7 @@ static long keep_alive(struct collect *c)
 static void collect_into(struct weft_runtime *rt, struct collect *c)
 {
     unsigned visit = weft__stranger_begin(rt);
-    weft__slab_each(&rt->tasks, collect_task, c);
+    weft__each_task(rt, collect_task, c);
     weft__stranger_end(rt, visit);
 }
 

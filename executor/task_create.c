@@ -11,7 +11,6 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
-#include "executor/heap_frame.h"
 #include "executor/task_hot.h"
 
 #define ID_BLOCK 64 /* numbers that a worker takes at a time */
@@ -43,7 +42,7 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
         weft__fetch_or_acq_rel(&t->flags, (uint16_t)WEFT__TASK_STRAND); /* pairs: TASK-REFS */
     }
     uint32_t where;
-    int place = weft__pinned_place(t->rt, options, &where);
+    int place = weft__pinned_place(weft__task_rt(t), options, &where);
     if (place >= 0 && where != WEFT_ANYWHERE) { /* the caller asks about places that do not exist */
         struct weft__task_extra *x = weft__task_extra(t);
         if (x == NULL)
@@ -56,6 +55,15 @@ static bool take_options(struct weft_task *t, const weft_task_options *options)
     return true;
 }
 
+/* Takes over the reference; false: memory. */
+static bool take_context(struct weft_task *t, struct weft_context *context)
+{
+    struct weft__task_extra *x = weft__task_extra(t);
+    if (x != NULL)
+        weft__store_release(&x->context, context); /* pairs: CONTEXT-PLACE */
+    return x != NULL;
+}
+
 /* Is there a context to inherit, maybe? The usual case is none. */
 static inline bool inherits(struct weft__worker *w, enum weft__kind kind)
 {
@@ -64,8 +72,14 @@ static inline bool inherits(struct weft__worker *w, enum weft__kind kind)
     if (w == NULL || w->current == NULL)
         return true;
     struct weft_task *t = w->current->task;
-    return t != NULL &&
-           (!weft__task_counted(t) || weft__load_relaxed(&t->context) != NULL); /* relaxed: inherit reads it again */
+    return t != NULL && (!weft__task_counted(t) || weft__task_context(t) != NULL);
+}
+
+/* For address sanitizer each frame is a block of the heap. */
+static inline unsigned room_for(size_t size)
+{
+    size_t room = size <= WEFT__INLINE_FRAME ? 0 : (size - WEFT__INLINE_FRAME - 1) / WEFT__ROOM_STEP + 1;
+    return room < (WEFT__ASAN ? 1 : WEFT__ROOMS) ? (unsigned)room : WEFT__ROOM_HEAP;
 }
 
 struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kind, const weft_frame *frame,
@@ -87,13 +101,14 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     if (weft__unlikely(context == NULL && inherits(w, kind)) && weft__context_inherit(&context) < 0)
         return NULL;
     struct weft_task *t = NULL;
-    if (size > WEFT__INLINE_FRAME && (heap = weft__heap_frame_get(size)) == NULL)
+    unsigned room = room_for(size), slab = room != WEFT__ROOM_HEAP ? room : 0;
+    if (room == WEFT__ROOM_HEAP && (heap = weft__heap_frame_get(size)) == NULL)
         goto err_context;
     if (w != NULL) {
-        t = weft__slab_get(&rt->tasks, &w->tasks);
+        t = weft__slab_get(&rt->tasks[slab], &w->tasks[slab]);
     } else {
         weft__guard_lock(&rt->end_guard);
-        t = rt->finished ? NULL : weft__slab_get(&rt->tasks, NULL);
+        t = rt->finished ? NULL : weft__slab_get(&rt->tasks[slab], NULL);
         weft__guard_unlock(&rt->end_guard);
     }
     if (t == NULL)
@@ -107,19 +122,19 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
                                        : NULL); /* relaxed: TASK-NEW publishes */
     t->below = NULL;
     weft__store_relaxed(&t->requests, 0); /* relaxed: TASK-NEW publishes */
-    weft__store_relaxed(
-        &t->flags, (heap != NULL ? WEFT__TASK_HEAP_FRAME : 0U) |
-                       (stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U)); /* relaxed: TASK-NEW publishes */
-    t->stack_class = (uint16_t)stack_class;
-    weft__store_relaxed(&t->place, 0); /* relaxed: a hint */
-    t->rt = rt;
-    weft__store_relaxed(&t->extra, NULL); /* relaxed: TASK-NEW publishes */
+    weft__store_relaxed(&t->flags,
+                        stack_class != rt->stack_class ? WEFT__TASK_OWN_STACK : 0U); /* relaxed: TASK-NEW publishes */
+    t->stack_class = (uint8_t)stack_class;
+    t->room = (uint8_t)room;
+    weft__store_relaxed(&t->place, 0);            /* relaxed: a hint */
+    weft__store_relaxed(&t->side, (uintptr_t)rt); /* relaxed: TASK-NEW publishes */
     t->id = kind == WEFT__KIND_TASK || kind == WEFT__KIND_THREAD ? next_id(rt, w) : 0;
-    weft__store_relaxed(&t->context, context); /* relaxed: TASK-NEW publishes */
-    if (weft__unlikely(options != NULL) &&
-        !take_options(t, options)) { /* nobody else has it: who walks the slab passes it by */
-        weft__task_free(t);
-        return NULL;
+    /* Nobody else has it: who walks the slab passes it by. */
+    if (weft__unlikely(context != NULL) && !take_context(t, context))
+        goto err_task;
+    if (weft__unlikely(options != NULL) && !take_options(t, options)) {
+        context = NULL; /* the task's */
+        goto err_task;
     }
     bool future = kind == WEFT__KIND_FUTURE;
     weft__store_release(&t->refs, future ? 1 : 2); /* pairs: TASK-NEW, try_ref of somebody who walks the slab */
@@ -131,6 +146,9 @@ struct weft_task *weft__task_create(struct weft_runtime *rt, enum weft__kind kin
     else
         weft__fetch_add_relaxed(&rt->created_outside, 1); /* relaxed: statistic */
     return t;
+err_task:
+    weft__task_free(t);
+    heap = NULL;
 err_heap:
     weft__heap_frame_free(heap);
 err_context:
@@ -151,8 +169,8 @@ struct weft_task *weft__future_create(struct weft_runtime *rt, const weft_frame 
 
 void weft__task_schedule(struct weft_task *t)
 {
-    const struct weft__worker *w = weft__own_worker(t->rt);
+    const struct weft__worker *w = weft__own_worker(weft__task_rt(t));
     if (w != NULL)
         weft__store_relaxed(&t->place, (uint16_t)weft__load_relaxed(&w->ready.tail)); /* relaxed: a hint */
-    weft__make_ready(t->rt, weft__item_of_task(t));
+    weft__make_ready(weft__task_rt(t), weft__item_of_task(t));
 }

@@ -27,24 +27,22 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
                                                         const weft_frame *frame)
 {
     size_t size = frame->coro->size;
-    struct weft_task *t = weft__slab_try(&w->tasks);
+    struct weft_task *t = weft__slab_try(w->tasks);
     if (weft__unlikely(t == NULL || !weft__frame_is_small(size) || w->next_id == w->last_id || by == NULL ||
-                       by->kind != WEFT__KIND_TASK ||
-                       weft__load_relaxed(&by->context) != NULL)) /* relaxed: inherit reads it again */
+                       by->kind != WEFT__KIND_TASK || weft__task_context(by) != NULL))
         return NULL;
     struct weft_runtime *rt = w->rt;
-    weft__slab_taken(&w->tasks);
+    weft__slab_taken(w->tasks);
     t->kind = WEFT__KIND_TASK;
     t->rc = 0;
     t->frame = (void *)t->inline_frame;
     weft__store_relaxed(&t->fiber, weft__task_home(w)); /* relaxed: TASK-NEW publishes, here and below */
     weft__store_relaxed(&t->requests, 0);               /* relaxed: as above */
     weft__store_relaxed(&t->flags, 0);                  /* relaxed: as above */
-    t->stack_class = (uint16_t)rt->stack_class;
-    t->rt = rt;
-    weft__store_relaxed(&t->extra, NULL); /* relaxed: as above */
+    t->stack_class = (uint8_t)rt->stack_class;
+    t->room = WEFT__ROOM_USUAL;
+    weft__store_relaxed(&t->side, (uintptr_t)rt); /* relaxed: as above */
     t->id = ++w->next_id;
-    weft__store_relaxed(&t->context, NULL); /* relaxed: as above */
     size_t at = 0;
     do
         memcpy(t->inline_frame + at, (const char *)frame + at, 8);
@@ -55,27 +53,30 @@ static inline struct weft_task *weft__task_create_plain(struct weft__worker *w, 
     return t;
 }
 
-void weft__task_unref_checked(struct weft_task *t);
-/* Give a reference back. When the only others left are this one and the runtime's of a task that ran on its awaiter's stack, nobody else can
- * know the task but one who looks at all of them. Any thread. */
-static inline void weft__task_unref_here(struct weft_task *t)
+/* Give a reference back when the only others left are this one and the runtime's of a task that ran on its awaiter's stack: nobody else can
+ * know the task then but one who looks at all of them. False: not that, or its descriptor is not of this size. Any thread. */
+static inline bool weft__task_unref_alone(struct weft_task *t, unsigned room)
 {
     struct weft__worker *w = weft__worker_maybe();
-    if (weft__likely(weft__load_acquire(&t->refs) == 2 && /* pairs: TASK-REFS; before the word */
-                     weft__load_acquire(&t->word) == (WEFT__DONE | WEFT__OWED) && /* pairs: TASK-DONE */
-                     w->rt == t->rt && t->rc >= 0 &&
-                     /* relaxed, all: this is the last reference but the one owed */
-                     (weft__load_relaxed(&t->flags) & WEFT__TASK_HEAP_FRAME) == 0 &&
-                     weft__load_relaxed(&t->extra) == NULL && weft__load_relaxed(&t->context) == NULL &&
-                     weft__alone_begin(w))) {
-        weft__store_relaxed(&t->refs, 0); /* relaxed: alone */
-        t->frame = NULL;
-        weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
-        weft__alone_end(w);
-        weft__slab_give(&w->tasks, t);
-        return;
-    }
-    weft__task_unref_checked(t);
+    if (weft__unlikely(weft__load_acquire(&t->refs) != 2 || /* pairs: TASK-REFS; before the word */
+                       weft__load_acquire(&t->word) != (WEFT__DONE | WEFT__OWED) || /* pairs: TASK-DONE */
+                       /* relaxed: this is the last reference but the one owed */
+                       weft__load_relaxed(&t->side) != (uintptr_t)w->rt || t->rc < 0 || t->room != room ||
+                       !weft__alone_begin(w)))
+        return false;
+    weft__store_relaxed(&t->refs, 0); /* relaxed: alone */
+    t->frame = NULL;
+    weft__store_release(&t->word, WEFT__FREE); /* pairs: TASK-NEW */
+    weft__alone_end(w);
+    weft__slab_give(&w->tasks[room], t);
+    return true;
+}
+void weft__task_unref_checked(struct weft_task *t);
+/* Give a reference back. Any thread. */
+static inline void weft__task_unref_here(struct weft_task *t)
+{
+    if (weft__unlikely(!weft__task_unref_alone(t, WEFT__ROOM_USUAL)))
+        weft__task_unref_checked(t);
 }
 
 /* The place of a task in the ready queue that it was created into, from its low bits: a hint. Owner. */

@@ -8,10 +8,11 @@
  *     see PARK in idle.c): wake a sleeper;
  *   - a worker that has not switched since the last tick has timers overdue: fire them; and tell it to look around;
  *   - one that has switched has timers overdue all the same, or something lies in the injector: tell it to look around;
- *   - it has not switched for the option slow_task: report the function it is in, once per step.
- * Between two ticks, while somebody sleeps, it looks every LEADER_LOOK whether somebody collects: a leader that takes up an event gives the token
+ *   - it has not switched for the option slow_task: report the function and the task it is in, once per step, and not more than some per second.
+ * Between two ticks, where I/O is waited for, it looks every LEADER_LOOK whether somebody collects: a leader that takes up an event gives the token
  * back and runs it, and the others sleep on; where that task blocks its worker, nobody collects. Has nobody for LEADERLESS, it wakes a sleeper,
- * which finds nothing and leads.
+ * which finds nothing and leads. And it looks whether ready work lies behind a worker's step there; if so, again after STEP_LOOK, and if that
+ * is still the same step, it wakes a sleeper: what a handler that blocks has left behind waits no whole tick where requests come.
  *
  * After a tick that found late work the next ones come every QUICK_TICK for a while. Ready work beside a sleeper counts as that only while a worker
  * has been in one step for a tick: else who has it shares it, and a busy server, of which a worker sleeps for a moment every now and then, would have
@@ -34,6 +35,7 @@
 
 #include "executor/alone.h"
 #include "executor/canary.h"
+#include "executor/running.h"
 #include "executor/runtime.h"
 
 #define TICK WEFT_MS(10)
@@ -43,28 +45,52 @@
 #define COLLECT_LATE WEFT_MS(5) /* not the last tick: quick ones would hold each other up */
 #define LEADER_LOOK WEFT_US(2500)
 #define LEADERLESS WEFT_US(500)
+#define STEP_LOOK WEFT_US(500)
 
-struct named { /* functions that have been reported: once each, and not without end */
-    const weft_coro *coro[16];
-    unsigned count;
+/* Long steps are reported, each once, but no more than this: a report that has to wait comes when it may, if the step still lasts. */
+#define REPORTS 8                 /* at once */
+#define REPORTS_AGAIN WEFT_SEC(1) /* and one more each time */
+
+struct reports {
+    unsigned left;
+    weft_ns refilled;
+    uint64_t left_out; /* steps that ended unreported, since the last report */
 };
 
-static bool first_time(struct named *named, const weft_coro *coro)
+static bool may_report(struct reports *r, weft_ns now)
 {
-    for (unsigned i = 0; i < named->count; i++) {
-        if (named->coro[i] == coro)
-            return false;
-    }
-    if (named->count == sizeof named->coro / sizeof named->coro[0])
+    for (; r->left < REPORTS && now - r->refilled >= REPORTS_AGAIN; r->refilled += REPORTS_AGAIN)
+        r->left++;
+    if (r->left == REPORTS)
+        r->refilled = now;
+    if (r->left == 0)
         return false;
-    named->coro[named->count++] = coro;
+    r->left--;
     return true;
+}
+
+static void report_step(struct weft_runtime *rt, struct weft__worker *w, struct reports *reports, weft_ns lasts)
+{
+    struct weft__running runs = {.worker = w->index};
+    char name[128], more[64] = "";
+    weft__running_look(rt, &runs, 1);
+    size_t named = weft__running_name(&runs, name, sizeof name);
+    if (reports->left_out != 0)
+        snprintf(more, sizeof more, "; %llu more such steps were not reported", (unsigned long long)reports->left_out);
+    reports->left_out = 0;
+    if (runs.coro != NULL) /* else it has just ended */
+        weft__report(rt,
+                     "worker %u is blocked: a task in %s() has run for %lld ms without suspending%s%s; blocking calls "
+                     "belong into weft_to_thread%s",
+                     w->index, runs.coro->name, (long long)(lasts / 1000000), named != 0 ? ", in " : "", name, more);
+    weft__running_done(&runs, 1);
 }
 
 struct weft__step_watch { /* of one worker */
     uint64_t steps;
     weft_ns since, cpu; /* when this step was first seen; the thread's CPU time when it was seen again, 0: it was not */
-    bool reported, stuck; /* seen in it twice */
+    bool slow, reported; /* it is long, by its own doing; and that was said */
+    bool stuck;          /* seen in it twice */
 };
 
 static weft_ns cpu_time(struct weft__worker *w)
@@ -103,16 +129,19 @@ static uint64_t activity(struct weft_runtime *rt)
 }
 
 static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct weft__step_watch *seen,
-                         struct named *named, weft_ns now)
+                         struct reports *reports, weft_ns now)
 {
     uint64_t steps = weft__load_relaxed(&w->steps);             /* relaxed: a hint */
     const weft_coro *running = weft__load_relaxed(&w->running); /* relaxed: static data, a hint */
     weft__delay_tick(w, running == NULL && steps == seen->steps, now);
     if (steps != seen->steps || running == NULL) {
+        reports->left_out += seen->slow && !seen->reported;
         seen->steps = steps;
         seen->since = now;
+        weft__store_relaxed(&w->step_since, now);  /* relaxed: the next one publishes it */
+        weft__store_release(&w->step_seen, steps); /* pairs: STEP-SEEN */
         seen->cpu = 0;
-        seen->reported = seen->stuck = false;
+        seen->slow = seen->reported = seen->stuck = false;
         /* Many steps that need no turn of the worker's, one after the other, or ones that have just become long. */
         if (running != NULL && !rt->is_virtual && !rt->in_turn &&
             (weft__timers_earliest(&w->timers) <= now - QUICK_TICK || !weft__inbox_empty(&rt->injector)))
@@ -126,22 +155,20 @@ static bool watch_worker(struct weft_runtime *rt, struct weft__worker *w, struct
     bool late = false;
     if (!rt->is_virtual && !rt->in_turn && weft__timers_earliest(&w->timers) <= now)
         late = weft__timers_fire(&w->timers, now, OVERDUE_LIMIT, true) != 0;
-    if (!seen->reported && rt->options.slow_task != WEFT_FOREVER && (!rt->is_virtual || rt->options.debug != 0) &&
+    if (!seen->slow && rt->options.slow_task != WEFT_FOREVER && (!rt->is_virtual || rt->options.debug != 0) &&
         now - seen->since >= rt->options.slow_task && own_doing(w, seen, rt->options.slow_task)) {
-        seen->reported = true;
+        seen->slow = true;
         weft__fetch_add_relaxed(&rt->slow_tasks, 1); /* relaxed: statistic */
-        if (first_time(named, running))
-            weft__report(
-                rt,
-                "worker %u is blocked: a task in %s() has run for %lld ms without suspending; blocking calls belong "
-                "into weft_to_thread (this function is not reported again)",
-                w->index, running->name, (long long)((now - seen->since) / 1000000));
+    }
+    if (seen->slow && !seen->reported && may_report(reports, now)) {
+        seen->reported = true;
+        report_step(rt, w, reports, now - seen->since);
     }
     return late;
 }
 
 /* Returns whether something was late. */
-static bool tick(struct weft_runtime *rt, struct named *named)
+static bool tick(struct weft_runtime *rt, struct reports *reports)
 {
     weft__fetch_add_relaxed(&rt->ticks, 1); /* relaxed: statistic */
     bool late = false;
@@ -150,10 +177,12 @@ static bool tick(struct weft_runtime *rt, struct named *named)
         late = true;
     weft_ns now = weft__stamp_tick(rt);
     weft__stranger_tick(rt);
+    if (rt->sole)
+        weft__sole_tick();
     weft__follow_look(rt, now);
     bool stuck = false;
     for (unsigned i = 0; i < rt->worker_count; i++) {
-        late |= watch_worker(rt, &rt->workers[i], &rt->watch[i], named, now);
+        late |= watch_worker(rt, &rt->workers[i], &rt->watch[i], reports, now);
         stuck |= rt->watch[i].stuck;
     }
     weft__canary_look(rt->canary, rt, weft__monotonic());
@@ -177,17 +206,49 @@ static bool leader_missing(struct weft_runtime *rt, weft_ns now)
            now - weft__load_relaxed(&idle->last_collect) >= LEADERLESS;    /* relaxed: a hint */
 }
 
-/* Until then, or until it is woken. */
-static void wait_for_tick(struct weft_runtime *rt, uint32_t ticket, weft_ns tick_due)
+static bool lies_behind(const struct weft__worker *w)
+{
+    return weft__load_relaxed(&w->running) != NULL && /* relaxed: a hint */
+           (weft__ready_size(&w->ready) != 0 || (weft__joins_size(&w->joins) != 0 && !weft__burst_fresh(&w->burst)));
+}
+
+bool weft__tick_look(struct weft_runtime *rt, struct weft__step_look *looks)
+{
+    struct weft__idle *idle = &rt->idle;
+    if (looks == NULL || weft__load_seq_cst(&idle->parked) == 0) /* pairs: PARK */
+        return false;
+    bool fresh = false, neglected = false;
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        const struct weft__worker *w = &rt->workers[i];
+        struct weft__step_look now = {weft__load_relaxed(&w->steps), lies_behind(w)}; /* relaxed: a hint */
+        bool same = looks[i].lay && looks[i].steps == now.steps;
+        neglected |= now.lay && same;
+        fresh |= now.lay && !same;
+        looks[i] = now;
+    }
+    if (neglected) {
+        if (weft__load_relaxed(&idle->searching) <= 0)   /* relaxed: a hint */
+            weft__fetch_add_relaxed(&rt->late_wakes, 1); /* relaxed: statistic */
+        weft__fetch_add_relaxed(&idle->rescues, 1);      /* relaxed: a hint */
+        weft__notify(rt, NULL);
+    }
+    return fresh && !neglected;
+}
+
+/* Until then, or until it is woken. *again: the next look comes after STEP_LOOK. */
+static void wait_for_tick(struct weft_runtime *rt, uint32_t ticket, weft_ns tick_due, bool *again)
 {
     bool looks = rt->driver != NULL && rt->worker_count > 1 && !rt->is_virtual && rt->driver->waiting(rt);
     for (weft_ns now = weft__monotonic(); now < tick_due; now = weft__monotonic()) {
-        bool soon = looks && weft__load_relaxed(&rt->idle.parked) != 0; /* relaxed: a hint */
-        weft_ns until = soon && now + LEADER_LOOK < tick_due ? now + LEADER_LOOK : tick_due;
+        /* Also if nobody sleeps now: who is to sleep soon tells nobody. */
+        weft_ns look = now + (*again ? STEP_LOOK : LEADER_LOOK), until = looks && look < tick_due ? look : tick_due;
         if (weft__parker_wait(&rt->idle.reactor, ticket, until))
             return;
-        if (looks && leader_missing(rt, weft__monotonic()))
+        if (!looks)
+            continue;
+        if (leader_missing(rt, weft__monotonic()))
             weft__notify(rt, NULL);
+        *again = weft__tick_look(rt, rt->looks) && !*again;
     }
 }
 
@@ -207,13 +268,15 @@ void *weft__reactor_main(void *runtime)
     struct weft__idle *idle = &rt->idle;
     prctl(PR_SET_NAME, "weft-reactor");
     rt->watch = calloc(rt->worker_count, sizeof *rt->watch);
+    rt->looks = calloc(rt->worker_count, sizeof *rt->looks);
     weft_ns now = weft__monotonic();
     for (unsigned i = 0; rt->watch != NULL && i < rt->worker_count; i++)
         rt->watch[i].since = now;
     rt->canary = weft__canary_create(rt);
-    struct named named = {.count = 0};
+    struct reports reports = {.left = REPORTS};
     uint64_t ran = 0;
     unsigned quick = 0;
+    bool again = false;
     while (weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
         uint32_t ticket = weft__parker_ticket(&idle->reactor);
         uint64_t running = activity(rt);
@@ -229,15 +292,16 @@ void *weft__reactor_main(void *runtime)
             }
         }
         ran = running;
-        wait_for_tick(rt, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK));
+        wait_for_tick(rt, ticket, weft__monotonic() + (quick != 0 ? QUICK_TICK : TICK), &again);
         if (rt->watch != NULL && weft__load_seq_cst(&rt->stopping) == 0) { /* pairs: STOPPING */
-            if (tick(rt, &named))
+            if (tick(rt, &reports))
                 quick = QUICK_TICKS;
             else if (quick != 0)
                 quick--;
         }
     }
     free(rt->watch);
+    free(rt->looks);
     weft__canary_destroy(rt->canary);
     return NULL;
 }

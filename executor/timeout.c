@@ -346,8 +346,11 @@ weft_ns weft_timeout_when(const weft_timeout *limit)
     struct weft__scope *s = scope_of(limit, "weft_timeout_when");
     if (s == NULL)
         return WEFT_FOREVER;
+    const struct weft_task *t = s->owner;
+    while (!weft__task_counted(t))
+        t = t->parent;
     weft__guard_lock(&s->guard);
-    weft_ns deadline = scope_deadline(s->owner->rt, s);
+    weft_ns deadline = scope_deadline(weft__task_rt(t), s);
     weft__guard_unlock(&s->guard);
     return deadline;
 }

@@ -55,7 +55,7 @@ void weft__timers_destroy(struct weft__timers *ts)
     free(ts->heap);
     for (uint32_t i = 0; i < WEFT__TIMER_RUNS; i++)
         free(ts->runs[i].ring);
-    memset(ts, 0, sizeof *ts);
+    memset(ts, 0, offsetof(struct weft__timers, fired)); /* that one is still asked for, while the runtime is held */
 }
 
 void weft__timer_init(struct weft__timer *t, void (*fire)(struct weft__timer *))

@@ -51,7 +51,7 @@ struct weft__timers {
     struct weft__timer_entry *heap; /* 4-ary: deadline, sequence, timer */
     uint32_t heap_count, heap_capacity;
     struct weft__timer_spare *spare; /* those that found no memory, in order: nearly always none */
-    _Atomic(uint64_t) fired;
+    _Atomic(uint64_t) fired;         /* the last */
 };
 
 void weft__timers_init(struct weft__timers *ts);

@@ -41,7 +41,8 @@ uint32_t weft__wait_begin(struct weft__fiber *f, const struct weft__wait_kind *k
     return ++f->ticket;
 }
 
-bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
+/* Not plainly parked: about to be, woken, held by a canceller, or the wait is over. */
+static WEFT__NOINLINE bool wake_slow(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
 {
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     for (;;) {
@@ -49,13 +50,23 @@ bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
         if (!parked && word >> 32 != ticket - 1)
             return false;
         uint64_t kept = word & (WEFT__FIBER_LOCKED | WEFT__FIBER_REQUEST);
-        if (weft__cas_acq_rel(&f->word, &word,
-                              word_of(ticket, WEFT__FIBER_WOKEN, reason, kept))) { /* pairs: FIBER-WORD */
+        if (weft__sole_cas(&f->word, &word, word_of(ticket, WEFT__FIBER_WOKEN, reason, kept))) { /* pairs: FIBER-WORD */
             if (parked && !(kept & WEFT__FIBER_LOCKED))
                 weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
             return true;
         }
     }
+}
+
+bool weft__wake(struct weft__fiber *f, uint32_t ticket, enum weft__wake reason)
+{
+    uint64_t parked = word_of(ticket, WEFT__FIBER_PARKED, 0, 0);
+    if (weft__unlikely(
+            weft__load_relaxed(&f->word) != parked || /* relaxed: the swap looks again */
+            !weft__sole_swap(&f->word, parked, word_of(ticket, WEFT__FIBER_WOKEN, reason, 0)))) /* pairs: FIBER-WORD */
+        return wake_slow(f, ticket, reason);
+    weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
+    return true;
 }
 
 static inline const char *asked(struct weft_task *t)
@@ -96,6 +107,16 @@ static bool gather_marks(struct weft__fiber *f)
     return (weft__load_acquire(&innermost->word) & WEFT__C) != 0; /* pairs: TASK-C */
 }
 
+/* Any thread. */
+static void set_request(struct weft__fiber *f, bool on)
+{
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    while (!weft__sole_cas(&f->word, &word,
+                           on ? word | WEFT__FIBER_REQUEST
+                              : word & ~(uint64_t)WEFT__FIBER_REQUEST)) /* pairs: FIBER-WORD */
+        ;
+}
+
 /* The holder of a suspended (or about to suspend) fiber delivers a mark or passes it on. True: it was passed to a CHILD in this
  * fiber's frame, and the entry on the list has taken over LOCKED. */
 static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, bool locked)
@@ -118,8 +139,8 @@ static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, 
         weft__store_release(&x->delivered, list->message); /* pairs: FIBER-WORD */
     if (!weft__wake(f, f->ticket, WEFT__CANCELLED)) {
         /* It has been woken otherwise: the request meets it when it resumes. */
-        weft__fetch_or_acq_rel(&innermost->word, WEFT__C);     /* pairs: TASK-C */
-        weft__fetch_or_acq_rel(&f->word, WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+        weft__fetch_or_acq_rel(&innermost->word, WEFT__C); /* pairs: TASK-C */
+        set_request(f, true);
     }
     return false;
 }
@@ -131,7 +152,7 @@ void weft__fiber_unlock(struct weft__fiber *f, struct weft__cancel_list *list)
     for (;;) {
         bool again = (word & WEFT__FIBER_REQUEST) && (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;
         uint64_t next = again ? word & ~(uint64_t)WEFT__FIBER_REQUEST : word & ~(uint64_t)WEFT__FIBER_LOCKED;
-        if (!weft__cas_acq_rel(&f->word, &word, next)) /* pairs: FIBER-WORD */
+        if (!weft__sole_cas(&f->word, &word, next)) /* pairs: FIBER-WORD */
             continue;
         if (!again) {
             if ((word & WEFT__FIBER_STATE) == WEFT__FIBER_WOKEN)
@@ -153,7 +174,7 @@ static void serve_and_unlock(struct weft__fiber *f, struct weft__cancel_list *li
 /* The fiber slept in a chain, and is the caller's now. */
 static void serve_chain(struct weft__fiber *f, struct weft__cancel_list *list)
 {
-    weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    set_request(f, false);
     (void)deliver_mark(f, list, false);
     weft__make_ready(f->rt, weft__item_of_fiber(f));
 }
@@ -170,12 +191,35 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
     for (;;) {
         bool take = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED && !(word & WEFT__FIBER_LOCKED);
         uint64_t next = word | (uint64_t)(take ? WEFT__FIBER_LOCKED : WEFT__FIBER_REQUEST);
-        if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
+        if (weft__sole_cas(&f->word, &word, next)) { /* pairs: FIBER-WORD */
             if (take)
                 serve_and_unlock(f, list);
             else if (weft__unlikely(weft__load_acquire(&f->chain_at) != NULL) && /* pairs: CHAIN-AT */
                      weft__chain_take(f))
                 serve_chain(f, list);
+            return;
+        }
+    }
+}
+
+/* It has been woken already, or a cancellation asked for. */
+static WEFT__NOINLINE void park_slow(struct weft__fiber *f, uint32_t ticket)
+{
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    for (;;) {
+        if (woken(word, ticket)) {
+            weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
+            return;
+        }
+        bool requested = word & WEFT__FIBER_REQUEST;
+        uint64_t next = word_of(ticket, WEFT__FIBER_PARKED, 0, requested ? WEFT__FIBER_LOCKED : 0);
+        if (weft__sole_cas(&f->word, &word, next)) { /* pairs: FIBER-WORD */
+            if (requested) {
+                struct weft__cancel_list list;
+                weft__cancel_list_init(&list);
+                serve_and_unlock(f, &list);
+                weft__cancel_run(&list);
+            }
             return;
         }
     }
@@ -187,24 +231,11 @@ static void commit_park(struct weft__worker *w, void *fiber)
     struct weft__fiber *f = fiber;
     uint32_t ticket = f->ticket;
     (void)w;
-    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
-    for (;;) {
-        if (woken(word, ticket)) {
-            weft__make_ready(f->worker->rt, weft__item_of_fiber(f));
-            return;
-        }
-        bool requested = word & WEFT__FIBER_REQUEST;
-        uint64_t next = word_of(ticket, WEFT__FIBER_PARKED, 0, requested ? WEFT__FIBER_LOCKED : 0);
-        if (weft__cas_acq_rel(&f->word, &word, next)) { /* pairs: FIBER-WORD */
-            if (requested) {
-                struct weft__cancel_list list;
-                weft__cancel_list_init(&list);
-                serve_and_unlock(f, &list);
-                weft__cancel_run(&list);
-            }
-            return;
-        }
-    }
+    uint64_t word = weft__load_relaxed(&f->word); /* relaxed: the swap looks again */
+    if (weft__unlikely(
+            word >> 32 == ticket || (word & WEFT__FIBER_REQUEST) ||
+            !weft__sole_swap(&f->word, word, word_of(ticket, WEFT__FIBER_PARKED, 0, 0)))) /* pairs: FIBER-WORD */
+        park_slow(f, ticket);
 }
 
 /* The running fiber works off a REQUEST of its own. True: its innermost task had C, which is taken. */
@@ -230,28 +261,20 @@ static inline bool requested(struct weft__fiber *f)
     return (weft__load_acquire(&f->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
 }
 
-static inline enum weft__wake commit(struct weft__fiber *f, weft_ns deadline, bool past)
+/* Still on the own context, with the wait announced: deliver or pass on as a canceller would. */
+static WEFT__NOINLINE void meet_before(struct weft__fiber *f)
 {
-    if (weft__unlikely(requested(f))) {
-        /* Still on the own context, with the wait announced: deliver or pass on as a canceller would. */
-        struct weft__cancel_list list;
-        weft__cancel_list_init(&list);
-        weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-        deliver_mark(f, &list, false); /* the fiber is here: nothing of its frame can go before the list has run */
-        weft__cancel_run(&list);
-    }
-    if (deadline != WEFT_FOREVER && (past || weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0))
-        weft__wake(f, f->ticket, WEFT__TIMED_OUT);
-    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
-    if (!woken(word, f->ticket) || f->rt->fifo)   /* asyncio's order: a wake always takes its turn in the queue */
-        weft__fiber_switch_away(f, commit_park, f);
-    word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD. It stays until the next wait */
-    enum weft__wake reason = (enum weft__wake)(word >> 8 & 0xff);
-    weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
-    f->wait_object = NULL;
-    if (deadline != WEFT_FOREVER)
-        weft__timer_cancel(&f->timer);
-    if (weft__unlikely(reason == WEFT__CANCELLED)) {
+    struct weft__cancel_list list;
+    weft__cancel_list_init(&list);
+    weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
+    deliver_mark(f, &list, false); /* the fiber is here: nothing of its frame can go before the list has run */
+    weft__cancel_run(&list);
+}
+
+/* It has been cancelled, or asked to be since. */
+static WEFT__NOINLINE enum weft__wake meet_after(struct weft__fiber *f, enum weft__wake reason)
+{
+    if (reason == WEFT__CANCELLED) {
         struct weft__task_extra *x = weft__task_has_extra(f->task);
         if (x != NULL)
             x->met = weft__load_acquire(&x->delivered); /* pairs: FIBER-WORD */
@@ -259,19 +282,48 @@ static inline enum weft__wake commit(struct weft__fiber *f, weft_ns deadline, bo
             (void)take_own_mark(f); /* one more request is met by the same cancellation, with the first one's message */
         return WEFT__CANCELLED;
     }
-    if (weft__unlikely(requested(f)) && meet_own_mark(f))
-        return WEFT__CANCELLED;
+    return requested(f) && meet_own_mark(f) ? WEFT__CANCELLED : reason;
+}
+
+static inline enum weft__wake commit(struct weft__fiber *f)
+{
+    uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    if (weft__unlikely(word & WEFT__FIBER_REQUEST)) {
+        meet_before(f);
+        word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
+    }
+    if (!woken(word, f->ticket) || f->rt->fifo) /* asyncio's order: a wake always takes its turn in the queue */
+        weft__fiber_switch_away(f, commit_park, f);
+    word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD. It stays until the next wait */
+    enum weft__wake reason = (enum weft__wake)(word >> 8 & 0xff);
+    weft__store_relaxed(&f->wait_kind, NULL); /* relaxed: a hint for dumps */
+    f->wait_object = NULL;
+    if (weft__unlikely(reason == WEFT__CANCELLED || (word & WEFT__FIBER_REQUEST)))
+        return meet_after(f, reason);
+    return reason;
+}
+
+static inline enum weft__wake commit_until(struct weft__fiber *f, weft_ns deadline, bool past)
+{
+    if (weft__unlikely(requested(f)))
+        meet_before(f);
+    if (past || weft__timers_set(&f->worker->timers, &f->timer, deadline) < 0)
+        weft__wake(f, f->ticket, WEFT__TIMED_OUT);
+    enum weft__wake reason = commit(f);
+    weft__timer_cancel(&f->timer);
     return reason;
 }
 
 enum weft__wake weft__wait_commit(struct weft__fiber *f, weft_ns deadline)
 {
-    return commit(f, deadline, deadline != WEFT_FOREVER && !f->rt->fifo && deadline <= weft__runtime_now(f->rt));
+    if (weft__likely(deadline == WEFT_FOREVER))
+        return commit(f);
+    return commit_until(f, deadline, !f->rt->fifo && deadline <= weft__runtime_now(f->rt));
 }
 
 enum weft__wake weft__wait_commit_future(struct weft__fiber *f, weft_ns deadline)
 {
-    return commit(f, deadline, false);
+    return deadline == WEFT_FOREVER ? commit(f) : commit_until(f, deadline, false);
 }
 
 bool weft__wait_abandon(struct weft__fiber *f)

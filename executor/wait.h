@@ -26,7 +26,7 @@
 #include <weft/here.h>
 #include <weft/run.h>
 
-#include "executor/base.h"
+#include "executor/sole.h"
 
 struct weft__fiber;
 struct weft__cancel_list;
@@ -47,9 +47,6 @@ struct weft__wait_kind {
     void (*tell)(struct weft__fiber *f, void *object, struct weft__sight *s);
 };
 
-#if !WEFT_INLINE_
-struct weft_here_ *weft_here_(void);
-#endif
 /* The calling fiber or NULL. */
 static inline struct weft__fiber *weft__fiber_self(void)
 {

@@ -46,7 +46,7 @@ int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, we
     for (size_t i = 0; i < n; i++) {
         if (weft__watch_is_done(tasks[i]))
             continue;
-        if (tasks[i]->rt != f->rt)
+        if (weft__task_rt(tasks[i]) != f->rt)
             return -EXDEV;
         own += weft__watch_is_own(f, tasks[i]);
     }

@@ -281,7 +281,7 @@ bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)
 bool weft__watch_has_foreign(const struct weft_runtime *rt, weft_task *const tasks[], size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!weft__watch_is_done(tasks[i]) && tasks[i]->rt != rt)
+        if (!weft__watch_is_done(tasks[i]) && weft__task_rt(tasks[i]) != rt)
             return true;
     return false;
 }

@@ -39,7 +39,9 @@
 
 /* Where no worker is the stack of children is always full, so that the inline functions come to the library, which says what is wrong. */
 static void *nothing[1];
-struct weft__nowhere weft__nowhere = {.here = {.limit = INT64_MIN, .slots = nothing}};
+/* Aligned as a worker: it is looked at as one (weft__worker_maybe). */
+alignas(struct weft__worker) struct weft__nowhere weft__nowhere = {.here = {.limit = INT64_MIN, .slots = nothing},
+                                                                   .sole = WEFT__IS_FOREIGN};
 __thread struct weft_here_ *weft_here_at_ = &weft__nowhere.here;
 
 #if !WEFT_INLINE_
@@ -66,10 +68,11 @@ static WEFT__NOINLINE bool refused(struct weft_task *t, bool counted, int claime
     if (claimed < 0 && weft__task_owns(t))
         return true;
     if (counted)
-        weft__strand_pass(t->rt, weft__task_strand(t));
+        weft__strand_pass(weft__task_rt(t), weft__task_strand(t));
     if (claimed < 0) {
         weft__task_finish(t, -ECANCELED);
     } else if (counted) {
+        weft__worker_self()->spare.finished--; /* it was done sooner elsewhere: it counts as done at once */
         weft__task_unref(t);
     }
     return false;
@@ -85,9 +88,9 @@ void weft__callback_left(struct weft__worker *w)
 static bool claim_callback(struct weft_task *t)
 {
     struct weft__worker *w = weft__worker_self();
-    uint32_t running = weft__load_relaxed(&w->callbacks); /* relaxed: own */
-    weft__store_seq_cst(&w->callbacks, running + 1);      /* pairs: CALLBACKS */
-    if (weft__load_seq_cst(&t->rt->refused) != 0)         /* pairs: CALLBACKS */
+    uint32_t running = weft__load_relaxed(&w->callbacks);    /* relaxed: own */
+    weft__store_seq_cst(&w->callbacks, running + 1);         /* pairs: CALLBACKS */
+    if (weft__load_seq_cst(&weft__task_rt(t)->refused) != 0) /* pairs: CALLBACKS */
         weft__callback_drop(t);
     else if (weft__task_claim(t) != 0)
         return true;
@@ -352,7 +355,7 @@ bool weft__worker_look_around(struct weft__worker *w)
 
 bool weft__worker_is_next(struct weft__worker *w, uintptr_t item)
 {
-    return oldest_but_entries(w) == item && !weft__ready_open(&w->ready);
+    return oldest_but_entries(w) == item;
 }
 
 /* What pick_quick does not decide: `item` was taken from the queue, 0: it was empty. */
@@ -363,6 +366,16 @@ uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item)
     if (item != 0 && weft__likely(claim(w, item)))
         return item;
     return weft__worker_pick(w);
+}
+
+/* Something lies open: it is older. */
+uintptr_t weft__worker_pick_open(struct weft__worker *w)
+{
+    uintptr_t item = weft__ready_pop(&w->ready);
+    weft__look_ahead(&w->ready);
+    if (weft__likely((item & WEFT__ITEM_WAITED) && !weft__ready_asked(&w->ready)))
+        return item;
+    return weft__worker_pick_on(w, item);
 }
 
 void *weft__worker_main(void *worker)
@@ -411,7 +424,8 @@ void *weft__worker_main(void *worker)
     }
     weft__context_destroy(&w->context);
     weft__signal_stack_leave();
-    weft__slab_cache_flush(&w->tasks);
+    for (unsigned i = 0; i < WEFT__ROOMS; i++)
+        weft__slab_cache_flush(&w->tasks[i]);
     weft__worker_set_self(NULL);
     return NULL;
 }
@@ -419,11 +433,14 @@ void *weft__worker_main(void *worker)
 static void free_homes(struct weft__worker *w)
 {
     free(w->stacks_away);
-    free(w->tasks.away);
+    w->stacks_away = NULL;
+    for (unsigned i = 0; i < WEFT__ROOMS; i++) {
+        free(w->tasks[i].away);
+        w->tasks[i].away = NULL;
+    }
     free(w->blocks.away);
     free(w->large_blocks.away);
-    w->stacks_away = NULL;
-    w->tasks.away = w->blocks.away = w->large_blocks.away = NULL;
+    w->blocks.away = w->large_blocks.away = NULL;
 }
 
 int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned index)
@@ -431,6 +448,7 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     memset(w, 0, sizeof *w);
     w->rt = rt;
     w->index = index;
+    w->sole = rt->sole ? WEFT__IS_SOLE : WEFT__OF_SEVERAL;
     w->in_turn = rt->in_turn;
     w->slowly = rt->in_turn ? WEFT__SLOWLY_IN_TURN : 0;
     w->unusual = (uint16_t)((rt->in_turn ? WEFT__FIBER_IN_TURN : 0U) | (rt->inlining ? 0U : WEFT__FIBER_APART));
@@ -448,8 +466,10 @@ int weft__worker_init(struct weft__worker *w, struct weft_runtime *rt, unsigned 
     w->home = rt->homes > 1 && home >= 0 ? (uint32_t)home : 0;
     if (rt->homes > 1)
         w->stacks_away = calloc(rt->homes, sizeof *w->stacks_away);
-    if ((rt->homes > 1 && w->stacks_away == NULL) || weft__slab_cache_init(&w->tasks, &rt->tasks, w->home) < 0 ||
-        weft__slab_cache_init(&w->blocks, &rt->blocks, w->home) < 0 ||
+    for (unsigned i = 0; i < WEFT__ROOMS; i++)
+        if (weft__slab_cache_init(&w->tasks[i], &rt->tasks[i], w->home) < 0)
+            goto err_homes;
+    if ((rt->homes > 1 && w->stacks_away == NULL) || weft__slab_cache_init(&w->blocks, &rt->blocks, w->home) < 0 ||
         weft__slab_cache_init(&w->large_blocks, &rt->large_blocks, w->home) < 0)
         goto err_homes;
     weft__inbox_init(&w->inbox);

@@ -77,9 +77,10 @@ struct weft__worker {
     alignas(WEFT__WORKER_PAGE) struct weft__joins
         joins; /* forked children, youngest first for the owner, oldest for thieves. First: see weft/here.h */
     /* ---- the worker's own thread only ---- */
-    struct weft__fiber *current; /* NULL in the idle loop */
+    struct weft__fiber *current; /* NULL in the idle loop; running.c looks at others' */
     struct weft_runtime *rt;
     unsigned index;
+    uint32_t sole;                                /* WEFT__OF_SEVERAL or WEFT__IS_SOLE (sole.h) */
     void (*after)(struct weft__worker *, void *); /* to run on the context switched to */
     void *after_argument;
     struct weft__context context; /* the idle loop, on the thread's own stack */
@@ -104,12 +105,15 @@ struct weft__worker {
     _Atomic(int64_t) chain_place;
     uint32_t chain_rounds; /* looks around in chains since the last that had to end one */
     uint32_t chain_vain,
-        chain_skip;     /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
+        chain_skip; /* gather.c: chains in a row that ran nothing to its end, and how many to leave out now */
+    uint32_t taken_vain,
+        taken_skip;     /* taken.c: how vain looks at what a thief has begun were, and how many to leave out */
     uint16_t unusual;   /* of every fiber of this runtime */
     bool searching;     /* counted in idle.searching */
     bool stole;         /* since it last looked around */
     bool stole_child;   /* what it took last was a forked child */
     bool seen_fresh;    /* search.c: the note is new, and nobody has come back for it */
+    uint32_t rescues;   /* search.c: idle.rescues, when it was last looked at */
     bool node_turn;     /* of its two places the node's was looked at first */
     bool pinned_turn;   /* the last pick that was told of something pinned took it */
     uint8_t near_first; /* passes in a row that went no farther than the node, where work lies closed */
@@ -122,7 +126,7 @@ struct weft__worker {
     uint32_t park_tickets; /* given to tasks that it parked */
     weft_ns last_trim;
     struct weft__pinned *own_place, *node_place; /* node_place NULL: its node is unknown */
-    struct weft__slab_cache tasks, blocks, large_blocks;
+    struct weft__slab_cache tasks[WEFT__ROOMS], blocks, large_blocks;
     uint32_t home; /* among the runtime's homes */
     pthread_t thread;
     _Atomic(int) tid; /* kernel's number of the thread, for the tick to ask about */
@@ -137,8 +141,12 @@ struct weft__worker {
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* WEFT__HURRY_*: what to look at at the next pick (PINNED) */
-    _Atomic(int) beside; /* CPU of who woke it for forked children; -1: nobody did since it began to sleep (BESIDE) */
-    _Atomic(uint64_t) wakes; /* times woken (statistic) */
+    _Atomic(int) beside;        /* CPU of who woke it; -1: nobody did since it began to sleep (BESIDE) */
+    _Atomic(bool) beside_forks; /* that was for forked children */
+    _Atomic(uint64_t) wakes;    /* times woken (statistic) */
+    /* The tick: the step that it saw last, and when first (of `steps`; STEP-SEEN: the time before the step) */
+    _Atomic(int64_t) step_since;
+    _Atomic(uint64_t) step_seen;
     /* ---- shared structures, each with its own rules ---- */
     struct weft__delay delay;
     struct weft__ready ready; /* fibers and unstarted tasks, first in first out */
@@ -183,10 +191,7 @@ uintptr_t weft__item_of_link(struct weft__link *link);
 struct weft__link *weft__link_of_item(uintptr_t item);
 
 /* The worker whose thread this is, NULL in other threads. Its result must not be remembered over a switch. */
-extern struct weft__nowhere {
-    struct weft_here_ here;
-    struct weft_runtime *rt; /* NULL, in the place of a worker's */
-} weft__nowhere;             /* what weft_here_ gives where no worker is */
+extern struct weft__nowhere weft__nowhere; /* what weft_here_ gives where no worker is: sole.h */
 _Static_assert(offsetof(struct weft_here_, bottom) == offsetof(struct weft__worker, joins.bottom) &&
                    offsetof(struct weft_here_, floor) == offsetof(struct weft__worker, joins.floor) &&
                    offsetof(struct weft_here_, limit) == offsetof(struct weft__worker, joins.limit) &&
@@ -194,11 +199,9 @@ _Static_assert(offsetof(struct weft_here_, bottom) == offsetof(struct weft__work
                    offsetof(struct weft_here_, slots) == offsetof(struct weft__worker, joins.slots) &&
                    offsetof(struct weft_here_, pushes) == offsetof(struct weft__worker, joins.pushes) &&
                    offsetof(struct weft_here_, fiber) == offsetof(struct weft__worker, current) &&
-                   offsetof(struct weft__nowhere, rt) == offsetof(struct weft__worker, rt),
+                   offsetof(struct weft__nowhere, rt) == offsetof(struct weft__worker, rt) &&
+                   offsetof(struct weft__nowhere, sole) == offsetof(struct weft__worker, sole),
                "what inline functions of the public headers rely on");
-#if !WEFT_INLINE_
-struct weft_here_ *weft_here_(void);
-#endif
 static inline struct weft__worker *weft__worker_self(void)
 {
     struct weft_here_ *here = weft_here_();
@@ -238,15 +241,20 @@ uintptr_t weft__worker_pick(struct weft__worker *w);
 /* The same, quickly where the oldest ready item is a fiber and nothing unusual is about. */
 #define WEFT__LOOK_AROUND 64 /* picks between two looks at timers, I/O and inboxes */
 uintptr_t weft__worker_pick_on(struct weft__worker *w, uintptr_t item);
+uintptr_t weft__worker_pick_open(struct weft__worker *w);
 static inline uintptr_t weft__worker_pick_quick(struct weft__worker *w)
 {
     if (weft__unlikely(w->slowly != 0 || ((w->picks + 1) & (WEFT__LOOK_AROUND - 1)) == 0 ||
                        weft__load_relaxed(&w->hurry) != 0)) /* relaxed: a hint */
         return weft__worker_pick(w);
     w->picks++;
-    uintptr_t item = weft__ready_pop(&w->ready);
-    weft__look_ahead(&w->ready);
-    if (weft__likely((item & WEFT__ITEM_WAITED) && !weft__ready_asked(&w->ready)))
+    struct weft__ready *r = &w->ready;
+    if (weft__unlikely(weft__ready_open(r)))
+        return weft__worker_pick_open(w);
+    uintptr_t item = weft__ready_pop_quick(r);
+    if (weft__unlikely(weft__ready_closed(r) > WEFT__AHEAD_NEAR))
+        weft__look_ahead(r);
+    if (weft__likely((item & WEFT__ITEM_WAITED) && !weft__ready_asked(r)))
         return item;
     return weft__worker_pick_on(w, item);
 }

@@ -158,7 +158,7 @@ static void test_strangers_who_stay(void **state)
 
 struct shooter {
     weft_runtime *rt;
-    unsigned done;
+    _Atomic unsigned done;
 };
 
 static void wait_from_outside(void *shared, unsigned index)
@@ -177,7 +177,7 @@ static void wait_from_outside(void *shared, unsigned index)
         else
             game.seen[i] = weft_block_on(t, WEFT_FOREVER);
         weft_release(t);
-        s->done++;
+        atomic_fetch_add(&s->done, 1);
     }
 }
 
@@ -188,7 +188,7 @@ struct host {
 static int host(struct host *f)
 {
     weft_runtime_current()->keep = 0;
-    for (unsigned i = 0; i < game.n || f->shooter->done == 0; i++) {
+    for (unsigned i = 0; i < game.n || atomic_load(&f->shooter->done) == 0; i++) {
         unsigned at = i % game.n;
         if (i >= game.n) { /* the thread has not had a turn yet: that it has one is all these are for */
             game.taken[at] = game.ran[at] = 0;

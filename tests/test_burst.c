@@ -297,6 +297,74 @@ static void test_the_thief_gives_the_cpu_back(void **state)
     run_two(false, 8, 0, 0);
 }
 
+/* ---- woken on the waker's CPU for something else than forked children ---- */
+
+struct tasks {
+    WEFT_FRAME;
+};
+static int tasks(struct tasks *f)
+{
+    (void)f;
+    struct weft__worker *w = weft__worker_self();
+    for (weft_ns limit = weft__monotonic() + WEFT_SEC(60); !other_sleeps(w) && weft__monotonic() < limit;)
+        (void)usleep(100);
+    atomic_store(&owner, pthread_self());
+    atomic_store(&yields, 0);
+    atomic_store(&cpu, 0);
+    _Atomic unsigned ran = 0;
+    weft_task *t[2];
+    for (unsigned i = 0; i < 2; i++)
+        t[i] = weft_create_task(done, .ran = &ran);
+    TASK_CHECK(reached(&ran, 1)); /* does not wait for this task to leave the CPU */
+    TASK_CHECK(atomic_load(&yields) == 0);
+    atomic_store(&cpu, -1);
+    for (unsigned i = 0; i < 2; i++)
+        TASK_CHECK(weft_await_release(t[i]) == 0);
+    return 0;
+}
+WEFT_CORO(tasks);
+static void test_a_task_is_taken_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2, .slow_task = WEFT_FOREVER), tasks), 0);
+    assert_tasks_ok();
+}
+
+/* Does a worker that has found nothing look around? Its own task asks in its place. */
+struct looks {
+    WEFT_FRAME;
+};
+static bool looks_around(struct weft__worker *w, int beside, bool forks)
+{
+    w->vain = 0;
+    weft__store_relaxed(&w->beside, beside);      /* relaxed: one thread */
+    weft__store_relaxed(&w->beside_forks, forks); /* relaxed: one thread */
+    TASK_CHECK(weft__worker_search(w) == 0);
+    return w->vain != 0; /* it has, in vain */
+}
+static int looks(struct looks *f)
+{
+    (void)f;
+    struct weft__worker *w = weft__worker_self();
+    for (weft_ns limit = weft__monotonic() + WEFT_SEC(60); !other_sleeps(w) && weft__monotonic() < limit;)
+        (void)usleep(100);
+    atomic_store(&cpu, 5);
+    TASK_CHECK(looks_around(w, -1, false));
+    TASK_CHECK(looks_around(w, 4, false));
+    TASK_CHECK(!looks_around(w, 5, false));
+    TASK_CHECK(looks_around(w, 5, true));
+    atomic_store(&cpu, -1);
+    weft__store_relaxed(&w->beside, -1); /* relaxed: one thread */
+    return 0;
+}
+WEFT_CORO(looks);
+static void test_nobody_looks_around_in_the_waker_s_place(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2, .slow_task = WEFT_FOREVER), looks), 0);
+    assert_tasks_ok();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +377,8 @@ int main(void)
         cmocka_unit_test(test_the_other_is_woken),
         cmocka_unit_test(test_an_error_is_found_by_the_tick),
         cmocka_unit_test(test_the_thief_gives_the_cpu_back),
+        cmocka_unit_test(test_a_task_is_taken_at_once),
+        cmocka_unit_test(test_nobody_looks_around_in_the_waker_s_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

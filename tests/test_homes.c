@@ -143,9 +143,9 @@ static int producer(struct producer *f)
             TASK_CHECK(weft_yield() == 0);
         TASK_CHECK(sum == TASKS);
         if (round == f->rounds / 2)
-            f->early = weft__load_relaxed(&rt->tasks.mapped_bytes);
+            f->early = weft__load_relaxed(&rt->tasks[0].mapped_bytes);
     }
-    f->late = weft__load_relaxed(&rt->tasks.mapped_bytes);
+    f->late = weft__load_relaxed(&rt->tasks[0].mapped_bytes);
     free(t);
     return 0;
 }

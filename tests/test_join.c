@@ -187,6 +187,92 @@ static void test_turns_of_a_yield(void **state)
     assert_tasks_ok();
 }
 
+/* A child that its parent waits for lies unstarted in the worker's stack, below another task's: whose yield takes it out, or finds it cancelled. */
+struct below {
+    WEFT_FRAME;
+    bool cancelled;
+    weft_task *parent;
+    int ran, yielded;
+};
+struct lower {
+    WEFT_FRAME;
+    struct below *all;
+};
+static int lower(struct lower *f)
+{
+    f->all->ran = 1;
+    return 7;
+}
+WEFT_CORO(lower);
+struct upper {
+    WEFT_FRAME;
+    struct below *all;
+};
+static int upper(struct upper *f)
+{
+    TASK_CHECK(weft_yield() == 0);
+    f->all->yielded = f->all->ran + 1; /* what had to be done with the other child has been */
+    return 0;
+}
+WEFT_CORO(upper);
+struct neighbour {
+    WEFT_FRAME;
+    struct below *all;
+};
+static int neighbour(struct neighbour *f)
+{
+    struct upper u = {.all = f->all};
+    weft_child child;
+    weft_fork(&child, upper, &u);
+    TASK_CHECK(weft_yield() == 0); /* now the parent waits */
+    TASK_CHECK(f->all->ran == 0);
+    if (f->all->cancelled)
+        TASK_CHECK(weft_cancel(f->all->parent));
+    TASK_CHECK(weft_sleep(WEFT_MS(1)) == 0);
+    TASK_CHECK(weft_join(&child) == 0);
+    return 0;
+}
+WEFT_CORO(neighbour);
+struct below_parent {
+    WEFT_FRAME;
+    struct below *all;
+};
+static int below_parent(struct below_parent *f)
+{
+    f->all->parent = weft_current_task();
+    struct below before = {.ran = 0};
+    struct lower l = {.all = &before}, m = l;
+    weft_child child, second;
+    weft_fork(&child, lower, &l);
+    weft_fork(
+        &second, lower,
+        &m); /* the worker has slept, and takes what it then asked for for another's question: now it is answered */
+    TASK_CHECK(weft_join(&second) == 7 && weft_join(&child) == 7);
+    l.all = f->all;
+    weft_task *other = weft_create_task(neighbour, .all = f->all);
+    weft_fork(&child, lower, &l);
+    TASK_CHECK(weft_yield() == 0); /* the neighbour forks */
+    int rc = weft_join(&child);
+    if (f->all->cancelled)
+        weft_uncancel(weft_current_task());
+    TASK_CHECK(weft_await_release(other) == 0);
+    return rc;
+}
+WEFT_CORO(below_parent);
+static void test_yield_to_awaited_child(void **state)
+{
+    (void)state;
+    struct below runs = {.cancelled = false}, dies = {.cancelled = true};
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), below_parent, .all = &runs),
+                     7);
+    assert_int_equal(runs.yielded, 2);
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), below_parent, .all = &dies),
+                     -ECANCELED);
+    assert_int_equal(dies.yielded, 1);
+    assert_int_equal(dies.ran, 0);
+    assert_tasks_ok();
+}
+
 /* Inside a child the current task is the counted one; errors and values come through. */
 struct who {
     WEFT_FRAME;
@@ -331,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_fan_out),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_turns_of_a_yield),
+        cmocka_unit_test(test_yield_to_awaited_child),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_cancel_tree),
         cmocka_unit_test(test_cancel_deep),

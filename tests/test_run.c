@@ -130,7 +130,9 @@ static void test_deadlock_is_explained(void **state)
             assert_non_null(strstr(l.text, "nothing can go on: 3 tasks wait"));
             assert_non_null(strstr(l.text, "(stands_still) awaits hen#"));
             assert_non_null(strstr(l.text, " (stands) waits for lock 0x"));
-            assert_non_null(strstr(l.text, ", which is held; awaited by Task-"));
+            assert_non_null(strstr(l.text, ", which is held by hen#"));
+            assert_non_null(strstr(l.text, ", which is held by Task-"));
+            assert_non_null(strstr(l.text, " (stands); awaited by Task-"));
             assert_non_null(strstr(l.text, " (stands_still) (created at test_run+0x"));
         }
     }
@@ -266,15 +268,23 @@ struct holder {
 static int holder(struct holder *h)
 {
     *h->out = weft_runtime_hold(weft_runtime_current());
-    return 0;
+    return weft_sleep(WEFT_US(1));
 }
 WEFT_CORO(holder);
+static void read_last(void *account, weft_runtime *rt)
+{
+    (void)weft_metrics_read(rt, -1, account);
+}
 static void test_hold(void **state)
 {
     (void)state;
     weft_runtime *rt = NULL;
-    assert_int_equal(weft_run(holder, .out = &rt), 0);
+    weft_metrics last = {.size = sizeof last}, held = {.size = sizeof held};
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.at_end = read_last, .at_end_user = &last), holder, .out = &rt), 0);
     assert_null(weft_submit(rt, add));
+    assert_int_equal(weft_metrics_read(rt, -1, &held), 0); /* the account is kept, too */
+    assert_true(last.timers_fired != 0 && held.timers_fired == last.timers_fired);
+    assert_int_equal(held.tasks_finished, last.tasks_finished);
     assert_true(weft_runtime_workers(rt) >= 1);
     weft_runtime_drop(rt);
 }
@@ -342,7 +352,7 @@ static int blocks_its_worker(struct blocks_its_worker *f)
 {
     for (int i = 0; i < 60000 && atomic_load(&f->report->count) == 0; i++)
         usleep(1000);
-    usleep(150000); /* it stays blocked, and is not reported again */
+    usleep(150000); /* it stays blocked in the same step, and is not reported again */
     return 0;
 }
 WEFT_CORO(blocks_its_worker);
@@ -501,7 +511,7 @@ static void test_dump_workers(void **state)
     struct asker f = {.text = ""};
     assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = 3), asker, &f), 0);
     assert_tasks_ok();
-    const char *runs = strstr(f.text, "runs asker(); 0 ready");
+    const char *runs = strstr(f.text, "runs asker() in Task-1; 0 ready");
     assert_non_null(runs);
     assert_null(strstr(runs + 1, "runs "));
     assert_non_null(strstr(f.text, "worker 2"));

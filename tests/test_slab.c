@@ -15,6 +15,7 @@
 
 #include "executor/inbox.h"
 #include "executor/slab.h"
+#include "executor/slab_chunks.h"
 #include "tests/support/threads.h"
 
 #define MAGIC UINT64_C(0x77656674736c6162)
@@ -277,6 +278,38 @@ static void test_a_large_slab_has_huge_pages(void **state)
     weft__slab_destroy(&s);
 }
 
+/* Of fresh objects the last one's link is read, and nothing written there so far: not on a page that nobody has written to. And each huge
+ * page is told of once, when the first object reaches it, also one that begins with it. */
+static void test_fresh_pages(void **state)
+{
+    (void)state;
+    for (size_t size = 16; size <= 1024; size += 16) {
+        struct weft__slab s;
+        weft__slab_init(&s, size);
+        uintptr_t told = 0;
+        unsigned pages = 0;
+        for (size_t most = 6 * WEFT__SLAB_HUGE, all = 0; all < most;) {
+            uint32_t count = 0;
+            struct weft__slab_fresh fresh = {NULL, NULL};
+            uintptr_t first = (uintptr_t)weft__slab_carve(&s, &s.only, 32, &count, &fresh);
+            assert_true(first != 0 && count != 0);
+            uintptr_t last = first + (count - 1) * size;
+            assert_true(count == 1 || last / 4096 == (last - size) / 4096);
+            if (s.only.chunks->huge) {
+                if (fresh.page != NULL) {
+                    assert_true((uintptr_t)fresh.page > told && (uintptr_t)fresh.page % WEFT__SLAB_HUGE == 0);
+                    told = (uintptr_t)fresh.page;
+                    pages++;
+                }
+                assert_int_equal((last + size - 1) / WEFT__SLAB_HUGE, told / WEFT__SLAB_HUGE);
+            }
+            all += count * size;
+        }
+        assert_in_range(pages, 4, 5); /* 4 MiB are in small chunks */
+        weft__slab_destroy(&s);
+    }
+}
+
 static void test_destroy_unmaps(void **state)
 {
     (void)state;
@@ -436,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_single_frees_gather_to_batches),
         cmocka_unit_test(test_each_visits_every_object_once),
         cmocka_unit_test(test_a_large_slab_has_huge_pages),
+        cmocka_unit_test(test_fresh_pages),
         cmocka_unit_test(test_destroy_unmaps),
         cmocka_unit_test(test_short_memory_gives_null),
         cmocka_unit_test(test_threads_share_exactly),

@@ -31,6 +31,14 @@ static void took(struct weft__spare *s, weft_ns at, weft_ns duration, unsigned e
     weft__spare_judge(s, at + duration, LIGHT, 1000 + ended);
 }
 
+/* The time is over, and the next loot is heavy. */
+static void took_nothing_light(struct weft__spare *s, weft_ns now)
+{
+    took(s, now + WEFT_SEC(1), WEFT_SEC(1), LOOT);
+    assert_null(s->spared);
+    assert_int_equal(s->light, 0);
+}
+
 static void test_light_loot_spares(void **state)
 {
     (void)state;
@@ -73,6 +81,29 @@ static void test_heavy_loot_does_not(void **state)
     took(&s, WEFT_SEC(1), WEFT_MS(1), LOOT); /* a tree's large piece */
     assert_int_equal(s.light, 0);
     assert_null(s.spared);
+}
+
+/* Who looked on for 50 us in vain, while the owner made so many steps. */
+static void test_a_brisk_owner_is_spared(void **state)
+{
+    (void)state;
+    static struct weft_runtime rt;
+    static struct weft__worker thief;
+    weft_ns now = WEFT_SEC(1), took = WEFT_US(50);
+    uint64_t enough = (uint64_t)(took / LIGHT);
+    thief.rt = &rt;
+    weft__store_relaxed(&rt.light, LIGHT); /* relaxed: nobody else is here */
+    weft__spare_brisk(&thief, somebody(0), enough - 1, now, took);
+    assert_null(thief.spare.spared);
+    weft__spare_brisk(&thief, somebody(1), enough, now, took);
+    assert_ptr_equal(thief.spare.spared, somebody(1));
+    assert_true(weft__spare_until(&thief.spare) == now + WEFT_US(50));
+    weft__spare_brisk(&thief, somebody(1), 10 * enough, now, took);
+    assert_true(weft__spare_until(&thief.spare) == now + WEFT_US(100));
+    took_nothing_light(&thief.spare, now);
+    rt.is_virtual = true; /* there sleeping has no end by itself */
+    weft__spare_brisk(&thief, somebody(1), enough, now, took);
+    assert_null(thief.spare.spared);
 }
 
 static atomic_uint ran;
@@ -163,9 +194,8 @@ static void test_nothing_is_light(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_light_loot_spares),
-        cmocka_unit_test(test_heavy_loot_does_not),
-        cmocka_unit_test(test_a_stuck_owner_loses_its_items),
+        cmocka_unit_test(test_light_loot_spares),       cmocka_unit_test(test_heavy_loot_does_not),
+        cmocka_unit_test(test_a_brisk_owner_is_spared), cmocka_unit_test(test_a_stuck_owner_loses_its_items),
         cmocka_unit_test(test_nothing_is_light),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

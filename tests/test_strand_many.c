@@ -400,21 +400,21 @@ static int main_waits_for_ever(void *unused)
 
 static void ends_many_times(int (*fn)(void *), int expected)
 {
-    size_t before = 0;
+    struct heap_rounds heap = {.rounds = 0};
     unsigned n = threads_scale(100);
     if (n < 20)
         n = 20;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n || (heap.least >= 10 * 32 && i < 20 * n); i++) { /* see heap_rounds */
         for (size_t k = 0; k < SETTINGS; k++) {
             left = (struct guarded){0};
             int rc = run_with(settings[k], fn, NULL);
             if (rc != expected || first_failure != NULL || left.overlapped)
                 fail_msg("%u workers: %d, %s", settings[k].workers, rc, first_failure);
         }
-        if (i == n / 2)
-            before = heap_in_use();
+        if (i % 10 == 9)
+            heap_round(&heap);
     }
-    assert_true(heap_in_use() <= before + 4096);
+    assert_true(heap.least < 10 * 32); /* less than one each */
 }
 
 static void main_ends_before_its_members(void **state)

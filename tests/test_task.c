@@ -450,15 +450,50 @@ static void test_stack_sizes(void **state)
     assert_tasks_ok();
 }
 
+/* As in asyncio: a run's first task, the main one, is Task-1, also a runner's. */
+struct names_itself {
+    WEFT_FRAME;
+    char name[32];
+};
+static int names_itself(struct names_itself *f)
+{
+    weft_task_name(weft_current_task(), f->name, sizeof f->name);
+    return 0;
+}
+WEFT_CORO(names_itself);
+static void test_the_main_task_is_number_one(void **state)
+{
+    (void)state;
+    for (unsigned workers = 1; workers <= 2; workers++) {
+        weft_runner *runner;
+        struct names_itself f = {.name = ""}, g = f;
+        assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = workers, .debug = workers == 2), names_itself, &f), 0);
+        assert_string_equal(f.name, "Task-1");
+        assert_int_equal(weft_runner_open(&runner, WEFT_OPTIONS(.workers = workers, .debug = workers == 2)), 0);
+        g.frame_.coro = &names_itself_coro_;
+        assert_int_equal(weft_runner_run_(runner, &g.frame_, sizeof g), 0);
+        assert_string_equal(g.name, "Task-1");
+        assert_int_equal(weft_runner_run_(runner, &g.frame_, sizeof g), 0);
+        assert_string_not_equal(g.name, "Task-1");
+        assert_int_equal(weft_runner_close(runner), 0);
+    }
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_returns),      cmocka_unit_test(test_run_copies_the_frame_back),
-        cmocka_unit_test(test_create_and_await), cmocka_unit_test(test_leftovers_are_cancelled),
-        cmocka_unit_test(test_awaiting_oneself), cmocka_unit_test(test_many_awaiters),
-        cmocka_unit_test(test_sleeps_overlap),   cmocka_unit_test(test_introspection),
-        cmocka_unit_test(test_deep_await),       cmocka_unit_test(test_large_frames),
-        cmocka_unit_test(test_frames_lie_apart), cmocka_unit_test(test_null_task),
+        cmocka_unit_test(test_the_main_task_is_number_one),
+        cmocka_unit_test(test_run_returns),
+        cmocka_unit_test(test_run_copies_the_frame_back),
+        cmocka_unit_test(test_create_and_await),
+        cmocka_unit_test(test_leftovers_are_cancelled),
+        cmocka_unit_test(test_awaiting_oneself),
+        cmocka_unit_test(test_many_awaiters),
+        cmocka_unit_test(test_sleeps_overlap),
+        cmocka_unit_test(test_introspection),
+        cmocka_unit_test(test_deep_await),
+        cmocka_unit_test(test_large_frames),
+        cmocka_unit_test(test_frames_lie_apart),
+        cmocka_unit_test(test_null_task),
         cmocka_unit_test(test_stack_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,6 +252,34 @@ TEST(who_is_limited)
     return 0;
 }
 
+struct asks {
+    WEFT_FRAME;
+    bool late_enough;
+};
+static int asks(struct asks *a)
+{
+    weft_timeout limit;
+    weft_ns now = weft_now();
+    CHECK(weft_timeout_begin(&limit, WEFT_SEC(50)) == 0);
+    a->late_enough = weft_timeout_when(&limit) >= now + WEFT_SEC(50);
+    return weft_timeout_end(&limit, 0);
+}
+WEFT_CORO(asks);
+
+/* The scope of a forked child, which is no whole task: what follows it in memory is its parent's. */
+TEST_BOTH_CLOCKS(when_in_a_child)
+{
+    struct {
+        weft_child child;
+        char beyond[64];
+    } forked;
+    memset(&forked, 0xff, sizeof forked);
+    struct asks frame = {.late_enough = false};
+    weft_fork(&forked.child, asks, &frame);
+    CHECK(weft_join(&forked.child) == 0 && frame.late_enough);
+    return 0;
+}
+
 /* when, expired and reschedule in every state: open, due, expired, ended; after the end nothing can be moved. */
 TEST_BOTH_CLOCKS(states)
 {
@@ -345,7 +373,8 @@ int main(void)
         cmocka_unit_test(expiry),         cmocka_unit_test(answers),         cmocka_unit_test(outer_cancel_wins),
         cmocka_unit_test(nested),         cmocka_unit_test(zero_past_never), cmocka_unit_test(zero_and_unstarted),
         cmocka_unit_test(reschedule),     cmocka_unit_test(in_cleanup),      cmocka_unit_test(tie),
-        cmocka_unit_test(who_is_limited), cmocka_unit_test(states),          cmocka_unit_test(misuse),
+        cmocka_unit_test(who_is_limited), cmocka_unit_test(when_in_a_child), cmocka_unit_test(states),
+        cmocka_unit_test(misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,14 +30,15 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
  * On cancellation of the caller all unfinished tasks are cancelled; the caller goes on with the first of them to end
  * otherwise than with a value, with -ECANCELED or that one's error (the others may still be cleaning up: see
  * weft_gather_settled), or when all have ended, with -ECANCELED. -EDEADLK: a task that gathers itself. -EXDEV, here and in all calls of
- * this header: a task of another runtime that has not ended.
+ * this header: a task of another runtime that has not ended. -ENOMEM, likewise: memory is short; it does not
+ * wait, cancels nothing, and the tasks run on (weft_await of each, one after the other, needs no memory).
  * The caller's handles of the tasks have to stay until the call returns. Only inside a task. asyncio: await gather(...). */
 #define weft_gather(...) weft__ON_LIST(weft_gather_n, __VA_ARGS__)
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
 
 /* The same, but errors and cancellations of the tasks are only outcomes to look at (weft_status, weft_cancelled):
  * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled, also
- * then only when all have ended.
+ * then only when all have ended. (-ENOMEM and -EXDEV, as above, come at once.)
  * asyncio: await gather(..., return_exceptions=True). */
 #define weft_gather_settled(...) weft__ON_LIST(weft_gather_settled_n, __VA_ARGS__)
 WEFT_API int weft_gather_settled_n(weft_task *const tasks[], size_t n);

@@ -99,12 +99,12 @@ WEFT_ALWAYS_ int weft_join_here_(weft_child *child)
     if (__builtin_expect(__atomic_load_n(&here->floor, __ATOMIC_ACQUIRE) > bottom, 0))
         return weft_join_open_(child, bottom);
     child->opaque_[5] = (uintptr_t)fiber->task;
-    fiber->task = child;
+    __atomic_store_n(&fiber->task, (void *)child, __ATOMIC_RELAXED);             /* a dump of the workers may look */
     __atomic_store_n(&child->opaque_[2], WEFT_CHILD_STARTED_, __ATOMIC_RELAXED); /* a time limit set inside may look */
     __atomic_store_n(&child->opaque_[4], (uintptr_t)fiber, __ATOMIC_RELEASE);
     weft_frame *frame = (weft_frame *)(uintptr_t)child->opaque_[3]; /* NOLINT: a word that holds a pointer */
     int rc = frame->coro->entry(frame);
-    fiber->task = (void *)(uintptr_t)child->opaque_[5]; /* NOLINT: as above */
+    __atomic_store_n(&fiber->task, (void *)(uintptr_t)child->opaque_[5], __ATOMIC_RELAXED); /* NOLINT: as above */
     if (__builtin_expect(child->opaque_[6] != 0 || fiber->unusual != 0 ||
                              __atomic_load_n(&child->opaque_[2], __ATOMIC_RELAXED) != WEFT_CHILD_STARTED_ ||
                              (__atomic_load_n(&fiber->word, __ATOMIC_ACQUIRE) & WEFT_RUNNING_REQUEST_) != 0,

@@ -30,7 +30,7 @@ typedef struct weft_metrics {
     uint64_t reactor_ticks; /* times the reactor thread looked after the workers */
     uint64_t slow_tasks;    /* steps longer than the option slow_task */
     uint64_t
-        late_wakes; /* times the reactor's tick had to wake a worker for ready work: mostly a lone task behind a worker in a long step */
+        late_wakes; /* times the reactor thread had to wake a worker for ready work: mostly a lone task behind a worker in a long step */
     uint64_t stacks_live, stacks_cached, stacks_mapped; /* stacks in use; kept warm; mapped in all */
     uint64_t helper_threads;                            /* of weft_to_thread, now */
     uint64_t accepted;                                  /* connections that weft_accept has given out */
@@ -96,17 +96,25 @@ WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
  *
  * Objects are told by address (gdb shows what lies there), children that were forked below the task they belong to, if they are suspended. A time
  * limit is the next one of a weft_timeout; "cancellation requested" stays until the request is taken back (weft_uncancel). With the option debug
- * a line ends with the call that created the task. A lock has no owner, so it does not say who holds it: look for the task that is about to give it
- * back. "ready, not begun", "running, or ready to" and "in a helper thread" wait for nothing. Nobody is stopped: a task that is looked
+ * a line ends with the call that created the task, and a lock says who took it: "which is held by Task-7 (session), 1 other waits". (Without it nobody
+ * notes that down; nor who has taken of a semaphore.) "ready, not begun", "running, or ready to" and "in a helper thread" wait for nothing. Nobody is stopped: a task that is looked
  * at may go on some microseconds later; each line is true at some moment of the call. Asked from another thread, it may put a task that is woken meanwhile behind one woken after it, so with
  * order=fifo or sched=seeded, where the order counts, ask from a task. Of a runtime that has ended and is held it tells nothing. The text may be added to at the ends of the phrases.
  * 0 or -errno (-ENOMEM: nothing is written). Any thread, at any time while the runtime lives; not in a signal handler. Never suspends; blocks on the descriptor.
  * asyncio: all_tasks() with print_stack, and `python -m asyncio ps` and `pstree` of Python 3.14. */
 WEFT_API int weft_dump_tasks(weft_runtime *rt, int fd);
 
-/* Write one line per worker: whether it runs a task (which function), looks for work or sleeps, how much is ready in its queues, when its next timer
- * is due; then who collects events, and how far the end of the run is. For a program that seems to stand still, beside weft_dump_tasks. 0 or
- * -errno. Any thread. Never suspends; blocks on the descriptor. asyncio: none (it has one thread, which is where its traceback says). */
+/* Write one line per worker: what it runs, or whether it looks for work or sleeps, how much is ready in its queues, when its next timer
+ * is due; then who collects events, and how far the end of the run is.
+ *
+ *     worker 0    runs fetch() in Task-9; 2 ready, 0 of them for others, 0 children, 0 pinned; 4711 steps
+ *     worker 1    runs parse() in Task-4 (session), for 1.230 s; 0 ready, ...
+ *
+ * The function is the innermost that runs as a task or, not called in its parent's place, as a forked child; the task is the one it is, or belongs to (then that
+ * one's function stands behind it; a child on a stack of its own belongs to no task that can be told). The time is that of the step: since it has gone on without a switch, as
+ * the ticks have seen it, so that it is up to 10 ms too short, and is not told of a step that no tick has seen. For a program that
+ * seems to stand still, beside weft_dump_tasks. Looks at the descriptors of all tasks. 0 or -errno (-ENOMEM). Any thread; not in a signal handler.
+ * Never suspends; blocks on the descriptor. asyncio: none (it has one thread, which is where its traceback says). */
 WEFT_API int weft_dump_workers(weft_runtime *rt, int fd);
 
 WEFT_END_DECLS

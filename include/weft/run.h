@@ -91,12 +91,17 @@ typedef struct weft_options {
     unsigned sched;    /* enum weft_sched */
     unsigned
         debug; /* 1: say more in reports: where a task that failed was created, steps longer than slow_task also on the
-                             virtual clock, and what each task waits for when a run ends with -EDEADLK. Costs an allocation a task. asyncio: debug mode */
+                             virtual clock, what each task waits for when a run ends with -EDEADLK, and who holds the lock that it waits for. Costs an allocation a task. asyncio: debug mode */
     unsigned max_threads; /* most helper threads for weft_to_thread; 0: 64 */
     size_t stack_size;    /* bytes of stack guaranteed to each task; 0: 32 KiB. At most WEFT_MAX_STACK */
-    weft_ns slow_task;    /* report a task that runs longer than this without suspending (it blocks its worker);
-                             0: 100 ms, WEFT_FOREVER: never. Not on the virtual clock */
-    uint64_t seed;        /* of the choice of victims, and of every choice with WEFT_SCHED_SEEDED; 0: from the kernel */
+    /* Report a task that runs longer than this without suspending (it blocks its worker); 0: 100 ms, WEFT_FOREVER: never. Not on the virtual
+     * clock. Each such step is reported once, with the innermost function that runs as a task, and the task (then that one's function stands behind
+     * it), as weft_dump_workers tells them:
+     *     worker 1 is blocked: a task in parse() has run for 120 ms without suspending, in Task-4 (session); blocking calls belong into weft_to_thread
+     * At most 8 at once and one a second from then on; a report then ends with "; 3 more such steps were not reported". weft_metrics.slow_tasks
+     * counts all. A step is not the task's own doing, and not reported, while the kernel lets its thread wait for a CPU. */
+    weft_ns slow_task;
+    uint64_t seed; /* of the choice of victims, and of every choice with WEFT_SCHED_SEEDED; 0: from the kernel */
     /* Receives one line per report: a step that is long, an error nobody asked for, a pin that was refused. NULL: to stderr.
      * Called from any thread of the runtime; must not call weft. */
     void (*report)(void *user, const char *line);

@@ -19,13 +19,13 @@ typedef struct weft__waitlist {
     uint32_t count_;
 } weft__waitlist;
 
-/* ---- lock (asyncio.Lock): not recursive, no owner: any task may release it ---- */
+/* ---- lock (asyncio.Lock): not recursive, no owner: any task may release it. With the option debug weft_dump_tasks tells who took it ---- */
 typedef struct weft_lock {
     weft__waitlist waiters_;
-    uint32_t patience_;
+    uint32_t patience_, owner_; /* hints; owner_ with the option debug only */
 } weft_lock;
 /* clang-format off */
-#define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, 0}
+#define WEFT_LOCK_INIT {{NULL, NULL, 0, 0}, 0, 0}
 /* clang-format on */
 /* As the initialiser, for a lock that nobody uses: so too with the other objects' init. */
 WEFT_API void weft_lock_init(weft_lock *l);

@@ -159,9 +159,9 @@ WEFT_API uint32_t weft_task_where(const weft_task *t);
  * it is the counted task that forked it. asyncio: current_task. */
 WEFT_API weft_task *weft_current_task(void);
 
-/* Copy the task's name into buf (always terminated, cut if it does not fit). Default names are "Task-N"; futures and
- * callbacks have none, "". Returns the
- * length of the whole name. Any thread. asyncio: get_name, set_name. */
+/* Copy the task's name into buf (always terminated, cut if it does not fit). Default names are "Task-N"; the main task of a run is
+ * Task-1, as in asyncio, and so is a runner's first; each worker draws further numbers in blocks (with the option debug one by one). Futures and callbacks
+ * have none, "". Returns the length of the whole name. Any thread. asyncio: get_name, set_name. */
 WEFT_API size_t weft_task_name(const weft_task *t, char *buf, size_t size);
 /* Set the name (copied). 0 or -ENOMEM. Any thread. */
 WEFT_API int weft_task_set_name(weft_task *t, const char *name);

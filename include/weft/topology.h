@@ -85,9 +85,10 @@ WEFT_API int weft_plan_print_json(const weft_plan *plan, int fd);
 
 typedef struct weft_memory {
     size_t size;
-    const char *what; /* "worker", "queues", "stacks" of a worker; "tasks", "blocks", "large blocks" of a node */
-    unsigned worker;  /* UINT32_MAX: of a node, not of a worker */
-    int node;         /* where it is to lie; -1: anywhere */
+    const char *
+        what; /* "worker", "queues", "stacks" of a worker; "tasks", "larger tasks", "largest tasks", "blocks", "large blocks" of a node */
+    unsigned worker;                            /* UINT32_MAX: of a node, not of a worker */
+    int node;                                   /* where it is to lie; -1: anywhere */
     uint64_t pages, home, elsewhere, untouched; /* its pages; of these on that node, on another one, on none yet */
 } weft_memory;
 /* Ask the kernel where the runtime's memory is, and call `visit` for each kind and worker. 0, or the negative errno of a kernel that does not

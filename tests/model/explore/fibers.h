@@ -133,7 +133,7 @@ bool weft__timer_cancel(struct weft__timer *timer)
 static inline void task_init(struct weft_task *t, enum weft__kind kind, uint64_t state, uint32_t refs)
 {
     t->kind = (uint32_t)kind;
-    t->rt = &rt;
+    weft__store_relaxed(&t->side, (uintptr_t)&rt);
     t->frame = (weft_frame *)(void *)t->inline_frame;
     weft__store_relaxed(&t->refs, refs);
     weft__store_relaxed(&t->word, state);
@@ -148,7 +148,7 @@ static inline void fibers_reset(void)
     memset(&cpu, 0, sizeof cpu);
     for (unsigned i = 0; i < EXPLORE_THREADS; i++) {
         workers[i].rt = &rt;
-        workers[i].tasks.slab = &rt.tasks;
+        workers[i].tasks[0].slab = rt.tasks;
     }
     rt.worker_count = EXPLORE_THREADS;
     rt.workers = workers;

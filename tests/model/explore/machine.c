@@ -15,6 +15,7 @@
 #include "executor/membarrier.h"
 #include "executor/numa.h"
 #include "executor/parker.h"
+#include "executor/sole.h"
 #include "internal.h"
 
 enum { ARENA = 1 << 20, GRAIN = 128 };
@@ -176,6 +177,13 @@ bool weft__membarrier(void)
     }
     explore_note("barrier", NULL, 0, __builtin_return_address(0));
     return true;
+}
+
+/* Who a thread is, in models that do not say it: one of several. */
+struct weft__nowhere weft__nowhere;
+__attribute__((weak)) struct weft_here_ *weft_here_(void)
+{
+    return &weft__nowhere.here;
 }
 
 /* ---- reports of the library ---- */

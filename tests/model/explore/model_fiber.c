@@ -17,6 +17,19 @@ static void setup(void)
     memset(taken, 0, sizeof taken);
 }
 
+/* On the only worker of the process, which is what threads 1 and 2 are, one after the other; 3 and 4 are strangers. */
+static void setup_sole(void)
+{
+    setup();
+    for (unsigned i = 1; i < EXPLORE_THREADS; i++)
+        workers[i].sole = i <= 2 ? WEFT__IS_SOLE : WEFT__IS_FOREIGN;
+    weft__store_relaxed(&weft__sole.strangers, 0);
+    weft__store_relaxed(&weft__sole.kept, 0);
+    weft__store_relaxed(&weft__sole.present, 1);
+    weft__store_relaxed(&weft__sole.inside, 0);
+    weft__sole.keep = 0;
+}
+
 static enum weft__wake wait_once(bool tell)
 {
     uint32_t ticket = weft__wait_begin(&fiber, &plain, NULL);
@@ -175,6 +188,18 @@ int main(int argc, char **argv)
          .stale = 0},
         {.name = "fiber-wake-cancel",
          .setup = setup,
+         .thread = {waits_for_both, next_context, waker, canceller},
+         .finish = finish_both,
+         .preemptions = 2,
+         .stale = 0},
+        {.name = "fiber-sole-wakers",
+         .setup = setup_sole,
+         .thread = {waits_once, next_context, waker, other_waker},
+         .finish = finish_wakes,
+         .preemptions = 2,
+         .stale = 0},
+        {.name = "fiber-sole-wake-cancel",
+         .setup = setup_sole,
          .thread = {waits_for_both, next_context, waker, canceller},
          .finish = finish_both,
          .preemptions = 2,

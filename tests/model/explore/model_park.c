@@ -58,7 +58,7 @@ MACHINE static void put_event(bool kick)
 MACHINE struct weft_here_ *weft_here_(void)
 {
     unsigned self = explore_self();
-    return (struct weft_here_ *)(void *)(self >= 1 && self <= rt.worker_count ? &workers[self - 1] : NULL);
+    return self >= 1 && self <= rt.worker_count ? (struct weft_here_ *)(void *)&workers[self - 1] : &weft__nowhere.here;
 }
 
 /* An event makes an item ready, in the queue of whoever collects. */

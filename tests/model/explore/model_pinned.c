@@ -28,7 +28,7 @@ static _Atomic(uint32_t) done;
 MACHINE struct weft_here_ *weft_here_(void)
 {
     unsigned self = explore_self();
-    return (struct weft_here_ *)(void *)(self >= 1 && self <= rt.worker_count ? &workers[self - 1] : NULL);
+    return self >= 1 && self <= rt.worker_count ? (struct weft_here_ *)(void *)&workers[self - 1] : &weft__nowhere.here;
 }
 
 /* Items of a model are neither tasks nor fibers. */
