@@ -4,6 +4,10 @@
  * Two ways, one at a time: a plan (rules, see weft/testing.h), or a sweep's aim (the k-th call of all). What each call may answer with is in one table:
  * a fault that is not there is not made, so a plan may say "*=EINTR@10%".
  *
+ * Calls are numbered over all of the program, which is how a sweep comes to each; but that number is another one as soon as workers do things in
+ * another order. So each call has a name as well: its kind, the function of the task that makes it, and the how manieth of these it is: "recv@session#3".
+ * What was hit is told by that, and can be aimed at by it.
+ *
  * Invariants: `rules` and `aim` are written while weft__faults_on is false, and no thread that saw it true looks at them later than its own call, which
  * end waits for (inside). Draws are made of the seed, the call and its number, so the same calls in the same order meet the same faults.
  *
@@ -18,12 +22,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "executor/runtime.h"
 #include "testing/testing.h"
 
 #define RULES 32
 #define FAULTS 12 /* of one rule, or one call */
 
 _Atomic(bool) weft__faults_on;
+char weft__faults_unknown[64];
 
 static const struct call {
     const char *name;
@@ -93,12 +99,31 @@ static struct {
     uint64_t k;
     struct rule what;
     bool persistent;
+    /* instead of the k-th: by name */
+    int at_call; /* -1: no */
+    char at_who[64];
+    uint64_t at_number;
     _Atomic(int) call, error; /* the one that was hit; -1: none yet */
-} aim = {.call = -1};
+    const char *hit_who;      /* written before `call` */
+    uint64_t hit_number;
+} aim = {.at_call = -1, .call = -1};
+
+/* By whom calls are made. Slots are taken, never given back while a plan or aim lasts; who finds none is counted in the last. */
+#define MAKERS 64
+static struct maker {
+    _Atomic(const char *) who;
+    _Atomic(uint64_t) numbers[WEFT__CALLS];
+} makers[MAKERS];
 static _Atomic(uint64_t) numbers[WEFT__CALLS], made[WEFT__CALLS], aimed_calls, made_all;
 static _Atomic(int) inside; /* threads in fault_now */
 
 /* ---- plans --------------------------------------------------------------------------------------------------------- */
+
+static bool not_known(const char *word)
+{
+    snprintf(weft__faults_unknown, sizeof weft__faults_unknown, "%.60s", word);
+    return false;
+}
 
 static bool parse_calls(char *text, uint32_t *out)
 {
@@ -113,10 +138,10 @@ static bool parse_calls(char *text, uint32_t *out)
         while (i < WEFT__CALLS && strcmp(name, calls[i].name) != 0)
             i++;
         if (i == WEFT__CALLS)
-            return false;
+            return not_known(name);
         *out |= 1u << i;
     }
-    return *out != 0;
+    return *out != 0 || not_known("");
 }
 
 static bool parse_faults(char *text, uint32_t *out)
@@ -133,12 +158,12 @@ static bool parse_faults(char *text, uint32_t *out)
         while (i < NAMES && strcmp(name, names[i].name) != 0)
             i++;
         if (i == NAMES)
-            return false;
+            return not_known(name);
         *out |= 1u << i;
     }
     if (any)
         *out = 0;
-    return any || *out != 0;
+    return any || *out != 0 || not_known("");
 }
 
 static bool parse_when(const char *text, struct rule *r)
@@ -200,6 +225,11 @@ static void reset_counts(void)
         atomic_store(&numbers[i], 0);
         atomic_store(&made[i], 0);
     }
+    for (unsigned i = 0; i < MAKERS; i++) {
+        atomic_store(&makers[i].who, NULL);
+        for (unsigned k = 0; k < WEFT__CALLS; k++)
+            atomic_store(&makers[i].numbers[k], 0);
+    }
     atomic_store(&made_all, 0);
     atomic_store(&aimed_calls, 0);
 }
@@ -252,7 +282,26 @@ void weft_faults_describe(char *buf, size_t size)
 
 /* ---- aims ---------------------------------------------------------------------------------------------------------- */
 
-int weft__faults_aim(uint64_t k, const char *which, const char *how, bool persistent)
+static bool parse_where(const char *where)
+{
+    const char *at = strchr(where, '@'), *number = strrchr(where, '#');
+    char *end;
+    aim.at_call = -1;
+    if (at == NULL || number == NULL || number < at || (size_t)(number - at - 1) >= sizeof aim.at_who)
+        return false;
+    for (int i = 0; i < WEFT__CALLS; i++) {
+        if (strlen(calls[i].name) == (size_t)(at - where) && strncmp(calls[i].name, where, (size_t)(at - where)) == 0)
+            aim.at_call = i;
+    }
+    memcpy(aim.at_who, at + 1, (size_t)(number - at - 1));
+    aim.at_who[number - at - 1] = '\0';
+    aim.at_number = strtoull(number + 1, &end, 10);
+    if (end == number + 1 || *end != '\0' || aim.at_number == 0)
+        aim.at_call = -1;
+    return aim.at_call >= 0;
+}
+
+int weft__faults_aim(uint64_t k, const char *where, const char *which, const char *how, bool persistent)
 {
     char text[512];
     if (planned || aiming)
@@ -260,15 +309,16 @@ int weft__faults_aim(uint64_t k, const char *which, const char *how, bool persis
     aim.what = (struct rule){.calls = UINT32_MAX};
     if (persistent) /* no kernel interrupts it for ever, and whoever waits for I/O could never go on */
         aim.what.calls &= ~(UINT32_C(1) << WEFT__EPOLL_WAIT);
-    if (which != NULL) {
-        if (strlen(which) >= sizeof text || !parse_calls(strcpy(text, which), &aim.what.calls))
-            return -EINVAL;
-    }
-    if (how != NULL) {
-        if (strlen(how) >= sizeof text || !parse_faults(strcpy(text, how), &aim.what.faults))
-            return -EINVAL;
-    }
-    aim.k = k;
+    if (which != NULL &&
+        !(strlen(which) < sizeof text ? parse_calls(strcpy(text, which), &aim.what.calls) : not_known(which)))
+        return -EINVAL;
+    if (how != NULL &&
+        !(strlen(how) < sizeof text ? parse_faults(strcpy(text, how), &aim.what.faults) : not_known(how)))
+        return -EINVAL;
+    aim.at_call = -1;
+    if (where != NULL && !parse_where(where))
+        return -EINVAL;
+    aim.k = where != NULL ? 0 : k;
     aim.persistent = persistent;
     atomic_store(&aim.call, -1);
     reset_counts();
@@ -284,12 +334,19 @@ const char *weft__faults_hit(int *error)
     return call < 0 ? NULL : calls[call].name;
 }
 
+void weft__faults_where(char *buf, size_t size)
+{
+    int call = atomic_load(&aim.call);
+    buf[0] = '\0';
+    if (call >= 0)
+        snprintf(buf, size, "%s@%s#%llu", calls[call].name, aim.hit_who, (unsigned long long)aim.hit_number);
+}
+
 uint64_t weft__faults_aimed(const char **name, int *error)
 {
     stop();
     aiming = false;
     *name = weft__faults_hit(error);
-    atomic_store(&aim.call, -1);
     return atomic_load(&aimed_calls);
 }
 
@@ -365,17 +422,43 @@ static int fault_of(const struct rule *r, enum weft__call call, int fd, uint64_t
 
 static int planned_fault(enum weft__call call, int fd, uint64_t number)
 {
-    uint64_t drawn = mixed(seed ^ mixed(number * 32 + call));
+    uint64_t of_call = mixed(seed ^ mixed(number * 32 + call));
     for (size_t i = 0; i < rule_count; i++) {
         const struct rule *r = &rules[i];
         if ((r->calls >> call & 1) == 0)
             continue;
+        uint64_t drawn = i == 0 ? of_call : mixed(of_call + i); /* each rule its own: else the later never applies */
         bool now = r->to != 0 ? number >= r->from && number <= r->to : (uint32_t)drawn < r->share;
         int error = now ? fault_of(r, call, fd, drawn >> 32, false) : 0;
         if (error != 0)
             return error;
     }
     return 0;
+}
+
+/* Whose call is this? The function of the task, also for children that it forked. */
+static const char *maker_name(void)
+{
+    weft_task *t = weft__worker_self() != NULL ? weft_current_task() : NULL;
+    if (t == NULL)
+        return weft__worker_self() != NULL ? "worker" : "thread";
+    if (weft__load_relaxed(&t->flags) & WEFT__TASK_HIDDEN) /* relaxed: set before it runs */
+        return "worker";
+    return weft__testing_is_main(t) ? "main" : t->frame->coro->name;
+}
+
+static uint64_t number_of(enum weft__call call, const char **who)
+{
+    const char *name = *who = maker_name();
+    unsigned i = 0;
+    for (; i < MAKERS - 1; i++) {
+        const char *there = atomic_load(&makers[i].who);
+        if (there == NULL && atomic_compare_exchange_strong(&makers[i].who, &there, name))
+            break;
+        if (strcmp(there, name) == 0)
+            break;
+    }
+    return atomic_fetch_add(&makers[i].numbers[call], 1) + 1;
 }
 
 static int aimed_fault(enum weft__call call, int fd)
@@ -386,7 +469,12 @@ static int aimed_fault(enum weft__call call, int fd)
     if (error == 0)
         return 0;
     uint64_t number = atomic_fetch_add(&aimed_calls, 1) + 1;
-    if (number == aim.k) {
+    const char *who;
+    uint64_t own = number_of(call, &who);
+    if (aim.at_call >= 0 ? (int)call == aim.at_call && own == aim.at_number && strcmp(who, aim.at_who) == 0
+                         : number == aim.k) {
+        aim.hit_who = who;
+        aim.hit_number = own;
         atomic_store(&aim.error, error);
         atomic_store(&aim.call, (int)call);
         return error;

@@ -82,6 +82,39 @@ bool weft_sweep_disturbed(void)
     return atomic_load(&run.disturbed);
 }
 
+bool weft__testing_is_main(const weft_task *t)
+{
+    return atomic_load(&run.main_task) == t;
+}
+
+/* NAME=VALUE as a shell takes it: the value in quotes, where something in it (the blank in a program's name) means more to a shell than itself. */
+static void quote(const char *line, char *buf, size_t size)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./#-";
+    const char *value = strchr(line, '=') + 1;
+    if (value[strspn(value, plain)] == '\0') {
+        snprintf(buf, size, "%s", line);
+        return;
+    }
+    size_t at = (size_t)snprintf(buf, size, "%.*s'", (int)(value - line), line);
+    for (; *value != '\0' && at + sizeof "'\\'''" <= size; value++)
+        at += (size_t)snprintf(buf + at, size - at, *value == '\'' ? "'\\''" : "%c", *value);
+    snprintf(buf + at, size - at, "'");
+}
+
+void weft__test_replay(const struct weft__test *t, char *buf, size_t size)
+{
+    char where[128] = "", line[sizeof t->replay];
+    const char *number = strrchr(t->replay, ':');
+    if (t->faulty)
+        weft__faults_where(where, sizeof where);
+    if (where[0] != '\0' && number != NULL)
+        snprintf(line, sizeof line, "%.*s%s", (int)(number + 1 - t->replay), t->replay, where);
+    else
+        snprintf(line, sizeof line, "%s", t->replay);
+    quote(line, buf, size);
+}
+
 /* ---- the program's weft_run ---------------------------------------------------------------------------------------- */
 
 struct observed {
@@ -110,8 +143,7 @@ static void at_end(void *user, weft_runtime *rt)
         complain("a task was left at the end");
     if (!deadlocked && m.stacks_live != 0)
         complain("a stack was left in use at the end");
-    if (deadlocked)
-        test->keeps_memory = true;
+    test->deadlocked = deadlocked;
     run.ended = weft_runtime_hold(rt);
 }
 
@@ -175,11 +207,13 @@ static void on_signal(int signo)
 {
     int error;
     if (test != NULL) {
-        const char *hit = weft__faults_hit(&error);
+        char replay[sizeof test->replay];
+        const char *hit = test->faulty ? weft__faults_hit(&error) : NULL;
+        weft__test_replay(test, replay, sizeof replay);
         dprintf(STDERR_FILENO, "weft-testing: %s: %s%s%s%s\n", test->name,
                 signo == SIGALRM ? "hangs: " : "broke down: ", test->what, hit != NULL ? ", in " : "",
                 hit != NULL ? hit : "");
-        dprintf(STDERR_FILENO, "weft-testing: to run this one alone: %s\n", test->replay);
+        dprintf(STDERR_FILENO, "weft-testing: to run this one alone: %s\n", replay);
         if (signo == SIGALRM && run.rt != NULL) {
             sigset_t only; /* if to look hangs as well, the end comes all the same */
             sigemptyset(&only);
@@ -222,6 +256,7 @@ const char *weft__test_run(struct weft__test *t, weft_test_run *out)
     atomic_store(&run.ran, false);
     atomic_store(&run.disturbed, out->number != 0);
     atomic_store(&run.main_task, NULL);
+    t->deadlocked = false;
     run.rc = 0;
     run.rt = run.ended = NULL;
     if (t->before != NULL)
@@ -237,10 +272,9 @@ const char *weft__test_run(struct weft__test *t, weft_test_run *out)
     test = NULL;
     if (!atomic_load(&run.ran) && !t->faulty)
         complain("the program did not run");
-    if (open_descriptors() != before)
+    if (!t->deadlocked && open_descriptors() != before) /* who was given up could close nothing */
         complain("a descriptor was left open");
-    bool look = !t->keeps_memory;
-    t->keeps_memory = keeps;
+    bool look = !keeps && !t->deadlocked;
     if (look && left != 0 && atomic_load(&run.complaint) == NULL) {
         snprintf(run.text, sizeof run.text, "memory was left allocated: %zu blocks, one of them of %zu bytes", left,
                  size);

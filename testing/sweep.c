@@ -20,6 +20,7 @@
 
 #define LEFT_OUT 16
 #define MOST_RUNS 3000
+#define REPEATS 30 /* of a run with several workers, until it goes wrong again */
 
 enum landing { LAND_ARMED, LAND_PARKED, LANDINGS };
 
@@ -28,6 +29,7 @@ static struct {
     enum landing landing;
     unsigned victim;
     _Atomic(uint64_t) suspensions;
+    _Atomic(bool) under_way; /* a sweep is */
     _Atomic(bool) landed, counting;
     _Atomic(weft_task *) main_task, left_out[LEFT_OUT];
 } aim;
@@ -35,9 +37,11 @@ static struct {
 void weft_sweep_leave_out(void)
 {
     weft_task *self = weft_current_task();
+    if (!atomic_load(&aim.under_way)) /* nobody would empty the places again */
+        return;
     for (size_t i = 0; i < LEFT_OUT; i++) {
-        weft_task *none = NULL;
-        if (atomic_compare_exchange_strong(&aim.left_out[i], &none, self))
+        weft_task *there = NULL;
+        if (atomic_compare_exchange_strong(&aim.left_out[i], &there, self) || there == self)
             return;
     }
     weft_expect_failed(__FILE__, __LINE__, "at most 16 tasks leave themselves out");
@@ -130,6 +134,7 @@ struct sweep {
     struct weft__test test;
     bool cancels; /* else faults */
     unsigned most;
+    const char *where; /* a call's name, to be run in place of a number; NULL: none */
     long runs;
     int undisturbed; /* how that run ended */
 };
@@ -147,7 +152,9 @@ static bool judged(struct sweep *s, weft_test_run *run, const char *complaint)
     char text[200];
     if (complaint == NULL && s->options->after != NULL)
         complaint = s->options->after(s->options->user, run);
-    else if (complaint == NULL && !right(s, run)) {
+    else if (complaint == NULL && s->test.deadlocked && run->rc == -EDEADLK) {
+        complaint = "nobody could go on (-EDEADLK)";
+    } else if (complaint == NULL && !right(s, run)) {
         snprintf(text, sizeof text, "ended with %d (%s), undisturbed with %d", run->rc, weft_strerror(run->rc),
                  s->undisturbed);
         complaint = text;
@@ -155,7 +162,9 @@ static bool judged(struct sweep *s, weft_test_run *run, const char *complaint)
     if (complaint == NULL)
         return true;
     weft__test_say(&s->test, "%s, %s: %s", s->test.name, s->test.what, complaint);
-    weft__test_say(&s->test, "to run this one alone: %s", s->test.replay);
+    char replay[sizeof s->test.replay];
+    weft__test_replay(&s->test, replay, sizeof replay);
+    weft__test_say(&s->test, "to run this one alone: %s", replay);
     return false;
 }
 
@@ -182,20 +191,24 @@ static const char *one_cancel(struct sweep *s, uint64_t k, weft_test_run *run)
 static const char *one_fault(struct sweep *s, uint64_t k, weft_test_run *run)
 {
     const weft_sweep *o = s->options;
-    snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails", s->test.workers, k);
+    char call[128];
+    snprintf(call, sizeof call, "call %" PRIu64, k);
+    if (s->where != NULL)
+        snprintf(call, sizeof call, "%s", s->where);
+    snprintf(s->test.what, sizeof s->test.what, "%u workers, %s fails", s->test.workers, call);
     if (k == 0)
         snprintf(s->test.what, sizeof s->test.what, "%u workers, undisturbed", s->test.workers);
-    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SWEEP=%s:fault:%u:0:0:%" PRIu64, s->test.name,
-             s->test.workers, k);
+    snprintf(s->test.replay, sizeof s->test.replay, "WEFT_SWEEP=%s:fault:%u:0:0:%s", s->test.name, s->test.workers,
+             s->where != NULL ? s->where : call + strlen("call "));
     s->test.faulty = k != 0;
-    (void)weft__faults_aim(k, o->calls, o->faults, o->persistent != 0);
+    (void)weft__faults_aim(k, k != 0 ? s->where : NULL, o->calls, o->faults, o->persistent != 0);
     const char *complaint = weft__test_run(&s->test, run), *name;
     int error;
     atomic_store(&aim.suspensions, weft__faults_aimed(&name, &error));
     run->landed = name != NULL;
     if (name != NULL)
-        snprintf(s->test.what, sizeof s->test.what, "%u workers, call %" PRIu64 " fails: %s, %s", s->test.workers, k,
-                 name, error == WEFT__SHORT ? "fewer bytes" : strerrorname_np(error));
+        snprintf(s->test.what, sizeof s->test.what, "%u workers, %s fails: %s, %s", s->test.workers, call, name,
+                 error == WEFT__SHORT ? "fewer bytes" : strerrorname_np(error));
     return complaint;
 }
 
@@ -261,7 +274,41 @@ static int with_workers(struct sweep *s)
     return 0;
 }
 
-/* WEFT_SWEEP=NAME:KIND:WORKERS:VICTIM:LANDING:K, if it is about this one. False: it is not there, or about another, which is told: all is run. */
+/* NAME:KIND:WORKERS:VICTIM:LANDING:K, or for faults CALL@FUNCTION#N in the place of K. False: that it is not. `rest` begins at KIND. */
+static bool parse_run(struct sweep *s, const char *rest, bool *cancel, uint64_t *k)
+{
+    unsigned workers, victim, landing;
+    char *end;
+    int at = 0;
+    *cancel = strncmp(rest, "cancel:", 7) == 0;
+    if (!*cancel && strncmp(rest, "fault:", 6) != 0)
+        return false;
+    rest += *cancel ? 7 : 6;
+    if (sscanf(rest, "%u:%u:%u:%n", &workers, &victim, &landing, &at) != 3 || at == 0 || workers == 0 ||
+        workers > WEFT_MAX_WORKERS || victim > WEFT_VICTIM_MAIN || landing >= LANDINGS)
+        return false;
+    rest += at;
+    *k = strtoull(rest, &end, 10);
+    s->where = NULL;
+    if (!*cancel && strchr(rest, '@') != NULL) {
+        const char *none;
+        int error;
+        s->where = rest;
+        *k = 1;
+        if (weft__faults_aim(0, rest, NULL, NULL, false) < 0)
+            return false;
+        (void)weft__faults_aimed(&none, &error);
+    } else if (end == rest || *end != '\0') {
+        return false;
+    }
+    s->test.workers = workers;
+    aim.victim = victim;
+    aim.landing = (enum landing)landing;
+    return true;
+}
+
+/* The environment's run, if it is about this sweep. False: it is not there, or about another, which is told: all is run. What workers
+ * do at the same time they do in another order each time: so then a run that goes well is made again. */
 static bool replayed(struct sweep *s, long *rc)
 {
     const char *text = getenv("WEFT_SWEEP");
@@ -272,15 +319,12 @@ static bool replayed(struct sweep *s, long *rc)
         weft__test_say(&s->test, "%s: all of it is run: WEFT_SWEEP=%s is about another", s->test.name, text);
         return false;
     }
-    unsigned workers, victim, landing;
+    bool cancel;
     uint64_t k;
-    bool cancel = strncmp(text + n, ":cancel:", 8) == 0, fault = strncmp(text + n, ":fault:", 7) == 0;
-    int end = 0;
-    if (cancel || fault)
-        (void)sscanf(text + n + (cancel ? 8 : 7), "%u:%u:%u:%" SCNu64 "%n", &workers, &victim, &landing, &k, &end);
-    if (end == 0 || text[n + (size_t)(cancel ? 8 : 7) + (size_t)end] != '\0' || workers == 0 ||
-        workers > WEFT_MAX_WORKERS || victim > WEFT_VICTIM_MAIN || landing >= LANDINGS) {
-        weft__test_say(&s->test, "%s: WEFT_SWEEP=%s is no run of it: %s:cancel|fault:WORKERS:VICTIM:LANDING:NUMBER",
+    if (!parse_run(s, text + n + 1, &cancel, &k)) {
+        weft__test_say(&s->test,
+                       "%s: WEFT_SWEEP=%s is no run of it: %s:cancel|fault:WORKERS:VICTIM:LANDING:NUMBER, or "
+                       "CALL@FUNCTION#NUMBER in the place of a fault's NUMBER",
                        s->test.name, text, s->test.name);
         *rc = -EINVAL;
         return true;
@@ -288,15 +332,40 @@ static bool replayed(struct sweep *s, long *rc)
     *rc = 0;
     if (cancel != s->cancels)
         return true;
-    s->test.workers = workers;
-    aim.victim = victim;
-    aim.landing = (enum landing)landing;
-    int one_rc = one(s, 0);
-    if (one_rc >= 0 && k != 0 && (one_rc = one(s, k)) == 0)
-        weft__test_say(&s->test, "%s: %s %" PRIu64 " of WEFT_SWEEP=%s was not reached", s->test.name,
-                       cancel ? "wait" : "call", k, text);
+    int one_rc = one(s, 0); /* what is made once and kept is made in the first run */
+    s->test.keeps_memory = s->options->keeps_memory != 0;
+    one_rc = one_rc < 0 ? one_rc : one(s, 0);
+    unsigned well = 0;
+    for (unsigned i = 0; one_rc >= 0 && i < (s->test.workers == 1 ? 1 : REPEATS); i++) {
+        one_rc = one(s, k);
+        well += one_rc > 0 || (one_rc == 0 && k == 0);
+    }
+    if (one_rc >= 0 && well == 0)
+        weft__test_say(&s->test, "%s: %s %s of WEFT_SWEEP=%s was not reached", s->test.name, cancel ? "wait" : "call",
+                       strrchr(text, ':') + 1, text);
+    else if (one_rc >= 0)
+        weft__test_say(&s->test, "%s: WEFT_SWEEP=%s went well %u time%s", s->test.name, text, well,
+                       well == 1 ? "" : "s");
     *rc = one_rc < 0 ? one_rc : 1;
     return true;
+}
+
+static int names_are_known(struct sweep *s)
+{
+    const weft_sweep *o = s->options;
+    const char *none;
+    int error, rc = weft__faults_aim(0, NULL, o->calls, NULL, false);
+    const char *field = rc == 0 ? ".faults" : ".calls";
+    if (rc == 0) {
+        (void)weft__faults_aimed(&none, &error);
+        rc = weft__faults_aim(0, NULL, NULL, o->faults, false);
+    }
+    if (rc == 0)
+        (void)weft__faults_aimed(&none, &error);
+    if (rc == -EINVAL)
+        weft__test_say(&s->test, "%s: '%s' in the option %s is no name (weft/testing.h has them all)", s->test.name,
+                       weft__faults_unknown, field);
+    return rc;
 }
 
 static long sweep(const weft_sweep *options, const char *name, weft__program *program, void *argument, bool cancels)
@@ -306,11 +375,6 @@ static long sweep(const weft_sweep *options, const char *name, weft__program *pr
     const weft_sweep *o = options != NULL ? options : &defaults;
     if (o->size != sizeof *o || o->workers > WEFT_MAX_WORKERS || o->victims > (WEFT_VICTIM_SELF | WEFT_VICTIM_MAIN))
         return -EINVAL;
-    int rc = weft__faults_aim(0, o->calls, o->faults, false), error; /* are the names right? */
-    const char *none;
-    if (rc < 0)
-        return rc;
-    (void)weft__faults_aimed(&none, &error);
     struct sweep *s = weft__testing_alloc(1, sizeof *s);
     *s = (struct sweep){.options = o, .cancels = cancels, .most = o->most != 0 ? o->most : MOST_RUNS};
     s->test = (struct weft__test){.name = name,
@@ -322,8 +386,13 @@ static long sweep(const weft_sweep *options, const char *name, weft__program *pr
                                   .after = o->after,
                                   .user = o->user,
                                   .report = o->report};
+    long result = names_are_known(s);
+    if (result < 0) {
+        free(s);
+        return result;
+    }
     weft__tests_begin();
-    long result = 0;
+    atomic_store(&aim.under_way, true);
     if (!replayed(s, &result)) {
         for (size_t i = 0; i < (o->workers != 0 ? 1 : sizeof usual / sizeof usual[0]) && result == 0; i++) {
             s->test.workers = o->workers != 0 ? o->workers : usual[i];
@@ -334,6 +403,7 @@ static long sweep(const weft_sweep *options, const char *name, weft__program *pr
         }
         result = result == 0 ? s->runs : result;
     }
+    atomic_store(&aim.under_way, false);
     weft__tests_end();
     free(s);
     return result;

@@ -49,12 +49,17 @@ static inline int weft__fault(enum weft__call call, int fd)
     return atomic_load_explicit(&weft__faults_on, memory_order_relaxed) ? weft__fault_now(call, fd) : 0;
 }
 
-/* For sweeps: the k-th call of the `calls` that could fail does (k 0: none), and with `persistent` all of its kind after it. -EINVAL: the names. */
-int weft__faults_aim(uint64_t k, const char *calls, const char *faults, bool persistent);
+/* For sweeps: the k-th call of the `calls` that could fail does (k 0: none), or the one with the name `where` ("recv@session#3", NULL: by number), and
+ * with `persistent` all of its kind after it. -EINVAL: the names. */
+int weft__faults_aim(uint64_t k, const char *where, const char *calls, const char *faults, bool persistent);
+/* The word of `calls` or `faults` that is no name, after -EINVAL. */
+extern char weft__faults_unknown[64];
 /* No more. Returns how many calls could have failed; *name: the call that was hit, NULL: none was. */
 uint64_t weft__faults_aimed(const char **name, int *error);
 /* Now, for messages out of signal handlers. */
 const char *weft__faults_hit(int *error);
+/* The name of what was hit, in this aim or the last; "" if nothing was. */
+void weft__faults_where(char *buf, size_t size);
 
 /* ---- memory.c: what is allocated and not freed, by the program's and weft's objects ---- */
 
@@ -76,7 +81,8 @@ struct weft__test {
     unsigned workers;
     uint64_t seed;
     bool seeded, real_clock, keeps_memory,
-        faulty; /* faulty: the runtime may fail to start, reports are no complaints */
+        faulty;      /* faulty: the runtime may fail to start, reports are no complaints */
+    bool deadlocked; /* of the last run: nobody could go on, so its tasks were given up where they waited */
     void (*before)(void *user);
     const char *(*after)(void *user, const weft_test_run *run);
     void *user;
@@ -86,6 +92,10 @@ struct weft__test {
     char replay[4200];                         /* what makes it run again */
 };
 
+/* Is that the main task of the run under way? */
+bool weft__testing_is_main(const weft_task *t);
+/* What makes this run again: by the name of the call that failed, if one did. Quoted for the shell where it has to be. */
+void weft__test_replay(const struct weft__test *t, char *buf, size_t size);
 /* Runs it once. Fills run->rc; returns NULL, or what is wrong beside the outcome: a broken weft_expect, something left. */
 const char *weft__test_run(struct weft__test *t, weft_test_run *run);
 /* The default judgement, or t->after's: `complaint` is weft__test_run's. */

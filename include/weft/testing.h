@@ -12,7 +12,8 @@
  * Nothing of it is in libweft. Not part of <weft.h>. docs/testing.md has whole programs.
  *
  * What each run is checked for, beside its outcome: every task has ended, every stack is back, every handle is released, no descriptor is left
- * open, no memory is left allocated, and it ends at all (a run that hangs for a minute ends the program with a dump of its tasks).
+ * open, no memory is left allocated, and it ends at all (a run in which nobody can go on has failed, with -EDEADLK; one that hangs for a minute ends the
+ * program with a dump of its tasks).
  *
  * Each of these calls belongs to one thread at a time, the test's own, outside of tasks; they sleep until they are done. */
 #ifndef WEFT_TESTING_H
@@ -40,7 +41,8 @@ static inline void weft_point(void)
 void weft_point(void);
 #endif
 
-/* The calling task belongs to the test, not to the program: it is no victim of weft_sweep_cancel, and its waits are not counted. At most 16. */
+/* The calling task belongs to the test, not to the program: it is no victim of weft_sweep_cancel, and its waits are not counted. At most 16
+ * in a run. Outside of sweeps it does nothing. */
 void weft_sweep_leave_out(void);
 
 /* Is this run disturbed? False in the run with which the disturbed ones are compared, and outside of sweeps. Any thread. */
@@ -81,7 +83,8 @@ typedef struct weft_sweep {
     const char *faults;    /* faults: what happens, as in a plan: "ECONNRESET"; NULL: what is usual for each call */
     void (*before)(void *user); /* before each run: bring the test's own state back to its beginning */
     /* After each run, when all is over: NULL, or a sentence that says what is wrong. Without it a disturbed run is right when it ended as the
-     * undisturbed one, with -ECANCELED (sweep_cancel), or with any negative errno (sweep_faults). With it, only this decides. */
+     * undisturbed one, with -ECANCELED (sweep_cancel), or with any negative errno (sweep_faults); a run that ends with -EDEADLK because nobody could
+     * go on is wrong, also the undisturbed one. With it, only this decides (what a deadlock leaves open or allocated is not looked at). */
     const char *(*after)(void *user, const weft_test_run *run);
     void *user;
     void (*report)(void *user, const char *line); /* what was found, a line at a time; NULL: to stderr */
@@ -97,8 +100,11 @@ typedef struct weft_sweep {
  * once; with several, the k-th of each run is. options may be NULL. The frame is copied for each run.
  *     long runs = weft_sweep_cancel(NULL, transfer, .amount = 7);
  * Returns the number of disturbed runs, or after the first one that is wrong -EPROTO: reported, with the line that repeats that run alone:
- * the environment variable WEFT_SWEEP. With it a sweep runs that one (1; 0 when it is one of the other kind of sweep) and says so when it is not
- * reached; a sweep of another name runs all, and says so. -EINVAL: options, or a WEFT_SWEEP that is no run of it, which is reported. */
+ * the environment variable WEFT_SWEEP. A call that failed has a name there, "recv@session#3": the third recv by tasks whose function is session
+ * ("main": the main task; "worker", "thread": no task), which is the same call also where workers do things in another order. With it a sweep runs that one (1; 0
+ * when it is one of the other kind of sweep), with several workers up to 30 times until it goes wrong again, and says how often it went well, or
+ * that it is never reached; a sweep of another name runs all, and says so. -EINVAL: options, or a WEFT_SWEEP that is no run of it; a name in `calls` or
+ * `faults` that is none and a wrong WEFT_SWEEP are reported. */
 #define weft_sweep_cancel(options, ...) weft__SWEEP_CANCEL(options, __VA_ARGS__, )
 #define weft__SWEEP_CANCEL(options, fn, ...)                                                                           \
     weft_sweep_cancel_((options), weft__FRAME(fn, __VA_ARGS__), sizeof(struct fn))
@@ -180,7 +186,7 @@ int weft_explore_(const weft_explore_options *options, const weft_frame *frame, 
  *              EADDRINUSE EIO, `short` (fewer bytes than asked for), `any` (each that the call may answer with)
  *     WHEN     a number: that call alone (1 is the first); a range 3-5, or 3- without end; a share 10% or 0.1%, drawn from the seed
  * A fault that a call cannot answer with is not done: EAGAIN only on a socket (and then epoll tells of the socket anew, as a kernel would), EINTR on
- * what can block. The first rule that applies is used.
+ * what can block. The first rule that applies is used; each share is drawn for itself, so of two rules of 10% the second gets 10% of what the first leaves.
  *     "recv,send,read,write,accept4,connect,epoll_wait=EINTR|EAGAIN|short@20%"   what a program must not notice: `transparent` for short
  *     "accept4=EMFILE@2-4 malloc=ENOMEM@0.1%"
  * 0; -EINVAL: the plan; -EBUSY: there is one already. The plan holds for the whole process, all threads. */
