@@ -10,8 +10,8 @@
  *     handler:  1 running + 1   2 read the number, write to it   3 running - 1
  *     leaving:  1 take the number out   2 wait until running is 0   3 close
  *
- * The action of a signal is taken over at its first wait and given back when the last runtime that did so ends, unless
- * somebody else has set an action meanwhile. Marks are bits: as with the kernel's own, a signal that comes again before it was
+ * The action of a signal is taken over at its first wait (or by weft_signal_keep) and given back when the last runtime that did so ends or drops it,
+ * unless somebody else has set an action meanwhile. Marks are bits: as with the kernel's own, a signal that comes again before it was
  * noticed is one signal. One that comes while nobody waits is kept for the next waiter of that runtime.
  *
  * With the option handle_sigint a source also has SIGINT for the main task, while that is under way:
@@ -201,8 +201,34 @@ static int subscribe_locked(struct weft__io *io, int signo)
     remember_locked(signo);
     if ((rc = take_over_locked(signo)) < 0)
         return rc;
+    weft__waitlist_lock(
+        &io->signals.waiters); /* a wait looks at it there, between its subscription and its place in the list */
     io->signals.subscribed |= bit_of(signo);
+    weft__waitlist_unlock(&io->signals.waiters);
     return 0;
+}
+
+/* The former action has it again; with handle_sigint, while the main task is under way, that one has SIGINT. True: one that was kept is to be sent
+ * again. As in end_interrupts_locked the action comes first. */
+static bool drop_locked(struct weft__io *io, int signo)
+{
+    struct weft__signals *signals = &io->signals;
+    struct weft__signal_source *s = signals->source;
+    bool to_main = signo == SIGINT && weft__load_acquire(&signals->interrupts) != NULL; /* pairs: SIGNAL-CAME */
+    give_back_locked(signo);
+    if (!to_main)
+        weft__fetch_and_acq_rel(&s->wanted, ~bit_of(signo)); /* pairs: SIGNAL-CAME */
+    while (weft__load_seq_cst(&running) != 0)                /* pairs: SIGNAL-HANDLER */
+        sched_yield();
+    weft__waitlist_lock(&signals->waiters);
+    uint64_t kept = weft__fetch_and_acq_rel(&s->came, ~bit_of(signo)) | signals->pending; /* pairs: SIGNAL-CAME */
+    signals->pending &= ~bit_of(signo);
+    if (to_main)
+        signals->int_waited = false;
+    weft__waitlist_unlock(&signals->waiters);
+    if (to_main)
+        weft__store_seq_cst(&s->interrupt, INTERRUPT_ARMED); /* pairs: SIGNAL-HANDLER */
+    return (kept & bit_of(signo)) != 0;
 }
 
 static void unsubscribe_all_locked(struct weft__io *io)
@@ -395,6 +421,13 @@ int weft_signal_wait(const int signals[], size_t n)
     if (rc < 0)
         return rc;
     weft__waitlist_lock(&state->waiters);
+    while ((state->subscribed & mask) != mask) { /* dropped since */
+        weft__waitlist_unlock(&state->waiters);
+        rc = subscribe(io, signals, n, &mask);
+        if (rc < 0)
+            return rc;
+        weft__waitlist_lock(&state->waiters);
+    }
     uint64_t kept = state->pending & mask;
     if (kept != 0) {
         state->pending &= ~(kept & -kept);
@@ -414,4 +447,48 @@ int weft_signal_wait(const int signals[], size_t n)
         (void)offer_locked(state, signo);
     weft__waitlist_unlock(&state->waiters);
     return how == WEFT__CANCELLED ? -ECANCELED : signo;
+}
+
+int weft_signal_keep(const int signals[], size_t n)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_signal_keep");
+    uint64_t mask = 0;
+    return subscribe(weft__fiber_io(f, "weft_signal_keep"), signals, n, &mask);
+}
+
+/* From the list of waiters on they are nobody's: of those that were kept, the bits. -EBUSY: somebody waits. */
+static int unsubscribe_locked(struct weft__signals *signals, uint64_t mask, uint64_t *kept)
+{
+    bool busy = false;
+    weft__waitlist_lock(&signals->waiters);
+    for (struct weft__wait_node *node = signals->waiters.first_; node != NULL && !busy; node = node->next)
+        busy = !node->woken && (node->value & mask) != 0;
+    *kept = busy ? 0 : signals->subscribed & mask;
+    signals->subscribed &= ~*kept;
+    weft__waitlist_unlock(&signals->waiters);
+    return busy ? -EBUSY : 0;
+}
+
+int weft_signal_drop(const int signals[], size_t n)
+{
+    struct weft__fiber *f = weft__fiber_require("weft_signal_drop");
+    struct weft__io *io = weft__fiber_io(f, "weft_signal_drop");
+    uint64_t mask = 0, kept;
+    for (size_t i = 0; i < n; i++) {
+        if (!waitable(signals[i]))
+            return -EINVAL;
+        mask |= bit_of(signals[i]);
+    }
+    weft__guard_lock(&table_guard);
+    int rc = unsubscribe_locked(&io->signals, mask, &kept);
+    for (int signo = 1; signo <= LAST_SIGNAL; signo++) {
+        if ((kept & bit_of(signo)) != 0 && !drop_locked(io, signo))
+            kept &= ~bit_of(signo);
+    }
+    weft__guard_unlock(&table_guard);
+    for (int signo = 1; signo <= LAST_SIGNAL; signo++) {
+        if ((kept & bit_of(signo)) != 0)
+            kill(getpid(), signo);
+    }
+    return n == 0 ? -EINVAL : rc;
 }

@@ -145,6 +145,100 @@ static void former_action_comes_back(void **state)
     signal(SIGUSR1, SIG_DFL);
 }
 
+/* Kept without a wait, and given back before the end. */
+static void count_up(int signo)
+{
+    (void)signo;
+    handled = handled + 1;
+}
+
+static bool is_handler(int signo, void (*handler)(int))
+{
+    struct sigaction now;
+    return sigaction(signo, NULL, &now) == 0 && now.sa_handler == handler;
+}
+
+static void until_handled(int times)
+{
+    for (int i = 0; i < 10000 && handled < times; i++)
+        usleep(1000);
+    CHECK(handled == times);
+}
+
+TEST(kept_and_dropped)
+{
+    static const int none[] = {SIGKILL};
+    handled = 0;
+    signal(SIGUSR1, count_up);
+    signal(SIGUSR2, count_up);
+    CHECK(weft_signal_drop(usr, 2) == 0); /* they are not kept */
+    CHECK(weft_signal_keep(usr, 1) == 0 && weft_signal_keep(usr, 1) == 0);
+    CHECK(!is_handler(SIGUSR1, count_up) && is_handler(SIGUSR2, count_up));
+    CHECK(kill(getpid(), SIGUSR1) == 0); /* before anybody has waited */
+    CHECK(weft_signal_wait(usr, 1) == SIGUSR1 && handled == 0);
+    weft_task *t = start(wait_both, NULL);
+    settle();
+    CHECK(weft_signal_drop(usr, 1) == -EBUSY && !is_handler(SIGUSR1, count_up));
+    CHECK(weft_cancel(t) && weft_await_release(t) == -ECANCELED);
+    CHECK(weft_signal_drop(usr, 2) == 0);
+    CHECK(is_handler(SIGUSR1, count_up) && is_handler(SIGUSR2, count_up));
+    CHECK(kill(getpid(), SIGUSR1) == 0);
+    until_handled(1);
+    /* One that came and nobody had is sent again; a later wait takes it over anew. */
+    CHECK(weft_signal_keep(usr, 2) == 0 && kill(getpid(), SIGUSR2) == 0);
+    settle();
+    CHECK(handled == 1 && weft_signal_drop(usr, 2) == 0);
+    until_handled(2);
+    t = start(wait_usr1, NULL);
+    settle();
+    CHECK(kill(getpid(), SIGUSR1) == 0 && weft_await_release(t) == SIGUSR1 && handled == 2);
+    CHECK(weft_signal_keep(none, 1) == -EINVAL && weft_signal_keep(usr, 0) == -EINVAL);
+    CHECK(weft_signal_drop(none, 1) == -EINVAL && weft_signal_drop(usr, 0) == -EINVAL);
+    CHECK(weft_signal_drop(usr, 2) == 0);
+    signal(SIGUSR1, SIG_DFL);
+    signal(SIGUSR2, SIG_DFL);
+    return 0;
+}
+
+/* One task keeps and drops, others wait: a signal that is sent while somebody waits always reaches a waiter or, sent again, the handler. */
+static int waits_often(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 100; i++) {
+        weft_timeout limit;
+        CHECK(weft_timeout_begin(&limit, WEFT_US(200)) == 0);
+        int rc = weft_timeout_end(&limit, weft_signal_wait(usr, 1));
+        CHECK(rc == -ETIMEDOUT || rc == SIGUSR1);
+    }
+    return 0;
+}
+
+TEST(drop_against_waits)
+{
+    handled = 0;
+    signal(SIGUSR1, count_up);
+    weft_task *t[2] = {start(waits_often, NULL), start(waits_often, NULL)};
+    while (!weft_done(t[0]) || !weft_done(t[1])) {
+        int rc = weft_signal_drop(usr, 1);
+        CHECK(rc == 0 || rc == -EBUSY);
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        CHECK(weft_sleep(WEFT_US(50)) == 0);
+    }
+    CHECK(weft_await_release(t[0]) == 0 && weft_await_release(t[1]) == 0);
+    CHECK(weft_signal_drop(usr, 1) == 0 && is_handler(SIGUSR1, count_up));
+    t[0] = start(wait_usr1, NULL); /* and nothing of it is left that would keep a wait from being woken */
+    settle();
+    while (!weft_done(t[0])) {
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
+    }
+    CHECK(weft_await_release(t[0]) == SIGUSR1);
+    CHECK(weft_signal_drop(usr, 1) == 0);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR1, SIG_DFL);
+    return 0;
+}
+
 struct foreign {
     pthread_t thread;
     int ready, rc;
@@ -241,6 +335,8 @@ int main(void)
         cmocka_unit_test(cancel_against_signal),
         cmocka_unit_test(arguments),
         cmocka_unit_test(former_action_comes_back),
+        cmocka_unit_test(kept_and_dropped),
+        cmocka_unit_test(drop_against_waits),
         cmocka_unit_test(several_runtimes),
         cmocka_unit_test(forked_child),
     };

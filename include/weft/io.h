@@ -167,6 +167,18 @@ WEFT_API WEFT_NODISCARD int weft_resolve(const char *address, char *buf, size_t 
  * ordinary code: nothing of the program runs in a signal handler, so there it may call anything. (The library's handler, which runs in whichever
  * thread the kernel picks, only notes the signal.) asyncio: add_signal_handler. */
 WEFT_API WEFT_NODISCARD int weft_signal_wait(const int signals[], size_t n);
+/* The same without waiting: from now on, and until the runtime ends, these signals have no other effect than to be kept for weft_signal_wait, also before the
+ * first wait and between two. For who must not miss one while it still sets things up. 0 (also if they are kept already), -EINVAL, or what kept it from being done
+ * (-ENOMEM, -EMFILE). Inside tasks. Never suspends. asyncio: add_signal_handler. */
+WEFT_API WEFT_NODISCARD int weft_signal_keep(const int signals[], size_t n);
+/* The signals have their former action again (with the option handle_sigint SIGINT cancels the main task again, while that is under way), unless another
+ * runtime of the process waits for them, too. One that came and nobody has been given is sent again, so that the former action gets it. A later
+ * weft_signal_wait takes them over anew. 0 (also for those that were not kept); -EBUSY: a task waits for one of them, and nothing is done; -EINVAL. Inside tasks.
+ * Never suspends. asyncio: remove_signal_handler.
+ * Known limits: a signal that is being delivered in the very moment of the drop may be lost; where two runtimes keep a signal, one that comes before the first
+ * drops it may reach the other twice; SIGINT that was kept in one run of a runner with handle_sigint and dropped in a later one cancels the main tasks after that
+ * no more. Who ends anyhow (docs/draining.md) meets none of them if the signals stay kept. */
+WEFT_API int weft_signal_drop(const int signals[], size_t n);
 
 WEFT_END_DECLS
 
