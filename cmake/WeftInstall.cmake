@@ -5,6 +5,7 @@ include(CMakePackageConfigHelpers)
 
 install(FILES include/weft.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/weft DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(FILES scripts/weft-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/weft)
 
 # Two export sets: who uses only the shared library needs no ck and no hwloc to be there for developing.
 foreach(kind IN ITEMS shared static)

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# run.sh PROGRAM SCRIPT: gdb with weft-gdb.py sees the tasks of PROGRAM (sleepers.c), and the stacks of those that wait: live, in a core
+# file, and goes on afterwards. Exits 77 (skipped) where gdb is missing, has no Python, or may not trace.
+set -euo pipefail
+program=$(realpath "$1") script=$(realpath "$2")
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+command -v gdb >/dev/null || skip 'gdb is not here'
+gdb -nx -batch -ex 'python import gdb.unwinder' >/dev/null 2>&1 || skip 'gdb has no Python'
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export DEBUGINFOD_URLS= ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
+base=(gdb -nx -batch -iex 'set auto-load safe-path /' -ex 'set pagination off' -ex 'set confirm off' -ex 'set width 0')
+"${base[@]}" -ex 'break main' -ex run -ex 'print 6 * 7' "$program" >"$scratch/try" 2>&1 || true
+grep -q '^\$1 = 42' "$scratch/try" && grep -q '^Breakpoint 1, ' "$scratch/try" || skip "gdb cannot run a program here: $(tail -n 1 "$scratch/try")"
+
+status=0
+expect() { # FILE PATTERN: a line like that
+    grep -qE -- "$2" "$1" || { echo "$1 has no: $2"; sed 's/^/    /' "$1"; status=1; }
+}
+asked=(-ex "source $script" -ex 'echo == tasks\n' -ex 'weft tasks' -ex 'echo == workers\n' -ex 'weft workers'
+    -ex 'echo == digger\n' -ex 'weft bt digger' -ex 'echo == doze\n' -ex 'weft bt 4' -ex 'echo == main\n' -ex 'weft bt Task-1'
+    -ex 'echo == fresh\n' -ex 'weft bt fresh' -ex 'echo == selected\n' -ex 'weft select digger' -ex 'frame function digs'
+    -ex 'info locals' -ex 'weft select' -ex 'echo == again\n' -ex 'backtrace' -ex 'echo == all\n' -ex 'weft bt all' -ex 'echo == over\n')
+part() { # FILE NAME: what was said to it
+    awk -v name="== $2" '$0 == name { on = 1; next } /^== / { on = 0 } on' "$1" >"$1.$2"
+    echo "$1.$2"
+}
+look() { # FILE
+    local f
+    f=$(part "$1" tasks)
+    expect "$f" '^Task-1 +looks\(\) runs on worker 0 \[0x'
+    expect "$f" '^digger#2 +digs\(\) waits for event 0x'
+    expect "$f" '^Task-3 +wants_the_lock\(\) waits for lock 0x'
+    expect "$f" '^Task-4 +dozes\(\) sleeps \['
+    expect "$f" '^Task-5 +parks\(\) parked'
+    expect "$f" '^Task-6 +forks\(\) (waits for task 0x|awaits child 0x)'
+    expect "$f" '^fresh#7 +dozes\(\) ready, not begun'
+    [ "$(wc -l <"$f")" -eq 7 ] || { echo "$f: not 7 tasks"; status=1; }
+    expect "$(part "$1" workers)" '^worker 0 +thread [0-9]+  runs looks\(\) in Task-1'
+    f=$(part "$1" digger)
+    expect "$f" '^#.* (weft_event_wait|wait_slow) '
+    for depth in 0 1 2 3; do expect "$f" "^#.* deep \\(depth=(depth@entry=)?$depth,"; done
+    expect "$f" '^#.* digs \(f='
+    expect "$f" '^#.* weft__fiber_main '
+    expect "$(part "$1" doze)" '^#.* dozes \(f='
+    expect "$(part "$1" main)" '^#.* look_now \('
+    expect "$(part "$1" main)" '^#.* looks \(f='
+    expect "$(part "$1" fresh)" 'it has no stack: ready, not begun'
+    expect "$(part "$1" selected)" '^kept = 0'
+    f=$(part "$1" again)
+    expect "$f" '^#.* looks \(f='
+    ! grep -q 'deep (' "$f" || { echo "$f: the selected task is still there"; status=1; }
+    expect "$(part "$1" all)" '^#.* wants_the_lock \(f='
+}
+"${base[@]}" -ex 'break look_now' -ex run "${asked[@]}" -ex 'delete' -ex continue "$program" >"$scratch/live" 2>&1 || true
+look "$scratch/live"
+expect "$scratch/live" 'exited normally'
+# By the kernel: gdb's own generate-core-file stops at the first guard page of a mapping.
+(cd "$scratch" && ulimit -c unlimited && exec "$program" dies >"$scratch/said" 2>&1) || true
+core=$(find "$scratch" -name 'core*' -size +0 | head -n 1)
+if [ -n "$core" ]; then
+    "${base[@]}" "${asked[@]}" "$program" "$core" >"$scratch/dead" 2>&1 || true
+    look "$scratch/dead"
+else
+    echo "no core file was written here (core_pattern, limits): only the live process was looked at"
+fi
+exit $status

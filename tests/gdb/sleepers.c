@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tests/gdb/run.sh looks at with gdb: tasks that wait in known functions at known depths, one that is parked, one that has not begun, a forked child
+ * that waits, and one task that runs. It stops in look_now(): by a breakpoint of gdb, or, with any argument, for good. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <weft.h>
+
+static weft_event never = WEFT_EVENT_INIT;
+static weft_lock lock = WEFT_LOCK_INIT;
+
+static bool dies;
+
+__attribute__((noinline)) void look_now(void);
+void look_now(void)
+{
+    if (dies)
+        abort();
+}
+
+__attribute__((noinline)) static int deep(int depth, volatile int *kept)
+{
+    volatile int mine = depth;
+    int rc = depth == 0 ? weft_event_wait(&never) : deep(depth - 1, kept);
+    *kept += mine;
+    return rc;
+}
+
+struct digs {
+    WEFT_FRAME;
+    int depth;
+};
+static int digs(struct digs *f)
+{
+    volatile int kept = 0;
+    int rc = deep(f->depth, &kept);
+    return rc != 0 ? rc : kept;
+}
+WEFT_CORO(digs);
+
+struct wants_the_lock {
+    WEFT_FRAME;
+};
+static int wants_the_lock(struct wants_the_lock *f)
+{
+    (void)f;
+    return weft_lock_acquire(&lock);
+}
+WEFT_CORO(wants_the_lock);
+
+struct dozes {
+    WEFT_FRAME;
+    char room[64]; /* a larger descriptor */
+};
+static int dozes(struct dozes *f)
+{
+    (void)f;
+    return weft_sleep(WEFT_SEC(1000));
+}
+WEFT_CORO(dozes);
+
+struct parks {
+    WEFT_FRAME;
+    char room[128]; /* one of the largest */
+};
+static int parks(struct parks *f)
+{
+    (void)f;
+    return weft_park_for(WEFT_SEC(1000));
+}
+WEFT_CORO(parks);
+
+struct forks {
+    WEFT_FRAME;
+};
+static int forks(struct forks *f)
+{
+    (void)f;
+    struct digs below = {.depth = 1};
+    weft_child child;
+    weft_fork(&child, digs, &below);
+    return weft_join(&child);
+}
+WEFT_CORO(forks);
+
+struct looks {
+    WEFT_FRAME;
+};
+static int looks(struct looks *f)
+{
+    (void)f;
+    weft_task *t[6] = {
+        weft_create_task(digs, .depth = 3),
+        weft_create_task(wants_the_lock),
+        weft_create_task(dozes),
+        weft_create_task(parks),
+        weft_create_task(forks),
+        NULL,
+    };
+    (void)weft_task_set_name(t[0], "digger");
+    if (weft_lock_acquire(&lock) != 0 || weft_sleep(WEFT_MS(50)) != 0)
+        return 1;
+    t[5] = weft_create_task(dozes);
+    (void)weft_task_set_name(t[5], "fresh");
+    look_now();
+    for (int i = 0; i < 6; i++) {
+        (void)weft_cancel(t[i]);
+        weft_release(t[i]);
+    }
+    return weft_lock_release(&lock);
+}
+WEFT_CORO(looks);
+
+int main(int argc, char **argv)
+{
+    (void)argv;
+    dies = argc > 1;
+    return weft_run_with(WEFT_OPTIONS(.workers = 1), looks) == 0 ? 0 : 1;
+}
