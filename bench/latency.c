@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How soon work gets to a worker that has none: one that sleeps, one that has just ended something, from a thread outside;
  * and fork-join in bursts so short that a second worker hardly pays. Latencies are medians; the 99th percentiles beside. */
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "bench.h"
 #include "fib.h"
@@ -66,10 +69,63 @@ static void to_other_worker_rows(long n, weft_ns pause, const char *const names[
     bench_extra(out, names[1], lone);
     bench_extra(out, names[2], lone_p99);
 }
+
+/* The kernel's part: the same between a task's thread and a plain one that sleeps on a futex. It is often put behind its waker, on one CPU. */
+struct bare {
+    _Atomic uint32_t word;
+    atomic_bool ran, stop;
+    weft_ns began;
+};
+static void *bare_sleeper(void *argument)
+{
+    struct bare *b = argument;
+    for (uint32_t seen = 0;; seen++) {
+        while (atomic_load(&b->word) == seen)
+            (void)syscall(SYS_futex, &b->word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+        if (atomic_load(&b->stop))
+            return NULL;
+        b->began = weft_now();
+        atomic_store(&b->ran, true);
+    }
+}
+static void bare_wake(struct bare *b)
+{
+    atomic_fetch_add(&b->word, 1);
+    (void)syscall(SYS_futex, &b->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+static void bare_row(long n, struct outcome *out)
+{
+    struct bare b = {.word = 0};
+    weft_ns *late = malloc((size_t)n * sizeof *late);
+    pthread_t thread;
+    if (late == NULL || pthread_create(&thread, NULL, bare_sleeper, &b) != 0) {
+        out->wrong = true;
+        free(late);
+        return;
+    }
+    for (long i = 0; i < n; i++) {
+        out->wrong |= weft_sleep(WEFT_MS(1)) != 0;
+        atomic_store(&b.ran, false);
+        weft_ns start = weft_now();
+        bare_wake(&b);
+        while (!atomic_load(&b.ran))
+            ;
+        late[i] = b.began - start;
+    }
+    atomic_store(&b.stop, true);
+    bare_wake(&b);
+    pthread_join(thread, NULL);
+    bench_extra(out, "wake_latency_bare", percentile(late, n, 0.5));
+    bench_extra(out, "wake_latency_bare_p99", percentile(late, n, 0.99));
+    free(late);
+}
+
 static void run_wake_latency(long n, struct outcome *out)
 {
     static const char *const names[] = {"wake_latency_p99", "wake_latency_lone", "wake_latency_lone_p99"};
     to_other_worker_rows(n, WEFT_MS(1), names, out);
+    if (!out->skipped)
+        bare_row(n, out);
 }
 static void run_steal_latency(long n, struct outcome *out)
 {

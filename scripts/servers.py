@@ -132,6 +132,15 @@ def servers_for(options, kind):
     return [("weft", os.path.join(options.bin, OWN[kind]))] + [(n, c) for n, kinds, c in options.peers if kind in kinds]
 
 
+def tell_of_missing(parser, options, cell, kind):
+    """A cell was asked for by name: the peers that have no server of its kind are told, and it is an error where none has."""
+    lacking = [(name, kinds) for name, kinds, _ in options.peers if kind not in kinds]
+    if lacking and len(lacking) == len(options.peers):
+        parser.error(f"{cell}: no --peer has a server of the kind '{kind}': " + "; ".join(f"{n} has {', '.join(k)}" for n, k in lacking))
+    for name, kinds in lacking:
+        print(f"{NAME}: {cell}: {name} is left out: it has no server of the kind '{kind}', only {', '.join(kinds)}", file=sys.stderr)
+
+
 # ---- servers ----
 
 def family(pid):

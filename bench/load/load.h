@@ -58,6 +58,9 @@ struct account {
     uint64_t ok_arrived;                                /* in the measured time, whenever they were due */
     struct histogram ok_latency, refused_latency, late; /* late: how far this program itself was behind its schedule */
     uint64_t measure_from, measure_to;                  /* instants at which a request has to be due to count */
+    const char *last_call;                              /* that failed on a connection; NULL: none has */
+    int last_error; /* its errno; 0: the server closed the connection while something was asked */
+    bool gone;      /* nobody listens: the latest connection was refused */
 };
 extern struct account account;
 extern int epoll_fd;
@@ -65,6 +68,12 @@ extern int epoll_fd;
 uint64_t now_ns(void);
 /* Print and end with status 1. */
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
+/* The same when the server is lost in the middle of a run: the figures so far are printed, if its measured time had begun. */
+__attribute__((noreturn, format(printf, 1, 2))) void die_midway(const char *format, ...);
+/* Note it as the last one, for both. */
+void failed(const char *call, int error);
+/* "; the last that failed: connect: Connection refused", or "". Static memory. */
+const char *last_failure(void);
 void peer_prepare(void); /* the request's bytes */
 /* Start connecting. False: there is no descriptor, port or memory (counted). */
 bool peer_open(struct peer *p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* load/main.c -- weft-load: the command line, and the line of figures. */
 #define _GNU_SOURCE
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,10 @@ static const char help[] =
     "came in the measured time, a second), p50 p99 p99.9 max in us of ok answers, p99 of refusals, late_p99: how far "
     "this\n"
     "program itself was behind its schedule (when it is large, the client is the bottleneck: the rest means little).\n"
+    "What failed last on a connection is told on stderr. Where nobody listens any more at the end, or (closed, resp) "
+    "in "
+    "the\n"
+    "middle, the figures are those so far, and the exit status is 1.\n"
     "Pin server and client apart (taskset), or they take turns on the same CPUs.\n";
 
 static double number(const char *name, const char *text)
@@ -187,6 +192,8 @@ static void arguments(int argc, char **argv)
     }
 }
 
+static struct result result; /* what is known of it so far */
+
 static void print(const struct result *r)
 {
     static const char *const protocols[] = {"http", "echo", "ping", "resp"};
@@ -223,6 +230,26 @@ static void print(const struct result *r)
     printf("\n");
 }
 
+void die_midway(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "weft-load: ");
+    vfprintf(stderr, format, args);
+    va_end(args);
+    uint64_t now = now_ns();
+    if (account.measure_from != 0 && now > account.measure_from) {
+        if (now < account.measure_to) {
+            result.seconds = (double)(now - account.measure_from) / 1e9;
+        }
+        fprintf(stderr, " (the figures are those so far, of %.3f s)\n", result.seconds);
+        print(&result);
+    } else {
+        fprintf(stderr, "\n");
+    }
+    exit(1);
+}
+
 int main(int argc, char **argv)
 {
     arguments(argc, argv);
@@ -242,8 +269,14 @@ int main(int argc, char **argv)
     }
     peer_prepare();
     server_prepare();
-    struct result r;
-    mode_run(&r);
-    print(&r);
-    return 0;
+    mode_run(&result);
+    print(&result);
+    if (account.connect_errors + account.resets != 0) {
+        fprintf(stderr, "weft-load: %llu connections could not be made, %llu broke%s\n",
+                (unsigned long long)account.connect_errors, (unsigned long long)account.resets, last_failure());
+    }
+    if (account.gone) {
+        fprintf(stderr, "weft-load: the server has left: nobody listens on port %ld any more\n", options.port);
+    }
+    return account.gone ? 1 : 0;
 }

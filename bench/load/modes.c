@@ -59,7 +59,7 @@ static void connect_all(void)
     for (unsigned opened = 0; opened < peer_count;) {
         for (unsigned i = 0; i < STEP && opened < peer_count; i++) {
             if (!peer_open(&peers[opened++])) {
-                die("only %u connections could be opened", opened - 1);
+                die("only %u connections could be opened%s", opened - 1, last_failure());
             }
         }
         while (connected() < opened && now_ns() < until) {
@@ -67,7 +67,7 @@ static void connect_all(void)
         }
     }
     if (connected() < peer_count) {
-        die("%u connections of %u were made in time", connected(), peer_count);
+        die("%u connections of %u were made in time%s", connected(), peer_count, last_failure());
     }
 }
 
@@ -145,6 +145,9 @@ static void closed_event(struct peer *p, uint32_t events, uint64_t now)
 {
     int answers = peer_event(p, events, now);
     if (answers < 0) {
+        if (account.gone && connected() == 0) {
+            die_midway("the server has left%s", last_failure());
+        }
         if (now >= account.measure_to || !peer_open(p)) {
             return;
         }

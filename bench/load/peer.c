@@ -42,6 +42,30 @@ void die(const char *format, ...)
     exit(1);
 }
 
+void failed(const char *call, int error)
+{
+    account.last_call = call;
+    account.last_error = error;
+}
+
+const char *last_failure(void)
+{
+    static char text[160];
+    if (account.last_call == NULL) {
+        return "";
+    }
+    snprintf(text, sizeof text, "; the last that failed: %s: %s", account.last_call,
+             account.last_error != 0 ? strerror(account.last_error) : "closed by the server");
+    return text;
+}
+
+static void not_connected(const char *call, int error)
+{
+    account.connect_errors++;
+    account.gone = error == ECONNREFUSED;
+    failed(call, error);
+}
+
 void peer_prepare(void)
 {
     enum { COPIES = 64 };
@@ -94,7 +118,7 @@ bool peer_open(struct peer *p)
     }
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (p->fd < 0) {
-        account.connect_errors++;
+        not_connected("socket", errno);
         return false;
     }
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
@@ -115,7 +139,7 @@ bool peer_open(struct peer *p)
     struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLOUT, .data.ptr = p};
     if ((connect(p->fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS) ||
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, p->fd, &e) != 0) {
-        account.connect_errors++;
+        not_connected("connect", errno);
         close(p->fd);
         p->fd = -1;
         return false;
@@ -155,6 +179,7 @@ static bool push(struct peer *p)
             return true;
         }
         if (sent < 0) {
+            failed("send", errno);
             return false;
         }
         p->sent_bytes += (uint64_t)sent;
@@ -288,10 +313,11 @@ int peer_event(struct peer *p, uint32_t events, uint64_t now)
         getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error});
         p->connecting = false;
         if (error != 0) {
-            account.connect_errors++;
+            not_connected("connect", error);
             peer_close(p);
             return -1;
         }
+        account.gone = false;
     }
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
         ssize_t n;
@@ -302,8 +328,11 @@ int peer_event(struct peer *p, uint32_t events, uint64_t now)
             }
         } while (n == (ssize_t)sizeof bytes);
         over = n == 0 || (n < 0 && errno != EAGAIN) || (p->close_after && !p->in_body);
-        if (over && n < 0) {
+        if (over && n < 0 && errno != EAGAIN) {
+            failed("recv", errno);
             account.resets++;
+        } else if (over && n == 0 && p->waiting > 0) {
+            failed("recv", 0);
         }
     }
     if (!over && !push(p)) {

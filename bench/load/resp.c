@@ -85,7 +85,8 @@ static void push(struct client *c)
             return; /* edge-triggered: the next event tells when there is room */
         }
         if (n < 0) {
-            die("send: %s", strerror(errno));
+            failed("send", errno);
+            die_midway("the server has left%s", last_failure());
         }
         c->out_at += (size_t)n;
     }
@@ -121,7 +122,8 @@ static void hear(struct client *c)
             return;
         }
         if (n < 0) {
-            die("recv: %s", strerror(errno));
+            failed("recv", errno);
+            die_midway("the server has left%s", last_failure());
         }
         if ((size_t)n > c->wanted_n - c->got || memcmp(bytes, c->wanted + c->got, (size_t)n) != 0) {
             size_t rest = c->wanted_n - c->got;
@@ -148,7 +150,8 @@ static void hear(struct client *c)
         }
     }
     if (c->commands > 0) {
-        die("the server closed a connection");
+        failed("recv", 0);
+        die_midway("the server has left%s", last_failure());
     }
 }
 
@@ -164,7 +167,7 @@ static void be_patient(uint64_t now, uint64_t silent, uint64_t since)
             options.keys);
     }
     if (!filling && now > account.measure_to && (double)(now - account.measure_to) > options.patience * 1e9) {
-        die("replies of %ld connections are missing", busy);
+        die_midway("replies of %ld connections are missing", busy);
     }
 }
 

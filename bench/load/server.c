@@ -12,6 +12,21 @@ static long pids[MOST];
 static unsigned pid_count;
 static uint64_t cpu_from, cpu_to;
 
+/* 0: it has ended since the start. */
+static uint64_t cpu_time(void)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < pid_count; i++) {
+        clockid_t clock;
+        struct timespec t;
+        if (clock_getcpuclockid((pid_t)pids[i], &clock) != 0 || clock_gettime(clock, &t) != 0) {
+            return 0;
+        }
+        sum += (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    }
+    return sum;
+}
+
 void server_prepare(void)
 {
     const char *text = options.pids;
@@ -24,25 +39,14 @@ void server_prepare(void)
         pids[pid_count++] = pid;
         text = *end == ',' ? end + 1 : end;
     }
+    if (pid_count != 0 && cpu_time() == 0) {
+        die("--pid: of the processes %s there is one whose CPU time cannot be read", options.pids);
+    }
 }
 
 bool server_known(void)
 {
     return pid_count != 0;
-}
-
-static uint64_t cpu_time(void)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < pid_count; i++) {
-        clockid_t clock;
-        struct timespec t;
-        if (clock_getcpuclockid((pid_t)pids[i], &clock) != 0 || clock_gettime(clock, &t) != 0) {
-            die("process %ld has no CPU time that can be read", pids[i]);
-        }
-        sum += (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    }
-    return sum;
 }
 
 void server_edge(uint64_t now)
@@ -56,7 +60,7 @@ void server_edge(uint64_t now)
 
 uint64_t server_cpu(void)
 {
-    return cpu_to - cpu_from;
+    return cpu_to > cpu_from ? cpu_to - cpu_from : 0; /* 0: it is not known */
 }
 
 long server_memory(void)

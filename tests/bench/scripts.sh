@@ -50,6 +50,8 @@ done
 refused 'there is nothing to compare' bench-io
 refused "no cell 'http-c63'" bench-io http-c63
 refused "no cell 'resp-c64'" bench-calls resp-c64
+refused "resp-c64: no --peer has a server of the kind 'resp': a has echo; b has http, full" bench-io --peer 'a:echo=cat {port}' --peer 'b:http,full=cat {port}' resp-c64
+refused "echo-c64: no --peer has a server of the kind 'echo': a has http" bench-calls --peer 'a:http=cat {port}' echo-c64
 refused '--rate-of-capacity is a share' bench-io --rate-of-capacity 1.5
 refused 'requests leave one by one' bench-io --rate-of-capacity 0.5 http-c512-p16
 refused '--set-share: invalid' bench-kv hot --set-share 2
@@ -60,6 +62,8 @@ raw="$bin/weft-raw {kind} {port} {threads}"
 short=(--rounds 2 --seconds 0.12 --warmup 0.05)
 runs 3 bench-io "${short[@]}" --peer other="$raw" echo-c64 # two servers and the head of the table
 grep -q "^weft's CPU time to other: [0-9.]* " out || die "bench-io: no mean"
+timeout 60 "$scripts/bench-io" --bin "$bin" --rounds 1 --seconds 0.12 --warmup 0.05 --peer other="$raw" --peer web:full=cat\ '{port}' echo-c64 >out 2>err || die "bench-io"
+[ "$(cat err)" = "bench-io: echo-c64: web is left out: it has no server of the kind 'echo', only full" ] || die "a peer without the cell"
 runs 3 bench-io "${short[@]}" --rate-of-capacity 0.3 --peer other="$raw" http-c64
 grep -q "^\*\*http-c64\*\* at [0-9,]* requests/s: 0.3 of what" out || die "bench-io: no rate"
 runs 8 bench-kv hot "${short[@]}" --connections 8 --depth 2

@@ -90,6 +90,27 @@ expect "resp at a server that falls silent: status" "$?" 1
 matches "resp at a server that falls silent" "$(cat "$SCRATCH/resp")" "*replies of 4 connections are missing*"
 kill -CONT "$SERVER"
 finish
+# A server that leaves in the middle: the figures so far, what failed last, and a status that says so.
+for mode in closed 'open --rate 1000' 'resp --keys 10'; do
+    case $mode in
+    resp*) serve weft-kv --workers 1 ;;
+    *) serve weft-http --workers 1 ;;
+    esac
+    # shellcheck disable=SC2086
+    timeout 60 "$WEFT_BIN/weft-load" $mode --port "$PORT" --connections 4 --pid "$SERVER" --bare --seconds 2 --warmup 0 --patience 1 >"$SCRATCH/left" 2>"$SCRATCH/said" &
+    client=$!
+    sleep 1
+    kill -KILL "$SERVER"
+    wait "$client"
+    expect "$mode at a server that leaves: status" "$?" 1
+    wait "$SERVER" 2>/dev/null
+    [ "$(field "$(cat "$SCRATCH/left")" 8)" -gt 0 ] || fail "$mode at a server that leaves: no figures"
+    matches "$mode at a server that leaves" "$(cat "$SCRATCH/said")" "*the server has left*"
+    matches "$mode at a server that leaves" "$(cat "$SCRATCH/said")" "*the last that failed: *"
+done
+line=$("$WEFT_BIN/weft-load" closed --port "$PORT" --patience 1 2>&1) && fail "nobody listens, and weft-load is content"
+matches "nobody listens" "$line" "*0 connections of 64 were made in time; the last that failed: connect: Connection refused*"
+
 serve weft-echo --workers 1
 line=$("$WEFT_BIN/weft-load" resp --port "$PORT" --keys 10 --connections 1 --seconds 0.1 2>&1) && fail "an echo is taken for a reply"
 matches "a wrong reply" "$line" "*a wrong reply: '\*3*"
