@@ -151,7 +151,7 @@ static inline struct left look_and_run(struct weft__fiber *f, weft_task *const t
         } else {
             look_at_taken(f, tasks, n);
             left.all = look(f, tasks, n, &left.verdict);
-            left.met = left.all > 0 && weft__take_request(f); /* it came while they ended */
+            left.met = left.met || (left.all > 0 && weft__take_request(f)); /* it came while they ended */
         }
     }
     return left;
