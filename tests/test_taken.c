@@ -39,9 +39,11 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* A long step: until the number is there. */
+/* A long step: until the number is there. Who has given his CPU away gets it back after milliseconds where others want it, so first it is kept. */
 static void stay(atomic_int *number, int n)
 {
+    for (int i = 0; i < 20000 && atomic_load(number) < n; i++)
+        weft__cpu_relax();
     for (double limit = seconds() + 60; atomic_load(number) < n;) {
         if (seconds() > limit) {
             TASK_CHECK(false); /* what must happen has not */
@@ -227,6 +229,8 @@ static int awaits(struct awaits *f)
         stay(&game.begun, 1); /* a thief has it: nobody else can */
         unsigned inlined = fiber->inlined;
         uint32_t ticket = fiber->ticket;
+        if (f->how == ENDS_SOON) /* on a busy machine most looks are in vain, and then few are made */
+            fiber->worker->taken_vain = fiber->worker->taken_skip = 0;
         atomic_store(&game.awaited, 1);
         int rc = f->gathers ? weft_gather_n(t, 2) : weft_await(t[0]);
         bool looked = !f->gathers && fiber->inlined == inlined + 1, suspended = fiber->ticket != ticket;
