@@ -33,6 +33,7 @@ struct weft__signals {
     uint64_t subscribed;                /* signals whose action this runtime has taken over */
     struct weft__signal_source *source; /* what the handler writes to; NULL before the first wait */
     bool int_waited;                    /* tasks wait for SIGINT: it is theirs */
+    bool main_has_it; /* handle_sigint, and a main task is under way; under the guard in signal_actions.c */
     _Atomic(struct weft__signal_source *)
         interrupts; /* `source` while SIGINT cancels the main task. pairs: SIGNAL-CAME */
 };

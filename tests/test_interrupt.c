@@ -392,6 +392,45 @@ static void runner(void **state)
     assert_null(failure);
 }
 
+/* Kept in one run and dropped in a later one: the main tasks of that run and of all after it are cancelled as if nothing had been. */
+struct drops {
+    WEFT_FRAME;
+    bool keeps, drops;
+};
+static int drops(struct drops *f)
+{
+    if (f->keeps) {
+        CHECK(weft_signal_keep((const int[]){SIGINT}, 1) == 0);
+        return 1;
+    }
+    CHECK(press() == 0); /* kept while nobody waits for it */
+    CHECK(weft_sleep(WEFT_MS(1)) == 0);
+    if (f->drops)
+        CHECK(weft_signal_drop((const int[]){SIGINT}, 1) == 0);
+    else
+        CHECK(weft_signal_wait((const int[]){SIGINT}, 1) == SIGINT);
+    return f->drops ? weft_sleep(LIMIT) : 2;
+}
+WEFT_CORO(drops);
+static void dropped_in_a_later_run(void **state)
+{
+    (void)state;
+    first_failure = NULL;
+    for (size_t i = 0; i < COUNTS; i++) {
+        weft_runner *r;
+        assert_int_equal(weft_runner_open(&r, options(worker_counts[i])), 0);
+        assert_int_equal(weft_runner_run(r, drops, .keeps = true), 1);
+        assert_int_equal(weft_runner_run(r, drops), 2);
+        assert_int_equal(weft_runner_run(r, drops, .drops = true), -EINTR);
+        assert_true(action_is(SIG_DFL));
+        assert_int_equal(weft_runner_run(r, interrupted, .answer = GIVE_IN), -EINTR);
+        assert_int_equal(weft_runner_close(r), 0);
+        assert_true(action_is(SIG_DFL));
+    }
+    const char *failure = first_failure;
+    assert_null(failure);
+}
+
 /* The child of a fork is none of it: SIGINT has its former action there. */
 struct forks {
     WEFT_FRAME;
@@ -471,6 +510,7 @@ int main(void)
         cmocka_unit_test(ignored_stays_ignored),
         cmocka_unit_test(a_task_that_waits_has_it),
         cmocka_unit_test(runner),
+        cmocka_unit_test(dropped_in_a_later_run),
         cmocka_unit_test(child_of_a_fork),
         cmocka_unit_test(wrong_value),
         cmocka_unit_test(no_descriptor),

@@ -160,8 +160,8 @@ static bool is_handler(int signo, void (*handler)(int))
 
 static void until_handled(int times)
 {
-    for (int i = 0; i < 10000 && handled < times; i++)
-        usleep(1000);
+    for (int i = 0; i < 100000 && handled < times; i++)
+        usleep(100);
     CHECK(handled == times);
 }
 
@@ -239,6 +239,54 @@ TEST(drop_against_waits)
     return 0;
 }
 
+/* One whose handler the kernel has chosen just when the signal is dropped: it runs before the drop, within it, or after it. */
+static void linger(int turns)
+{
+    for (volatile int i = 0; i < turns; i++)
+        ;
+}
+
+TEST(dropped_as_it_comes)
+{
+    handled = 0;
+    signal(SIGUSR1, count_up);
+    for (int i = 0; i < 400; i++) {
+        CHECK(weft_signal_keep(usr, 1) == 0);
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        linger(i * 371 % 40001); /* until the receiving thread has woken: some 50 us */
+        CHECK(weft_signal_drop(usr, 1) == 0);
+        until_handled(i + 1);
+    }
+    CHECK(is_handler(SIGUSR1, count_up));
+    signal(SIGUSR1, SIG_DFL);
+    return 0;
+}
+
+/* Its only receiver is cancelled, and the signal dropped, before it goes on: either it has had it, or the former action gets it. */
+TEST(dropped_in_the_receivers_hand)
+{
+    handled = 0;
+    signal(SIGUSR1, count_up);
+    for (int i = 0; i < 300; i++) {
+        int delivered = 0, before = handled;
+        CHECK(weft_signal_keep(usr, 1) == 0);
+        weft_task *t = start(note_usr1, &delivered);
+        CHECK(weft_yield() == 0);
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        linger(i * 37 % 4001);
+        if (i % 3 == 0)
+            usleep(3000); /* a long step: meanwhile somebody else hands it over */
+        weft_cancel(t);
+        while (weft_signal_drop(usr, 1) == -EBUSY) /* it has not gone on yet */
+            CHECK(weft_yield() == 0);
+        (void)weft_await_release(t);
+        if (delivered != SIGUSR1)
+            until_handled(before + 1);
+    }
+    signal(SIGUSR1, SIG_DFL);
+    return 0;
+}
+
 struct foreign {
     pthread_t thread;
     int ready, rc;
@@ -273,6 +321,51 @@ static void several_runtimes(void **state)
     struct sigaction now;
     sigaction(SIGUSR1, NULL, &now);
     assert_ptr_equal(now.sa_handler, SIG_DFL);
+}
+
+/* Two keep it, and one drops it unseen: the other has had its own, and gets no second. */
+struct keeps_one {
+    WEFT_FRAME;
+    int ready, dropped;
+};
+static int keeps_one(struct keeps_one *k)
+{
+    char c;
+    int rc = weft_signal_keep(usr, 2);
+    CHECK(rc == 0 && write(k->ready, "r", 1) == 1);
+    CHECK(weft_signal_wait(usr, 2) == SIGUSR1);
+    CHECK(write(k->ready, "g", 1) == 1 && read(k->dropped, &c, 1) == 1);
+    CHECK(kill(getpid(), SIGUSR2) == 0);
+    return weft_signal_wait(usr, 2); /* a second SIGUSR1 came before it, and would be returned first */
+}
+WEFT_CORO(keeps_one);
+static void *keep_one(void *frame)
+{
+    struct keeps_one *k = frame;
+    return (void *)(intptr_t)weft_run_frame(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), keeps_one, k);
+}
+
+TEST(dropped_by_one_of_two)
+{
+    int up[2], down[2];
+    char c;
+    pthread_t other;
+    CHECK(pipe(up) == 0 && pipe(down) == 0);
+    struct keeps_one k = {.ready = up[1], .dropped = down[0]};
+    CHECK(weft_signal_keep(usr, 1) == 0);
+    CHECK(pthread_create(&other, NULL, keep_one, &k) == 0);
+    CHECK(read(up[0], &c, 1) == 1);
+    CHECK(kill(getpid(), SIGUSR1) == 0);
+    CHECK(read(up[0], &c, 1) == 1); /* the other has it */
+    CHECK(weft_signal_drop(usr, 1) == 0);
+    CHECK(write(down[1], "d", 1) == 1);
+    void *rc;
+    CHECK(pthread_join(other, &rc) == 0 && (intptr_t)rc == SIGUSR2);
+    for (int i = 0; i < 2; i++) {
+        close(up[i]);
+        close(down[i]);
+    }
+    return 0;
 }
 
 /* A child is not the one who waits: the signal does there what it did before. */
@@ -337,6 +430,9 @@ int main(void)
         cmocka_unit_test(former_action_comes_back),
         cmocka_unit_test(kept_and_dropped),
         cmocka_unit_test(drop_against_waits),
+        cmocka_unit_test(dropped_as_it_comes),
+        cmocka_unit_test(dropped_in_the_receivers_hand),
+        cmocka_unit_test(dropped_by_one_of_two),
         cmocka_unit_test(several_runtimes),
         cmocka_unit_test(forked_child),
     };

@@ -172,12 +172,10 @@ WEFT_API WEFT_NODISCARD int weft_signal_wait(const int signals[], size_t n);
  * (-ENOMEM, -EMFILE). Inside tasks. Never suspends. asyncio: add_signal_handler. */
 WEFT_API WEFT_NODISCARD int weft_signal_keep(const int signals[], size_t n);
 /* The signals have their former action again (with the option handle_sigint SIGINT cancels the main task again, while that is under way), unless another
- * runtime of the process waits for them, too. One that came and nobody has been given is sent again, so that the former action gets it. A later
+ * runtime of the process keeps them, too. One that came and nobody has been given is sent again, so that the former action gets it (not where another runtime
+ * keeps it: that one has got it as well). A later
  * weft_signal_wait takes them over anew. 0 (also for those that were not kept); -EBUSY: a task waits for one of them, and nothing is done; -EINVAL. Inside tasks.
- * Never suspends. asyncio: remove_signal_handler.
- * Known limits: a signal that is being delivered in the very moment of the drop may be lost; where two runtimes keep a signal, one that comes before the first
- * drops it may reach the other twice; SIGINT that was kept in one run of a runner with handle_sigint and dropped in a later one cancels the main tasks after that
- * no more. Who ends anyhow (docs/draining.md) meets none of them if the signals stay kept. */
+ * Never suspends. asyncio: remove_signal_handler. */
 WEFT_API int weft_signal_drop(const int signals[], size_t n);
 
 WEFT_END_DECLS
