@@ -13,17 +13,17 @@ command -v valgrind >/dev/null || {
 }
 
 one() {
-    local name=$1 status=0
+    local name=$1 status=0 begun=$SECONDS
     local options=(-q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect
         --errors-for-leak-kinds=definite,indirect --fair-sched=yes
         --num-callers=30 --max-stackframe=4000000)
     [ ! -f "$here/valgrind.supp" ] || options+=("--suppressions=$here/valgrind.supp")
     WEFT_BIN=$build/bin timeout 900 valgrind "${options[@]}" "$build/bin/test_$name" >"$scratch/$name" 2>&1 || status=$?
     case $status in
-    0) echo "ok      $name" ;;
+    0) printf 'ok      %4d s  %s\n' $((SECONDS - begun)) "$name" ;;
     77) echo "skipped $name" ;;
     *)
-        echo "FAILED  $name (exit code $status)"
+        echo "FAILED  $name (exit code $status, after $((SECONDS - begun)) s)"
         grep -E '^==|FAILED|Error' "$scratch/$name" | head -n 40
         return 1
         ;;
