@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# valgrind.sh BUILD-FOLDER [LABEL]: runs the unit tests with that label (core) under memcheck, two at a time: no invalid
-# access, no use of what was never written, nothing lost at the end. One line for each test; exit 0 when all are clean.
+# valgrind.sh BUILD-FOLDER [LABEL [NAME...]]: runs the unit tests with that label (core), or those of them, under memcheck, two at a time:
+# no invalid access, no use of what was never written, nothing lost at the end. One line for each test; exit 0 when all are clean.
 set -euo pipefail
 build=$1 label=${2:-core}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,7 +32,11 @@ one() {
 export -f one
 export here build scratch
 
-mapfile -t names < <(ctest --test-dir "$build" -N -L "^$label\$" | sed -nE 's/^ *Test +#[0-9]+: //p')
+mapfile -t all < <(ctest --test-dir "$build" -N -L "^$label\$" | sed -nE 's/^ *Test +#[0-9]+: //p')
+names=()
+for name in "${all[@]}"; do
+    [[ $# -lt 3 || " ${*:3} " == *" $name "* ]] && names+=("$name")
+done
 [ ${#names[@]} -ne 0 ] || {
     echo "no tests with label $label in $build"
     exit 1
