@@ -22,16 +22,15 @@ static int echo(struct echo *f)
     return n == WEFT_PARK ? WEFT_PARK : client_leave(c, n);
 }
 
-/* Ended before it began: the stream was this task's. */
 static void echo_unstarted(struct echo *f)
 {
-    weft_close(f->client.stream);
+    client_unstarted(&f->client);
 }
 WEFT_CORO_OWNING(echo, echo_unstarted);
 
-static int start(struct server *s, weft_group *clients, weft_stream *stream)
+static weft_task *start(weft_stream *stream)
 {
-    return weft_group_start(clients, echo, .client = {.server = s, .stream = stream});
+    return weft_create_task(echo, .client = {.stream = stream});
 }
 
 int main(int argc, char **argv)

@@ -60,16 +60,15 @@ static int proxy(struct proxy *f)
     return client_leave(c, rc);
 }
 
-/* Ended before it began: the stream was this task's. */
 static void proxy_unstarted(struct proxy *f)
 {
-    weft_close(f->client.stream);
+    client_unstarted(&f->client);
 }
 WEFT_CORO_OWNING(proxy, proxy_unstarted);
 
-static int start(struct server *s, weft_group *clients, weft_stream *stream)
+static weft_task *start(weft_stream *stream)
 {
-    return weft_group_start(clients, proxy, .client = {.server = s, .stream = stream});
+    return weft_create_task(proxy, .client = {.stream = stream});
 }
 
 int main(int argc, char **argv)

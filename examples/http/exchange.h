@@ -70,6 +70,6 @@ const struct route *route_find(const char *path, size_t n);
 int64_t route_number(const struct route *r, const char *query, size_t n);
 
 /* The body of /metrics: Prometheus' text format. 0 or -ENOMEM. */
-int metrics_answer(struct server *s, struct answer *a);
+int metrics_answer(struct answer *a);
 
 #endif

@@ -76,7 +76,7 @@ static int request(struct exchange *x, struct http_head *head, const struct rout
     }
     if (rc == 0) {
         /* While the server drains the last request at hand is the last one answered. */
-        bool close = !head->keep_alive || (server_draining(x->client->server) && x->used == x->n);
+        bool close = !head->keep_alive || (server_draining() && x->used == x->n);
         x->last = close;
         if (shed) {
             rc = answer_status(x, head, 503, "the server is overloaded", close);
@@ -152,16 +152,15 @@ static int http(struct http *f)
     return n == WEFT_PARK ? WEFT_PARK : client_leave(c, n);
 }
 
-/* Ended before it began: the stream was this task's. */
 static void http_unstarted(struct http *f)
 {
-    weft_close(f->client.stream);
+    client_unstarted(&f->client);
 }
 WEFT_CORO_OWNING(http, http_unstarted);
 
-static int start(struct server *s, weft_group *clients, weft_stream *stream)
+static weft_task *start(weft_stream *stream)
 {
-    return weft_group_start(clients, http, .client = {.server = s, .stream = stream});
+    return weft_create_task(http, .client = {.stream = stream});
 }
 
 int main(int argc, char **argv)

@@ -92,7 +92,7 @@ static void print_steals(FILE *out, const weft_metrics *all, unsigned workers)
     }
 }
 
-int metrics_answer(struct server *s, struct answer *a)
+int metrics_answer(struct answer *a)
 {
     weft_runtime *rt = weft_runtime_current();
     unsigned workers = weft_runtime_workers(rt);
@@ -108,12 +108,9 @@ int metrics_answer(struct server *s, struct answer *a)
     }
     print_series(out, all, workers);
     print_steals(out, all, workers);
-    pthread_mutex_lock(&s->guard);
-    size_t connected = s->connected;
-    pthread_mutex_unlock(&s->guard);
     fprintf(out, "# HELP weft_workers Worker threads.\n# TYPE weft_workers gauge\nweft_workers %u\n", workers);
     fprintf(out, "# HELP http_connections Connections open.\n# TYPE http_connections gauge\nhttp_connections %zu\n",
-            connected);
+            server_connected());
     free(all);
     if (fclose(out) != 0) {
         return -ENOMEM;

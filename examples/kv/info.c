@@ -8,10 +8,6 @@
 
 void command_info(struct call *c)
 {
-    struct server *s = c->out->client->server;
-    pthread_mutex_lock(&s->guard);
-    size_t connected = s->connected;
-    pthread_mutex_unlock(&s->guard);
     commands_count(c->run);
     struct store_account account = store_count();
     char text[1024];
@@ -20,7 +16,8 @@ void command_info(struct call *c)
         "# Server\r\nserver_name:weft-kv\r\nweft_version:%s\r\nredis_mode:standalone\r\nprocess_id:%ld\r\n"
         "workers:%u\r\n\r\n# Clients\r\nconnected_clients:%zu\r\n\r\n# Stats\r\ntotal_commands_processed:%llu\r\n"
         "\r\n# Keyspace\r\n",
-        weft_version(), (long)getpid(), weft_runtime_workers(weft_runtime_current()), connected, commands_counted());
+        weft_version(), (long)getpid(), weft_runtime_workers(weft_runtime_current()), server_connected(),
+        commands_counted());
     if (account.keys > 0) {
         n += snprintf(text + n, sizeof text - (size_t)n, "db0:keys=%zu,expires=%zu,avg_ttl=0\r\n", account.keys,
                       account.expiring);

@@ -166,21 +166,19 @@ static int kv(struct kv *f)
     return n == WEFT_PARK ? WEFT_PARK : client_leave(c, n);
 }
 
-/* Ended before it began: the stream was this task's. */
 static void kv_unstarted(struct kv *f)
 {
-    weft_close(f->client.stream);
+    client_unstarted(&f->client);
 }
 WEFT_CORO_OWNING(kv, kv_unstarted);
 
-static int start(struct server *s, weft_group *clients, weft_stream *stream)
+static weft_task *start(weft_stream *stream)
 {
-    return weft_group_start(clients, kv, .client = {.server = s, .stream = stream});
+    return weft_create_task(kv, .client = {.stream = stream});
 }
 
-static int prepare(struct server *s)
+static int prepare(void)
 {
-    (void)s;
     int rc = store_init();
     if (rc == 0) {
         weft_release(weft_create_task(store_sweep));

@@ -9,47 +9,96 @@
 
 #include <errno.h>
 
-/* How long after the drain began an idle client may still send a request, and how long the peer's end is waited for. */
-#define GRACE WEFT_MS(200)
+/* How long the peer's end is waited for. */
 #define LINGER WEFT_SEC(1)
 
 static void note_activity(struct client *c)
 {
-    unsigned tick = atomic_load_explicit(&c->server->tick, memory_order_relaxed);
+    unsigned tick = atomic_load_explicit(&the_server.tick, memory_order_relaxed);
     atomic_store_explicit(&c->active, tick, memory_order_relaxed);
 }
 
 static bool idle_too_long(struct client *c)
 {
-    unsigned tick = atomic_load_explicit(&c->server->tick, memory_order_relaxed);
+    unsigned tick = atomic_load_explicit(&the_server.tick, memory_order_relaxed);
     return tick - atomic_load_explicit(&c->active, memory_order_relaxed) >= 8;
 }
 
-static void leave_soon(struct client *c)
+/* The instant up to which a new request is waited for. Who reads it too early is told, and looks again. */
+static weft_ns leave_by(void)
 {
-    if (!c->leaving && server_draining(c->server)) {
-        c->leaving = true;
-        c->leave_by = weft_now() + GRACE;
-    }
+    return atomic_load_explicit(&the_server.leave_by, memory_order_relaxed);
 }
 
 /* After -ECANCELED. True: it was only the server's word, wait again. */
 bool client_told(struct client *c)
 {
-    struct server *s = c->server;
+    struct server *s = &the_server;
     pthread_mutex_lock(&s->guard);
     unsigned left = weft_cancelling(c->task);
     for (; c->asked > 0; c->asked--) {
         left = weft_uncancel(c->task);
     }
-    leave_soon(c);
     pthread_mutex_unlock(&s->guard);
     return left == 0;
 }
 
+/* ---- coming and going ---- */
+
+/* One less. Under the guard; true: to be said, after it, to whoever waits until nobody is left. */
+static bool gone(struct server *s)
+{
+    return --s->connected == 0 && s->awaited;
+}
+
+int server_admit(weft_stream *stream)
+{
+    struct server *s = &the_server;
+    pthread_mutex_lock(&s->guard);
+    s->connected++;
+    pthread_mutex_unlock(&s->guard);
+    weft_task *t = s->kind->start(stream);
+    weft_release(t);
+    if (t == NULL) {
+        client_unstarted(&(struct client){.stream = stream});
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int server_wait_clients(void)
+{
+    struct server *s = &the_server;
+    pthread_mutex_lock(&s->guard);
+    s->awaited = true;
+    bool nobody = s->connected == 0;
+    pthread_mutex_unlock(&s->guard);
+    return nobody ? 0 : weft_event_wait(&s->nobody);
+}
+
+size_t server_connected(void)
+{
+    pthread_mutex_lock(&the_server.guard);
+    size_t n = the_server.connected;
+    pthread_mutex_unlock(&the_server.guard);
+    return n;
+}
+
+void client_unstarted(struct client *c)
+{
+    struct server *s = &the_server;
+    weft_close(c->stream);
+    pthread_mutex_lock(&s->guard);
+    bool last = gone(s);
+    pthread_mutex_unlock(&s->guard);
+    if (last) {
+        weft_event_set(&s->nobody);
+    }
+}
+
 struct client *client_enter(struct client *c)
 {
-    struct server *s = c->server;
+    struct server *s = &the_server;
     if (c->task != NULL) {
         return c; /* called again, after it was parked */
     }
@@ -62,15 +111,13 @@ struct client *client_enter(struct client *c)
         c->next->link = &c->next;
     }
     s->clients = c;
-    s->connected++;
-    leave_soon(c); /* a drain that began before has not told us */
     pthread_mutex_unlock(&s->guard);
     return c;
 }
 
 int client_leave(struct client *c, ssize_t last)
 {
-    struct server *s = c->server;
+    struct server *s = &the_server;
     if (!c->deaf && (last > 0 || last == -ETIMEDOUT)) {
         int rc = weft_shutdown(c->stream, WEFT_WRITABLE);
         weft_ns until = weft_now() + LINGER;
@@ -89,8 +136,11 @@ int client_leave(struct client *c, ssize_t last)
     if (c->next != NULL) {
         c->next->link = c->link;
     }
-    s->connected--;
+    bool nobody = gone(s);
     pthread_mutex_unlock(&s->guard);
+    if (nobody) {
+        weft_event_set(&s->nobody);
+    }
     return 0;
 }
 
@@ -108,7 +158,7 @@ static ssize_t peek_until(struct client *c, size_t have, const char **data, weft
 ssize_t client_peek(struct client *c, size_t have, const char **data, weft_ns deadline)
 {
     for (;;) {
-        weft_ns until = c->leaving && deadline == WEFT_FOREVER ? c->leave_by : deadline;
+        weft_ns until = deadline == WEFT_FOREVER ? leave_by() : deadline;
         ssize_t n = peek_until(c, have, data, until);
         if (n != -ECANCELED) {
             note_activity(c);
@@ -127,8 +177,8 @@ ssize_t client_peek(struct client *c, size_t have, const char **data, weft_ns de
 ssize_t client_next(struct client *c, const char **data)
 {
     for (;;) {
-        weft_ns left = c->leaving ? c->leave_by - weft_now() : WEFT_FOREVER;
-        ssize_t n = weft_peek_or_park(c->stream, 0, data, left);
+        weft_ns until = leave_by();
+        ssize_t n = weft_peek_or_park(c->stream, 0, data, until == WEFT_FOREVER ? until : until - weft_now());
         if (n != -ECANCELED) {
             if (n != WEFT_PARK) {
                 note_activity(c);

@@ -11,6 +11,10 @@
 #include <sys/socket.h>
 
 #define MOST_LISTENERS 64
+/* How long an idle client may still send a request, from when all have been told. */
+#define GRACE WEFT_MS(200)
+
+struct server the_server = SERVER_INIT;
 
 /* What the command line says. */
 static const char *host = "127.0.0.1", *port;
@@ -32,6 +36,9 @@ static const struct server_option common[] = {
 /* Tell a client's task that something has changed. Under the guard, which keeps c alive and the count right. */
 static void tell(struct client *c)
 {
+    if (c->asked == UINT16_MAX) {
+        return; /* that many are enough */
+    }
     c->asked++;
     weft_cancel(c->task);
 }
@@ -39,11 +46,11 @@ static void tell(struct client *c)
 /* Looks at all clients now and then. Cheaper than a timer for each: a client only notes the tick when bytes move. */
 struct watch {
     WEFT_FRAME;
-    struct server *server;
 };
 static int watch(struct watch *w)
 {
-    struct server *s = w->server;
+    (void)w;
+    struct server *s = &the_server;
     for (;;) {
         int rc = weft_sleep(WEFT_MS(*s->kind->idle_ms) / 8);
         if (rc < 0) {
@@ -65,7 +72,7 @@ WEFT_CORO(watch);
 
 /* ---- the main task ---- */
 
-static int accept_clients(struct server *s, weft_listener *listener, weft_group *clients)
+static int accept_clients(weft_listener *listener)
 {
     for (;;) {
         weft_stream *stream;
@@ -73,21 +80,17 @@ static int accept_clients(struct server *s, weft_listener *listener, weft_group 
         if (rc < 0) {
             return rc;
         }
-        if (s->kind->start(s, clients, stream) < 0) {
-            weft_close(stream); /* memory is short: this client has to come again */
-        }
+        (void)server_admit(stream);
     }
 }
 
 struct reception {
     WEFT_FRAME;
-    struct server *server;
     weft_listener *listener;
-    weft_group *clients;
 };
 static int reception(struct reception *r)
 {
-    return accept_clients(r->server, r->listener, r->clients);
+    return accept_clients(r->listener);
 }
 WEFT_CORO(reception);
 
@@ -100,11 +103,11 @@ static int wait_for_signal(weft_ns limit)
 }
 
 /* Accept for a while; with no time at all, those who are in the queue. -ETIMEDOUT, or what went wrong. */
-static int accept_for(struct server *s, weft_listener *listener, weft_group *clients, weft_ns time)
+static int accept_for(weft_listener *listener, weft_ns time)
 {
     weft_timeout limit;
     weft_timeout_begin(&limit, time);
-    return weft_timeout_end(&limit, accept_clients(s, listener, clients));
+    return weft_timeout_end(&limit, accept_clients(listener));
 }
 
 /* Let nobody knock any more, while those who did are still let in: the kernel drops the first packet of new
@@ -128,16 +131,17 @@ static void refuse_newcomers(weft_listener *listener)
 }
 
 /* Steps 1 to 3 of draining (server.h). */
-static void drain(struct server *s, weft_listener *doors[], weft_group *clients)
+static void drain(weft_listener *doors[])
 {
+    struct server *s = &the_server;
     atomic_store_explicit(&s->draining, true, memory_order_relaxed); /* the guard, taken below, orders it for all */
     for (long i = 0; i < listeners; i++) {
         refuse_newcomers(doors[i]);
     }
     for (long i = 0; i < listeners; i++) {
-        int rc = accept_for(s, doors[i], clients, WEFT_MS(20)); /* connections half made when the filter came */
+        int rc = accept_for(doors[i], WEFT_MS(20)); /* connections half made when the filter came */
         if (rc == -ETIMEDOUT) {
-            rc = accept_for(s, doors[i], clients, 0); /* those that came while this task waited for its turn */
+            rc = accept_for(doors[i], 0); /* those that came while this task waited for its turn */
         }
         weft_close(doors[i]);
         if (rc != -ETIMEDOUT) {
@@ -145,26 +149,34 @@ static void drain(struct server *s, weft_listener *doors[], weft_group *clients)
         }
     }
     pthread_mutex_lock(&s->guard);
+    atomic_store_explicit(&s->leave_by, weft_now() + GRACE, memory_order_relaxed); /* who is told looks at it */
     for (struct client *c = s->clients; c != NULL; c = c->next) {
         tell(c);
     }
     pthread_mutex_unlock(&s->guard);
 }
 
+/* The last step: 0; -ETIMEDOUT at the drain limit. */
+static int see_them_out(void)
+{
+    weft_timeout limit;
+    weft_timeout_begin(&limit, WEFT_MS(drain_ms));
+    return weft_timeout_end(&limit, server_wait_clients());
+}
+
 struct serve {
     WEFT_FRAME;
-    struct server *server;
 };
 static int serve(struct serve *f)
 {
-    struct server *s = f->server;
+    (void)f;
+    struct server *s = &the_server;
     s->started = true;
     char address[300];
     weft_listener *doors[MOST_LISTENERS];
-    weft_task *accepting[MOST_LISTENERS] = {NULL};
     bool colon = strchr(host, ':') != NULL && host[0] != '[';
     snprintf(address, sizeof address, colon ? "[%s]:%s" : "%s:%s", host, port);
-    int rc = s->kind->prepare != NULL ? s->kind->prepare(s) : 0;
+    int rc = s->kind->prepare != NULL ? s->kind->prepare() : 0;
     const weft_listen_options *options = WEFT_LISTEN_OPTIONS(.backlog = (int)backlog, .most_delay = WEFT_MS(hold_ms));
     if (rc == 0) {
         rc = listeners == 1 ? weft_listen_with(options, doors, address)
@@ -181,27 +193,21 @@ static int serve(struct serve *f)
     fflush(stdout);
 
     if (s->kind->idle_ms != NULL && *s->kind->idle_ms > 0) {
-        weft_release(weft_create_task(watch, .server = s));
+        weft_release(weft_create_task(watch));
     }
-    weft_group clients;
-    weft_group_begin(&clients);
+    weft_group accepting; /* if one fails, this task's wait ends */
+    weft_group_begin(&accepting);
     for (long i = 0; i < listeners && rc == 0; i++) {
-        rc = weft_group_create_task(&clients, &accepting[i], reception, .server = s, .listener = doors[i],
-                                    .clients = &clients);
+        rc = weft_group_start(&accepting, reception, .listener = doors[i]);
     }
     if (rc == 0 && stop == -ETIMEDOUT) {
         rc = wait_for_signal(seconds > 0 ? WEFT_SEC(seconds) : WEFT_FOREVER);
         rc = rc == -ETIMEDOUT ? 0 : rc;
     }
-    for (long i = 0; i < listeners && accepting[i] != NULL; i++) {
-        weft_cancel(accepting[i]);
-        weft_await_release(accepting[i]);
-    }
-    drain(s, doors, &clients);
-    weft_timeout limit;
-    weft_timeout_begin(&limit, WEFT_MS(drain_ms));
-    rc = weft_group_join(&clients, rc < 0 ? rc : 0);
-    rc = weft_timeout_end(&limit, rc);
+    weft_group_cancel(&accepting);
+    rc = weft_group_join(&accepting, rc < 0 ? rc : 0);
+    drain(doors);
+    rc = rc < 0 ? rc : see_them_out();
     if (rc < 0) {
         fprintf(stderr, "%s: ended with clients still connected: %s\n", s->kind->name, weft_strerror(rc));
     }
@@ -311,12 +317,11 @@ int server_main(int argc, char **argv, const struct server_kind *kind)
         usage(kind, stderr);
         return 2;
     }
-    static struct server server = {.guard = PTHREAD_MUTEX_INITIALIZER};
-    server.kind = kind;
+    the_server.kind = kind;
     const weft_options *options =
         WEFT_OPTIONS(.workers = (unsigned)workers, .at_end = account != 0 ? print_account : NULL);
-    int rc = weft_run_with(options, serve, .server = &server);
-    if (rc < 0 && !server.started) {
+    int rc = weft_run_with(options, serve);
+    if (rc < 0 && !the_server.started) {
         fprintf(stderr, "%s: %s\n", kind->name, weft_strerror(rc));
     }
     return rc < 0 ? 1 : 0;

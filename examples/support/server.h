@@ -6,7 +6,7 @@
  *   2. New connections are held off, those in the kernel's queue are accepted, then the listener is closed.
  *   3. Every client's task is told, by a cancellation that the client_ functions below take note of and go on: what was
  *      received is answered, a client that is between two requests has a moment left to send one more.
- *   4. When all clients have left, or at the drain limit, the program ends with status 0.
+ *   4. When all clients have left, or at the drain limit, the program ends with status 0: the end of the run cancels those who are left.
  *
  * The client_ functions are for the client's own task. `struct client` lives in that task's frame. */
 #ifndef EXAMPLES_SUPPORT_SERVER_H
@@ -16,8 +16,6 @@
 #include <stdatomic.h>
 #include <sys/uio.h>
 #include <weft.h>
-
-struct server;
 
 /* A command line option with a number: its name, the number (the default before, the value after), and a line of
  * help. */
@@ -29,50 +27,71 @@ struct server_option {
 
 /* One program. */
 struct server_kind {
-    const char *name, *port;                                                  /* the program's name, the default port */
-    int (*start)(struct server *s, weft_group *clients, weft_stream *stream); /* starts a client's task: 0 or -errno */
-    int (*prepare)(struct server *s);    /* NULL, or called in the main task before the listener opens: 0 or -errno */
+    const char *name, *port;                  /* the program's name, the default port */
+    weft_task *(*start)(weft_stream *stream); /* a client's task, with `stream` in its struct client; NULL: memory */
+    int (*prepare)(void);                /* NULL, or called in the main task before the listener opens: 0 or -errno */
     const struct server_option *options; /* NULL, or more options; the last one has no name */
     const long *idle_ms;                 /* NULL, or: clients that do nothing for this long are closed; 0: never */
 };
 
+/* With the frame's own word 48 bytes: so much a task's descriptor has room for, and an idle connection is 224 bytes, the task and its
+ * stream. So there is no pointer to the server, and nothing that only a request needs. */
 struct client {
-    struct server *server;
     weft_stream *stream;
-    weft_task *task;
+    weft_task *task;             /* NULL: it has not entered yet */
     struct client *next, **link; /* the server's list; under its guard */
-    unsigned asked;              /* cancellations by the server that were not yet met; under its guard */
-    bool leaving;                /* the server drains and this task knows */
-    weft_ns leave_by;            /* then: the instant up to which it waits for a new request */
-    bool deaf;                   /* it took nothing for the idle limit, so it will not take a polite end either */
     atomic_uint active;          /* the server's tick when bytes last moved; written by this task */
+    uint16_t asked;              /* cancellations by the server that were not yet met; under its guard */
+    bool deaf;                   /* it took nothing for the idle limit, so it will not take a polite end either */
 };
+_Static_assert(sizeof(weft_frame) + sizeof(struct client) <= 48, "a client's task is two cache lines");
 
+/* Clients are counted here and not a weft_group's: a group's record is 96 bytes for each. Who has fewer clients takes a group, which also
+ * cancels them and waits (docs/draining.md). */
 struct server {
     const struct server_kind *kind;
     atomic_bool draining;
-    atomic_uint tick;      /* counts eighths of the idle limit */
-    pthread_mutex_t guard; /* the list. Nothing suspends under it, so a plain mutex is right: it is held for a moment */
-    struct client *clients;
-    size_t connected;
+    _Atomic(weft_ns) leave_by; /* the instant up to which clients wait for a new request; WEFT_FOREVER: not told yet */
+    atomic_uint tick;          /* counts eighths of the idle limit */
+    /* Of the next four, on a line of their own, as each request looks at those above. Nothing suspends under it, so a plain mutex is right: it
+     * is held for a moment. */
+    _Alignas(64) pthread_mutex_t guard;
+    struct client *clients; /* those that have entered */
+    size_t connected;       /* all, from before the task is made until it has left */
+    bool awaited;           /* whoever leaves last sets `nobody` */
+    weft_event nobody;
     bool started; /* the main task ran: it has said what went wrong */
 };
+#define SERVER_INIT                                                                                                    \
+    {                                                                                                                  \
+        .leave_by = WEFT_FOREVER, .guard = PTHREAD_MUTEX_INITIALIZER, .nobody = WEFT_EVENT_INIT                        \
+    }
+extern struct server the_server; /* a program has one */
 
 /* The whole program: returns its exit status. */
 int server_main(int argc, char **argv, const struct server_kind *kind);
 
 /* Is the server draining? (Then an answer should say that it is the last.) */
-static inline bool server_draining(struct server *s)
+static inline bool server_draining(void)
 {
-    return atomic_load_explicit(&s->draining, memory_order_relaxed);
+    return atomic_load_explicit(&the_server.draining, memory_order_relaxed);
 }
+/* How many clients there are. */
+size_t server_connected(void);
 
-/* First and last in a client's task; client_enter also when it is called again after it was parked. `server` and `stream` are set
- * by whoever starts the task. client_leave takes the result of the last call: on 0 (the peer has closed) or an error of the connection it closes at once; otherwise
+/* Start a client's task. 0; or -ENOMEM: the stream is closed, this client has to come again. */
+int server_admit(weft_stream *stream);
+/* Wait until every client has left, when no more are admitted. 0 or -ECANCELED. */
+int server_wait_clients(void);
+
+/* First and last in a client's task; client_enter also when it is called again after it was parked. `stream` is set by whoever starts the
+ * task. client_leave takes the result of the last call: on 0 (the peer has closed) or an error of the connection it closes at once; otherwise
  * it ends its own side, and waits a little for the peer's end, so that no reset destroys an answer on its way. A
  * client that did not take its answers is reset. Returns 0. */
 struct client *client_enter(struct client *c);
 int client_leave(struct client *c, ssize_t last);
+/* Instead of both, in a task that was cancelled before it began (WEFT_CORO_OWNING). */
+void client_unstarted(struct client *c);
 
 /* Between two requests: what has come of the next one, as weft_peek_or_park. WEFT_PARK: to be returned, so that a client that does
  * nothing holds no stack. Besides its errors: -ETIMEDOUT when the idle limit, or the moment left by a drain has passed; -ECANCELED: end at once. */

@@ -128,13 +128,13 @@ static int count_task(void *count, weft_task *t)
 
 struct scene {
     WEFT_FRAME;
-    struct server *server;
 };
 static int scene(struct scene *f)
 {
-    struct server *s = f->server;
+    (void)f;
+    struct server *s = &the_server;
     weft_sweep_leave_out();
-    int rc = s->kind->prepare != NULL ? s->kind->prepare(s) : 0;
+    int rc = s->kind->prepare != NULL ? s->kind->prepare() : 0;
     int others = -1; /* this task is no other */
     bool counted = weft_all_tasks(count_task, &others) >= 0;
     weft_stream *stream, *peer;
@@ -142,15 +142,12 @@ static int scene(struct scene *f)
         rc = connection(&stream, &peer);
     if (rc < 0)
         return rc;
-    weft_group clients;
-    weft_group_begin(&clients);
-    rc = s->kind->start(s, &clients, stream);
-    if (rc < 0)
-        weft_close(stream);
+    rc = server_admit(stream);
     weft_task *send = weft_create_task(sender, .stream = peer), *read = weft_create_task(reader, .stream = peer);
     if (send == NULL || read == NULL)
         weft_shutdown(peer, WEFT_READABLE | WEFT_WRITABLE); /* nobody plays the client */
-    rc = weft_group_join(&clients, rc);
+    int waited = server_wait_clients();
+    rc = rc < 0 ? rc : waited;
     int client_rc = send != NULL && read != NULL ? weft_gather(send, read) : -ENOMEM;
     if (client_rc < 0) { /* also when there was no memory to gather them */
         (void)weft_await(send);
@@ -173,12 +170,13 @@ int __wrap_server_main(int argc, char **argv, const struct server_kind *kind);
 
 int __wrap_server_main(int argc, char **argv, const struct server_kind *kind)
 {
-    struct server server = {.guard = PTHREAD_MUTEX_INITIALIZER, .kind = kind};
-    struct scene frame = {.frame_ = {&scene_coro_}, .server = &server};
+    struct scene frame = {.frame_ = {&scene_coro_}};
     (void)argc, (void)argv;
+    the_server = (struct server)SERVER_INIT;
+    the_server.kind = kind;
     play.got_n = 0;
     int rc = weft_run_(NULL, &frame.frame_, sizeof frame);
-    pthread_mutex_destroy(&server.guard);
+    pthread_mutex_destroy(&the_server.guard);
     if (!weft_sweep_disturbed()) {
         memcpy(play.whole, play.got, play.got_n);
         play.whole_n = play.got_n;
