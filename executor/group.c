@@ -30,13 +30,18 @@
 #include "executor/sight.h"
 
 struct group_child {
-    struct weft__waiter waiter;
-    struct weft__entry entry; /* order=fifo: asyncio's callback, which takes a turn of its own */
+    union {
+        struct weft__waiter waiter; /* until it is fired; */
+        struct { /* from then on, with order=fifo: asyncio's callback, which takes a turn of its own */
+            struct weft__entry entry;
+            int rc;
+        };
+    };
     struct group_child *next, *previous;
     struct group *group;
     struct weft_task *task; /* NULL: being created, or ended and on its turn */
-    int rc;
 };
+_Static_assert(sizeof(struct group_child) == 64, "each task of a group has one");
 
 #define FEW_ERRORS 6
 
@@ -147,11 +152,9 @@ static void abort_children(struct group *g, struct weft__cancel_list *list)
 
 /* ---- children ---------------------------------------------------------------------------------------------------- */
 
-static void child_ended(struct weft__entry *entry)
+static void child_ended(struct group_child *child, int rc)
 {
-    struct group_child *child = weft__container_of(entry, struct group_child, entry);
     struct group *g = child->group;
-    int rc = child->rc;
     struct weft__cancel_list list;
     bool abort_now = false;
     weft__guard_lock(&g->guard);
@@ -175,14 +178,22 @@ static void child_ended(struct weft__entry *entry)
     group_drop(g);
 }
 
+static void child_turn(struct weft__entry *entry)
+{
+    struct group_child *child = weft__container_of(entry, struct group_child, entry);
+    child_ended(child, child->rc);
+}
+
 static void child_fire(struct weft__waiter *waiter, struct weft_task *task)
 {
     struct group_child *child = weft__container_of(waiter, struct group_child, waiter);
-    child->rc = weft__task_rc(task);
+    int rc = weft__task_rc(task);
     if (weft__likely(!weft__task_rt(task)->fifo)) {
-        child_ended(&child->entry);
+        child_ended(child, rc);
         return;
     }
+    child->entry = (struct weft__entry){.kind = WEFT__KIND_ENTRY, .run = child_turn};
+    child->rc = rc;
     weft__guard_lock(&child->group->guard);
     child->task = NULL;
     weft__guard_unlock(&child->group->guard);
@@ -196,7 +207,6 @@ static int reserve(struct group *g, struct group_child **out)
     if (child == NULL)
         return -ENOMEM;
     child->waiter.fire = child_fire;
-    child->entry = (struct weft__entry){.kind = WEFT__KIND_ENTRY, .run = child_ended};
     child->group = g;
     child->task = NULL;
     child->next = NULL;

@@ -46,7 +46,7 @@ struct client {
 };
 _Static_assert(sizeof(weft_frame) + sizeof(struct client) <= 48, "a client's task is two cache lines");
 
-/* Clients are counted here and not a weft_group's: a group's record is 96 bytes for each. Who has fewer clients takes a group, which also
+/* Clients are counted here and not a weft_group's: a group's record is 80 bytes for each. Who has fewer clients takes a group, which also
  * cancels them and waits (docs/draining.md). */
 struct server {
     const struct server_kind *kind;
