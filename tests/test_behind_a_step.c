@@ -66,8 +66,8 @@ static bool look_attempt(struct weft__worker *w)
     _Atomic unsigned ran = 0;
     weft__store_relaxed(&w->ready.lone, 0);  /* relaxed: own; what it has learnt from raids so far: */
     weft__store_relaxed(&w->ready.least, 1); /* relaxed: own; single items would be shared at once */
-    uint64_t before = moved(other);
-    bool none = weft__tick_look(w->rt, looks); /* nothing lies there */
+    uint64_t before = moved(other), ticks = weft__load_relaxed(&w->rt->ticks); /* relaxed: statistics */
+    bool none = weft__tick_look(w->rt, looks);                                 /* nothing lies there */
     weft_task *t = weft_create_task(done, .ran = &ran);
     bool first = weft__tick_look(w->rt, looks);
     uint64_t steps = weft__load_relaxed(&w->steps); /* relaxed: own */
@@ -76,6 +76,7 @@ static bool look_attempt(struct weft__worker *w)
     bool quiet = moved(other) == before;
     bool second = weft__tick_look(w->rt, looks);
     bool woken = weft__load_relaxed(&other->wakes) != 0 && moved(other) != before; /* relaxed: a statistic */
+    quiet &= weft__load_relaxed(&w->rt->ticks) == ticks; /* relaxed: a statistic; none before the second look either */
     if (quiet) {
         TASK_CHECK(!none && first && gone_on && !second && woken);
         TASK_CHECK(reached(&ran, 1)); /* in this step */

@@ -511,8 +511,9 @@ static void test_dump_workers(void **state)
     struct asker f = {.text = ""};
     assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = 3), asker, &f), 0);
     assert_tasks_ok();
-    const char *runs = strstr(f.text, "runs asker() in Task-1; 0 ready");
+    const char *runs = strstr(f.text, "runs asker() in Task-1");
     assert_non_null(runs);
+    assert_non_null(strstr(runs, "; 0 ready")); /* and since when, if it was held up */
     assert_null(strstr(runs + 1, "runs "));
     assert_non_null(strstr(f.text, "worker 2"));
     assert_null(strstr(f.text, "worker 3"));

@@ -67,7 +67,8 @@ struct opens {
     enum order order;
     bool stranger;
 };
-static int opens(struct opens *f)
+/* False: one of them was waited for, as may be after a tick. */
+static bool open_once(struct opens *f)
 {
     struct weft__fiber *fiber = weft__fiber_self();
     struct weft__worker *w = fiber->worker;
@@ -85,8 +86,8 @@ static int opens(struct opens *f)
     uint64_t inlined = weft__load_relaxed(&w->counters.inlined); /* relaxed: own */
     for (unsigned i = 0; i < MANY; i++)
         TASK_CHECK(weft_await_release(t[at(f->order, i)]) == (int)at(f->order, i));
-    TASK_CHECK(weft__load_relaxed(&w->counters.inlined) - inlined == MANY); /* relaxed: own */
-    TASK_CHECK(fiber->ticket == ticket);
+    bool at_once = fiber->ticket == ticket;
+    TASK_CHECK(!at_once || weft__load_relaxed(&w->counters.inlined) - inlined == MANY); /* relaxed: own */
     /* No entry is left behind; one may be the library's own, which measures the queue's delay after a tick. */
     TASK_CHECK(f->order == INSIDE_OUT || weft__ready_size(&w->ready) <= 1);
     TASK_CHECK(weft_yield() == 0);
@@ -95,6 +96,14 @@ static int opens(struct opens *f)
         TASK_CHECK(atomic_load(&ran[i]) == 1);
     if (f->stranger)
         weft__stranger_end(w->rt, visit);
+    return at_once;
+}
+static int opens(struct opens *f)
+{
+    unsigned late = 0;
+    while (late < 100 && !open_once(f))
+        late++;
+    TASK_CHECK(late < 100);
     return 0;
 }
 WEFT_CORO(opens);
