@@ -157,14 +157,15 @@ static void test_several_claimers_share_exactly(void **state)
 /* Each letter goes round: whoever claims it pushes it again. The pusher never touches what it gave away. */
 struct round {
     struct weft__inbox boxes[2];
-    unsigned turns;
+    unsigned turns; /* at most */
+    weft_ns until;  /* and no later: a letter goes on when its next thread has the CPU */
     _Atomic(unsigned) done;
 };
 
 static void round_body(void *shared, unsigned index)
 {
     struct round *r = shared;
-    while (weft__load_relaxed(&r->done) < r->turns) {
+    while (weft__load_relaxed(&r->done) < r->turns && weft__monotonic() < r->until) {
         struct weft__link *l = weft__inbox_claim(&r->boxes[index % 2]);
         if (!l)
             sched_yield();
@@ -181,7 +182,7 @@ static void round_body(void *shared, unsigned index)
 static void test_letters_may_go_round(void **state)
 {
     (void)state;
-    struct round r = {.turns = threads_scale(2000000)};
+    struct round r = {.turns = threads_scale(2000000), .until = weft__monotonic() + WEFT_SEC(5)};
     struct letter letters[16] = {0};
     weft__inbox_init(&r.boxes[0]);
     weft__inbox_init(&r.boxes[1]);

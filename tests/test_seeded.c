@@ -226,7 +226,7 @@ static void test_options(void **state)
 
 /* ---- planted bugs ------------------------------------------------------------------------------------------------ */
 
-#define MANY threads_scale(1000) /* seeds */
+#define MANY threads_scale(300) /* seeds: each is a run, whose threads a busy machine lets wait */
 
 static int balance;
 
@@ -462,8 +462,8 @@ static void test_both_orders_come(void **state)
                                         fork_and_thief,        await_and_other,        two_callbacks};
     for (size_t i = 0; i < sizeof fns / sizeof fns[0]; i++) {
         unsigned seen[4];
-        outcomes(fns[i], 200, seen);
-        if (seen[1] < 10 || seen[2] < 10 || seen[1] + seen[2] != 200)
+        outcomes(fns[i], 80, seen);
+        if (seen[1] < 4 || seen[2] < 4 || seen[1] + seen[2] != 80)
             fail_msg("program %zu: %u, %u, %u, %u", i, seen[0], seen[1], seen[2], seen[3]);
     }
 }

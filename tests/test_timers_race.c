@@ -27,7 +27,8 @@ struct bell {
 
 struct tower {
     struct weft__timers homes[HOMES];
-    unsigned turns;
+    unsigned turns; /* at most, of each */
+    weft_ns until;  /* and no later: on a busy machine each turn lasts as long as others have the CPUs */
     _Atomic(unsigned) finished, faults, rings;
 };
 
@@ -68,7 +69,7 @@ static void tower_body(void *shared, unsigned index)
     }
     uint64_t random = index + 1, expected[4] = {0};
     bool again = false; /* the same bell, whose fire may still run */
-    for (unsigned turn = 0, i = 0; turn < t->turns; turn++) {
+    for (unsigned turn = 0, i = 0; turn < t->turns && (turn % 16 != 15 || weft__monotonic() < t->until); turn++) {
         uint64_t r = weft__random(&random) >> 32;
         i = again ? i : (unsigned)(r >> 20) % 4;
         again = false;
@@ -108,7 +109,7 @@ static void tower_body(void *shared, unsigned index)
 static void test_cancel_and_set_wait_for_a_running_fire(void **state)
 {
     (void)state;
-    struct tower t = {.turns = threads_scale(10000)};
+    struct tower t = {.turns = threads_scale(10000), .until = weft__monotonic() + WEFT_SEC(5)};
     for (unsigned i = 0; i < HOMES; i++)
         weft__timers_init(&t.homes[i]);
     threads_run(USERS + 2, tower_body, &t); /* two threads fire */
@@ -129,7 +130,8 @@ static void test_cancel_and_set_wait_for_a_running_fire(void **state)
 struct duel {
     struct weft__timers homes[HOMES];
     struct weft__timer timer;
-    unsigned settings;
+    unsigned settings; /* at most; then: made */
+    weft_ns until;     /* as above */
     _Atomic(unsigned) ended, cancelled, fired;
     _Atomic(bool) over;
 };
@@ -148,12 +150,14 @@ static void duel_body(void *shared, unsigned index)
     struct duel *d = shared;
     unsigned misses = 0;
     if (index == 0) {
-        for (unsigned i = 0; i < d->settings; i++) {
+        unsigned i = 0;
+        for (; i < d->settings && (i % 16 != 15 || weft__monotonic() < d->until); i++) {
             weft__timers_set(&d->homes[i % HOMES], &d->timer, i % 3);
             for (unsigned spin = 1; weft__load_acquire(&d->ended) <= i; spin++)
                 if (spin % 64 == 0)
                     sched_yield();
         }
+        d->settings = i;
         weft__store_release(&d->over, true);
     } else {
         while (!weft__load_acquire(&d->over)) {
@@ -177,6 +181,7 @@ static void test_each_setting_ends_once(void **state)
 {
     (void)state;
     duel.settings = threads_scale(100000);
+    duel.until = weft__monotonic() + WEFT_SEC(5);
     for (unsigned i = 0; i < HOMES; i++)
         weft__timers_init(&duel.homes[i]);
     weft__timer_init(&duel.timer, duel_fire);
