@@ -193,6 +193,7 @@ static int release_all(weft_task *t[], int n, int rc)
 struct alone {
     WEFT_FRAME;
     int which;
+    bool ticked; /* a result: after a tick others have their turn, and there are more switches */
 };
 
 static void all_end(weft_task *t[], int n)
@@ -223,7 +224,7 @@ static int passer_by(struct passer_by *f)
 }
 WEFT_CORO(passer_by);
 
-static int alone(struct alone *f)
+static int one_alone(struct alone *f)
 {
     weft_task *t[MOST];
     seen.gatherer = weft_current_task();
@@ -353,15 +354,29 @@ static int alone(struct alone *f)
         return 0;
     }
 }
+static int alone(struct alone *f)
+{
+    struct weft_runtime *rt = weft_runtime_current();
+    uint64_t ticks = weft__load_relaxed(&rt->ticks); /* relaxed: a statistic, as below */
+    int rc = one_alone(f);
+    f->ticked = weft__load_relaxed(&rt->ticks) != ticks;
+    return rc;
+}
 WEFT_CORO(alone);
 
 static void test_one_worker(void **state)
 {
     (void)state;
+    int attempts = 0;
     for (int which = 0; which <= 14; which++) {
+        struct alone f = {.which = which};
         forget();
-        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), alone, .which = which),
-                         0);
+        assert_int_equal(weft_run_frame(WEFT_OPTIONS(.workers = 1, .slow_task = WEFT_FOREVER), alone, &f), 0);
+        if (f.ticked && atomic_load(&task_check_failures) != 0 && ++attempts < 20) {
+            atomic_store(&task_check_failures, 0);
+            which--; /* once more */
+            continue;
+        }
         assert_tasks_ok();
     }
 }
