@@ -6,7 +6,7 @@
  * so such a task costs no locked instruction. They run on one borrowed fiber, not on the stack of who waits: he must be able to go on while one
  * of them runs or sleeps.
  *
- * Who waits is not parked, and nobody wakes him: he has given way, as in a yield (fiber.c). The right to let him go on is an entry (task.h)
+ * Who waits is not parked, and nobody wakes him: he has given way, as in a yield (lend.c). The right to let him go on is an entry (task.h)
  * behind the tasks in the worker's queue, where no thief can have it before his context is saved. As long as it lies there, the fiber
  * sleeps, with its stack and its handles; who takes it out lets the fiber go on:
  *   the worker itself    when a task has suspended or failed, all are begun, or a request came. It goes on with the fiber at once.

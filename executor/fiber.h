@@ -104,7 +104,7 @@ struct weft__fiber {
         struct weft__wait_node node;
     };
     struct weft__stack stack;
-    struct weft__lending *lending; /* of the stack that it has lent and not had back: fiber.c */
+    struct weft__lending *lending; /* of the stack that it has lent and not had back: lend.c */
 };
 
 _Static_assert(offsetof(struct weft_running_, word) == offsetof(struct weft__fiber, word) &&

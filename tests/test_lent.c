@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A gatherer lends its worker a stack, and goes on by a return if the chain ends in the same breath (executor/fiber.c: lend, run_lent). Here it does not:
+/* A gatherer lends its worker a stack, and goes on by a return if the chain ends in the same breath (executor/lend.c: lend, run_lent). Here it does not:
  * the stack's task suspends, and ends when its gatherer has lent another one from the same place, or has come to another worker. */
 #include <errno.h>
 #include <setjmp.h>
