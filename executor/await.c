@@ -75,30 +75,42 @@ static inline int take_outcome(struct weft__fiber *f, struct weft_task *t)
     return outcome(f, t);
 }
 
-int weft__await_suspended(struct weft__fiber *f, struct weft_task *t)
+static inline __attribute__((always_inline)) enum weft__wake suspend(struct weft__fiber *f, struct weft_task *t,
+                                                                     const struct weft__wait_kind *kind, void *object,
+                                                                     weft_ns deadline)
 {
     struct weft__await *a = &f->await;
     a->waiter.fire = awaited_ended;
     a->fiber = f;
     weft__store_relaxed(&a->fired, 0); /* relaxed: add_waiter publishes */
-    a->ticket = weft__wait_begin(f, &await_task, t);
+    a->ticket = weft__wait_begin(f, kind, object);
     bool added = weft__task_add_waiter(t, &a->waiter);
     if (!added)
         weft__wake(f, a->ticket, WEFT__WOKEN);
-    enum weft__wake how = weft__wait_commit(f, WEFT_FOREVER);
-    if (how == WEFT__CANCELLED) {
+    enum weft__wake how = weft__wait_commit(f, deadline);
+    if (weft__unlikely(how != WEFT__WOKEN)) {
         /* The task had ended already when the request came (or awaits this one in a circle). */
         if (!added || weft__task_remove_waiter(t, &a->waiter))
-            return -ECANCELED;
+            return how;
         for (unsigned turns = 0; weft__load_acquire(&a->fired) == 0; turns++) { /* pairs: AWAIT-FIRED */
             if (turns < 128)
                 weft__cpu_relax();
             else
                 sched_yield();
         }
-        return -ECANCELED;
     }
-    return outcome(f, t);
+    return how;
+}
+
+int weft__await_suspended(struct weft__fiber *f, struct weft_task *t)
+{
+    return suspend(f, t, &await_task, t, WEFT_FOREVER) == WEFT__CANCELLED ? -ECANCELED : outcome(f, t);
+}
+
+enum weft__wake weft__await_as(struct weft__fiber *f, struct weft_task *t, const struct weft__wait_kind *kind,
+                               void *object, weft_ns deadline)
+{
+    return suspend(f, t, kind, object, deadline);
 }
 
 static bool in_chain(struct weft__fiber *f, const struct weft_task *t)

@@ -52,11 +52,16 @@ bool weft__chain_is_over(weft_task *const tasks[], size_t n, bool until_failure)
     return all;
 }
 
-void weft__chain_pass_on(weft_task *const tasks[], size_t n, struct weft__cancel_list *list)
+bool weft__chain_pass_on(weft_task *const tasks[], size_t n, struct weft__cancel_list *list)
 {
-    for (size_t i = 0; i < n; i++)
-        if (tasks[i] != NULL && weft__cancel_accepted(tasks[i], 0))
-            weft__cancel_add(tasks[i], list);
+    bool passed_on = false;
+    for (size_t i = 0; i < n; i++) {
+        if (tasks[i] == NULL || !weft__cancel_accepted(tasks[i], 0))
+            continue;
+        weft__cancel_add(tasks[i], list);
+        passed_on = true;
+    }
+    return passed_on;
 }
 
 /* By who has taken the entry, or by the fiber itself. */
@@ -68,7 +73,7 @@ static bool chain_cancel(struct weft__fiber *f, void *object, struct weft__cance
         c->message = list->message;
         c->requested |= WEFT__CHAIN_OVER;
     } else {
-        weft__chain_pass_on(c->tasks, c->n, list);
+        (void)weft__chain_pass_on(c->tasks, c->n, list);
         c->requested |= WEFT__CHAIN_PASSED_ON;
     }
     return true;

@@ -34,7 +34,8 @@ static inline __attribute__((always_inline)) bool weft__chain_may_begin(const st
 }
 /* Is there nothing left to wait for? */
 bool weft__chain_is_over(weft_task *const tasks[], size_t n, bool until_failure);
-void weft__chain_pass_on(weft_task *const tasks[], size_t n, struct weft__cancel_list *list);
+/* A cancellation goes to all that take one; false: none does. */
+bool weft__chain_pass_on(weft_task *const tasks[], size_t n, struct weft__cancel_list *list);
 
 /* Let the calling fiber wait while its worker runs those of the tasks that lie in its queue, from tasks[next] on; the handles stay. WOKEN when that
  * is over, for whatever reason; CANCELLED: in the last moment. c->next, ended and requested tell more. 0: there was nothing to run. */

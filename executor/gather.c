@@ -115,7 +115,7 @@ static bool run_first(struct weft__fiber *f, weft_task *const tasks[], size_t n,
             struct weft__cancel_list list;
             weft__cancel_list_init(&list);
             list.message = weft_cancel_message();
-            weft__chain_pass_on(tasks, n, &list);
+            (void)weft__chain_pass_on(tasks, n, &list);
             weft__cancel_run(&list);
         }
     }
@@ -170,8 +170,8 @@ int weft_gather_n(weft_task *const tasks[], size_t n)
         return left.verdict == 0 && left.requested ? -ECANCELED : left.verdict;
     struct weft__watched result =
         weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true, left.requested);
-    if (result.how == 0)
-        return -ENOMEM;
+    if (result.how == 0) /* the first failure of several is seen by a watch only */
+        return left.requested ? -ECANCELED : -ENOMEM;
     if (result.how == WEFT__CANCELLED || result.overridden)
         return -ECANCELED;
     if (result.verdict < 0)
@@ -233,8 +233,6 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
     if (left.all == 0) {
         struct weft__watched result =
             weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true, left.requested);
-        if (result.how == 0)
-            return -ENOMEM;
         if (result.how == WEFT__CANCELLED || result.requested || result.overridden)
             return -ECANCELED;
     }

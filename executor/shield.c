@@ -27,7 +27,7 @@ static int watch_one(struct weft__fiber *f, weft_task *t, const struct weft__wai
     if (weft__task_rt(t) != f->rt)
         return -EXDEV; /* as weft_await */
     struct weft__watched result = weft__watch_wait(f, &t, 1, WEFT__UNTIL_ALL, kind, WEFT_FOREVER, true, false, false);
-    return result.how == 0 ? -ENOMEM : result.how == WEFT__CANCELLED ? -ECANCELED : 0;
+    return result.how == WEFT__CANCELLED ? -ECANCELED : 0;
 }
 
 /* Cancel a task when the wait for it has begun: also one that ends at once takes a turn. */

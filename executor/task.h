@@ -398,5 +398,8 @@ struct weft_task *weft__fiber_counted_task(struct weft__fiber *f);
 
 /* Wait for t on behalf of the calling fiber as weft_await does when it has to suspend. */
 int weft__await_suspended(struct weft__fiber *f, struct weft_task *t);
+/* The same as a wait of another kind, which says what a cancellation does, and with a deadline: WOKEN when t has ended; else CANCELLED or TIMED_OUT. */
+enum weft__wake weft__await_as(struct weft__fiber *f, struct weft_task *t, const struct weft__wait_kind *kind,
+                               void *object, weft_ns deadline);
 
 #endif

@@ -62,7 +62,7 @@ int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, we
     } else {
         weft_ns deadline = weft__deadline_after(f->rt, timeout);
         struct weft__watched result = weft__watch_wait(f, tasks, n, rule, &wait_wait, deadline, false, false, false);
-        if (result.how == 0)
+        if (result.how == 0) /* the first of several is seen by a watch only */
             return -ENOMEM;
         if (result.how == WEFT__CANCELLED)
             return -ECANCELED;

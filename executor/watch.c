@@ -5,6 +5,8 @@
  * task's frame, and counted, because a task may be telling its waiter (fire) while the fiber, woken by another one or cancelled, has gone
  * on. One count does for both, who has not arrived and who still needs the block: an arrival is all that a task does with it.
  *
+ * Where memory is short, whoever waits for all of them waits for one after the other (wait_each.c).
+ *
  * With order=fifo each waiter first puts an entry into the ready queue, as asyncio does with its callbacks, and the task arrives when that
  * is picked: a round later.
  *
@@ -239,13 +241,25 @@ void weft__watch_leave(struct weft__watch *w)
     give_back(w, share);
 }
 
+static WEFT__NOINLINE struct weft__watched without_watch(struct weft__fiber *f, weft_task *const tasks[], size_t n,
+                                                         enum weft__watch_rule rule, const struct weft__wait_kind *kind,
+                                                         weft_ns deadline, bool at_once, bool retrieve, bool requested)
+{
+    if (rule != WEFT__UNTIL_ALL)
+        return (struct weft__watched){0};
+    for (size_t i = 0; retrieve && i < n; i++)
+        if (tasks[i] != NULL)
+            weft__task_set_retrieved(tasks[i]);
+    return weft__wait_each(f, tasks, n, kind->cancel != NULL, deadline, at_once, requested);
+}
+
 struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const tasks[], size_t n,
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
                                       bool at_once, bool retrieve, bool requested)
 {
     struct weft__watch *w = weft__watch_create(f->rt, tasks, n, rule, false);
-    if (w == NULL)
-        return (struct weft__watched){0};
+    if (weft__unlikely(w == NULL))
+        return without_watch(f, tasks, n, rule, kind, deadline, at_once, retrieve, requested);
     w->fiber = f;
     w->retrieve = retrieve;
     weft__store_relaxed(&w->requested, (uint32_t)requested); /* relaxed: not shared yet */
@@ -259,18 +273,28 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
     return result;
 }
 
-void weft__watch_tell(struct weft__fiber *f, void *watch, struct weft__sight *s)
+void weft__watch_tell_tasks(struct weft__fiber *f, struct weft__sight *s,
+                            struct weft_task *(*at)(const void *object, size_t i), const void *object, size_t n)
 {
-    struct weft__watch *w = watch;
     size_t left = 0, named = 0;
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
-    for (size_t i = 0; i < w->count; i++)
-        left += !weft__watch_is_done(w->nodes[i].task);
-    weft__sight_say(s, "waits for %s: %zu of %zu %s", kind->name, left, w->count, w->count == 1 ? "task" : "tasks");
-    for (size_t i = 0; i < w->count && named < WEFT__SIGHT_MOST; i++) {
-        if (!weft__watch_is_done(w->nodes[i].task))
-            weft__sight_one_of(s, named++, w->nodes[i].task);
+    for (size_t i = 0; i < n; i++)
+        left += !weft__watch_is_done(at(object, i));
+    weft__sight_say(s, "waits for %s: %zu of %zu %s", kind->name, left, n, n == 1 ? "task" : "tasks");
+    for (size_t i = 0; i < n && named < WEFT__SIGHT_MOST; i++) {
+        if (!weft__watch_is_done(at(object, i)))
+            weft__sight_one_of(s, named++, at(object, i));
     }
+}
+
+static struct weft_task *task_at(const void *watch, size_t i)
+{
+    return ((const struct weft__watch *)watch)->nodes[i].task;
+}
+
+void weft__watch_tell(struct weft__fiber *f, void *watch, struct weft__sight *s)
+{
+    weft__watch_tell_tasks(f, s, task_at, watch, ((struct weft__watch *)watch)->count);
 }
 
 bool weft__watch_is_own(struct weft__fiber *f, const struct weft_task *t)

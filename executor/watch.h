@@ -72,7 +72,7 @@ void weft__watch_drop(struct weft__watch *w);
 /* One that was not begun: free it. */
 void weft__watch_discard(struct weft__watch *w);
 
-/* What came of a fiber's watch. `how` 0: memory was short, nothing was waited for. */
+/* What came of a fiber's watch. `how` 0: memory was short, nothing was waited for (never with UNTIL_ALL, which needs none). */
 struct weft__watched {
     enum weft__wake how;
     int verdict;
@@ -84,8 +84,15 @@ struct weft__watched weft__watch_wait(struct weft__fiber *f, weft_task *const ta
                                       enum weft__watch_rule rule, const struct weft__wait_kind *kind, weft_ns deadline,
                                       bool at_once, bool retrieve, bool requested);
 
+/* The same for all of them, without memory: for one after the other (wait_each.c). `passes_on`: a cancellation goes to the tasks, and ends nothing. */
+struct weft__watched weft__wait_each(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool passes_on,
+                                     weft_ns deadline, bool at_once, bool requested);
+
 /* The `tell` of all waits whose object is a watch. */
 void weft__watch_tell(struct weft__fiber *f, void *watch, struct weft__sight *s);
+/* ... and whose n tasks at(object, i) gives. */
+void weft__watch_tell_tasks(struct weft__fiber *f, struct weft__sight *s,
+                            struct weft_task *(*at)(const void *object, size_t i), const void *object, size_t n);
 
 static inline bool weft__watch_is_done(const struct weft_task *t)
 {

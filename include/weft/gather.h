@@ -30,15 +30,16 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
  * On cancellation of the caller all unfinished tasks are cancelled; the caller goes on with the first of them to end
  * otherwise than with a value, with -ECANCELED or that one's error (the others may still be cleaning up: see
  * weft_gather_settled), or when all have ended, with -ECANCELED. -EDEADLK: a task that gathers itself. -EXDEV, here and in all calls of
- * this header: a task of another runtime that has not ended. -ENOMEM, likewise: memory is short; it does not
- * wait, cancels nothing, and the tasks run on (weft_await of each, one after the other, needs no memory).
+ * this header: a task of another runtime that has not ended. -ENOMEM: memory is short, and to see the first failure of several takes some; it does not
+ * wait, cancels nothing, and the tasks run on (weft_gather_settled and weft_await need no memory).
  * The caller's handles of the tasks have to stay until the call returns. Only inside a task. asyncio: await gather(...). */
 #define weft_gather(...) weft__ON_LIST(weft_gather_n, __VA_ARGS__)
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
 
 /* The same, but errors and cancellations of the tasks are only outcomes to look at (weft_status, weft_cancelled):
  * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled, also
- * then only when all have ended. (-ENOMEM and -EXDEV, as above, come at once.)
+ * then only when all have ended. It needs no memory: so it can always wait for tasks that must have ended before the caller goes on.
+ * (-EXDEV and -EDEADLK, as above, come at once.)
  * asyncio: await gather(..., return_exceptions=True). */
 #define weft_gather_settled(...) weft__ON_LIST(weft_gather_settled_n, __VA_ARGS__)
 WEFT_API int weft_gather_settled_n(weft_task *const tasks[], size_t n);
@@ -51,14 +52,14 @@ enum weft_return_when {
 
 /* Wait until some or all of the tasks have ended, or `timeout` nanoseconds have passed (WEFT_FOREVER: no limit).
  * Raises no error of the tasks, cancels nothing. Returns how many of the n have ended (ask weft_done which), -EINVAL for
- * n == 0, -ECANCELED when the caller was cancelled, or -EDEADLK when it would wait for itself without a limit. Only inside a
- * task. asyncio: wait. */
+ * n == 0, -ECANCELED when the caller was cancelled, -EDEADLK when it would wait for itself without a limit, or -ENOMEM when memory is short (at once;
+ * never with WEFT_ALL_COMPLETED, which needs none). Only inside a task. asyncio: wait. */
 WEFT_API int weft_wait(weft_task *const tasks[], size_t n, enum weft_return_when when, weft_ns timeout);
 
 /* Await a task, but no longer than `timeout`: then it is cancelled, waited for until it has ended, and the result is
  * -ETIMEDOUT; if it answers the cancellation with a value or an error, that is the result. On cancellation of
  * the caller as weft_await. A timeout of zero or less never starts an unstarted task, and then a cancellation of the caller ends the wait at
- * once, while the task may still be cleaning up, as in asyncio. A coroutine that is called directly is limited by weft_timeout_begin
+ * once, while the task may still be cleaning up, as in asyncio. -ENOMEM, unless that is the task's own: memory is short, and nothing was done. A coroutine that is called directly is limited by weft_timeout_begin
  * (weft/scope.h). asyncio: wait_for. */
 WEFT_API int weft_wait_for(weft_task *t, weft_ns timeout);
 
