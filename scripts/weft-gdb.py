@@ -2,13 +2,18 @@
 """The tasks of a weft program in gdb: of a live process and of a core file.
 
     (gdb) source PREFIX/share/weft/weft-gdb.py
-    (gdb) weft tasks            each task that has not ended: name, function, what it waits for, where it runs
+    (gdb) weft tasks            each task that has not ended: name, function, what it waits for, where it runs; below it its forked children
     (gdb) weft workers          each worker: its thread, and the task it runs
     (gdb) weft bt Task-7        the stack of a task that waits, or runs: by number (7), name, or address (0x..., also a forked child's)
     (gdb) weft bt all           of all tasks that have a stack
     (gdb) weft select Task-7    bt, up, frame 3, info locals and so on show that task; until the process goes on, or: weft select
 
-A core file must be one that the kernel wrote: gdb's generate-core-file stops reading a mapping at the first guard page, and stacks are lost.
+A core file should be one that the kernel wrote: gdb's generate-core-file (gcore) stops reading a mapping at the first guard page, so the stacks
+are lost, and with them what each task waits for and who its children are: weft tasks says so of each. What is left are the tasks, and who runs.
+
+Forked children (weft_fork) live in their parents' frames and are in no list. They are found where they lie in a worker's join stack, not begun,
+and on the stacks of tasks, begun; one that waits in a ready queue for its turn (where the join stack could not grow, or with order=fifo), and one that
+a worker has just taken out and not begun, are not seen.
 It needs the debug information of libweft (built as it is by default, and not stripped). Nothing is written into the process and nothing is called
 in it. A task that waits is shown from its saved stack pointer: from there on the unwinding rules of the switch (executor/context_*.S) know
 where each register lies, on x86-64 and aarch64 alike; so all that this file tells gdb is sp and pc, as the frame after the newest.
@@ -18,9 +23,12 @@ import gdb
 import gdb.unwinder
 
 NEW, STARTED, STATE = 1, 2, 3           # executor/task.h
-KIND_TASK, KIND_THREAD = 1, 3
+KIND_TASK, KIND_CHILD, KIND_THREAD, KIND_FIBER = 1, 2, 3, 4
 HIDDEN = 1
 FIBER_PARKED, FIBER_STATE = 2, 7        # executor/fiber.h
+STACK_CHUNK, STACK_SLOT = 64 << 20, 64 << 10 # executor/stack.h, stack_space.h
+STACK_OWNER, COLOURS, COLOUR_SIZE = 320, 16, 64
+SLOT_TAKEN = 0xfffffffe                 # executor/stack.c
 
 
 class Weft:
@@ -122,10 +130,63 @@ class Weft:
                         yield base + at
                 chunk = self.read(chunk, "weft__slab_chunk", "next")
 
+    def fibers(self, rt):
+        """Each one that there is, with or without a task."""
+        chunk = self.read(rt, "weft_runtime", "arena.chunks")
+        while chunk != 0:
+            base, used = self.read(chunk, "weft__stack_chunk", "base"), self.read(chunk, "weft__stack_chunk", "virgin")
+            whole = STACK_CHUNK // self.read(chunk, "weft__stack_chunk", "slots")
+            plain = whole >> self.read(chunk, "weft__stack_chunk", "size_class") == STACK_SLOT # else a build for tools, with more of all
+            at = chunk + self.field("weft__stack_chunk", "slot")[0]
+            slots = self.bytes(at, 4 * used) if used and base else b""
+            for i in range(len(slots) // 4):
+                if int.from_bytes(slots[4 * i:4 * i + 4], "little") == SLOT_TAKEN:
+                    fiber = base + (i + 1) * whole - i % COLOURS * COLOUR_SIZE - STACK_OWNER * (1 if plain else 2)
+                    if self.is_fiber(fiber):
+                        yield fiber
+            chunk = self.read(chunk, "weft__stack_chunk", "next")
+
+    def is_fiber(self, at):
+        """False: its memory is not in the core file, or it has never been used."""
+        try:
+            return self.read(at, "weft__fiber", "kind") == KIND_FIBER
+        except gdb.error: # a gdb.MemoryError, too
+            return False
+
+    def children(self, rt):
+        """The forked ones that have begun, on whatever stack, and those that nobody has begun."""
+        for fiber in self.fibers(rt):
+            t = self.read(fiber, "weft__fiber", "task")
+            while t != 0:
+                if self.read(t, "weft_task", "kind") == KIND_CHILD:
+                    yield Task(self, rt, t, fiber)
+                t = self.read(t, "weft_task", "below")
+        for w in self.workers(rt):
+            mask, slots = self.read(w, "weft__worker", "joins.mask"), self.read(w, "weft__worker", "joins.slots")
+            for i in range(self.read(w, "weft__worker", "joins.top"), self.read(w, "weft__worker", "joins.bottom")):
+                t = int.from_bytes(self.bytes(slots + (i & mask) * self.pointer, self.pointer), "little")
+                try: # the worker may have been stopped in the middle of a push or a pop
+                    if self.read(t, "weft_task", "kind") == KIND_CHILD and self.read(t, "weft_task", "word") & STATE == NEW:
+                        yield Task(self, rt, t)
+                except gdb.error:
+                    pass
+
     def tasks(self):
         for rt in self.runtimes():
             found = [Task(self, rt, a) for a in self.task_addresses(rt)]
             yield from sorted(found, key=lambda t: t.id)
+
+    def families(self):
+        """All tasks, each followed by its children and theirs."""
+        for rt in self.runtimes():
+            children = {}
+            for t in self.children(rt):
+                children.setdefault(t.root(), []).append(t)
+            for t in sorted((Task(self, rt, a) for a in self.task_addresses(rt)), key=lambda t: t.id):
+                yield t
+                yield from sorted(children.pop(t.at, []), key=lambda t: (t.depth, t.at))
+            for rest in children.values(): # of what is no task like others: the library's own, a callback
+                yield from rest
 
     def worker_of(self, rt, fiber):
         for number, w in enumerate(self.workers(rt)):
@@ -147,7 +208,7 @@ class Weft:
 
 
 class Task:
-    def __init__(self, weft, rt, at):
+    def __init__(self, weft, rt, at, fiber=None):
         self.weft, self.rt, self.at = weft, rt, at
         kind = self.get("kind")
         self.counted = kind in (KIND_TASK, KIND_THREAD)
@@ -158,15 +219,34 @@ class Task:
         own = weft.read(extra, "weft__task_extra", "name") if extra else 0
         self.name = weft.text(own) if own else "Task-%d" % self.id if self.counted else "child 0x%x" % at
         self.state = self.get("word") & STATE
-        fiber = self.get("fiber")
+        fiber = self.get("fiber") if fiber is None else fiber
         self.parked = bool(fiber & 1)
         self.fiber = 0 if fiber & 3 else fiber # 2: not begun, its home's mark
+        self.depth = 0 # of a child
 
     def get(self, path):
         return self.weft.read(self.at, "weft_task", path)
 
     def function(self):
         return self.weft.text(self.weft.read(self.weft.read(self.get("frame"), "weft_frame", "coro"), "weft_coro", "name"))
+
+    def root(self):
+        """The counted task that it, or its parents, were forked by."""
+        t = self.at
+        while self.depth < 1000 and self.weft.read(t, "weft_task", "kind") == KIND_CHILD:
+            t = self.weft.read(t, "weft_task", "parent")
+            self.depth += 1
+        return t
+
+    def line(self):
+        if self.counted:
+            return "%-24s %s() %s [0x%x]" % (self.label(), self.function(), self.says(), self.at)
+        return "%s%s %s() %s; forked by %s" % ("  " * min(self.depth, 8), self.label(), self.function(), self.says(),
+                                               Task(self.weft, self.rt, self.get("parent")).label())
+
+    def lost(self):
+        """It has a stack that is not in the core file."""
+        return self.fiber != 0 and not self.weft.is_fiber(self.fiber)
 
     def label(self):
         return self.name if not self.counted or self.name == "Task-%d" % self.id else "%s#%d" % (self.name, self.id)
@@ -191,6 +271,8 @@ class Task:
         if self.fiber == 0:
             return "about to begin"
         on = self.weft.worker_of(self.rt, self.fiber)
+        if self.lost():
+            return "%s (its stack is not in this core file)" % ("runs on worker %d" % on[0] if on else "has begun")
         above = self.awaited()
         if above:
             return "awaits " + Task(self.weft, self.rt, above).label() + (", which runs on worker %d" % on[0] if on else "")
@@ -266,8 +348,8 @@ def go_to(task):
             return "it runs on worker %d, whose thread is not there" % on[0]
         thread.switch()
         return None
-    if task.fiber == 0 or task.state != STARTED:
-        return "it has no stack: " + task.says()
+    if task.fiber == 0 or task.state != STARTED or task.lost():
+        return ("its stack is not here: " if task.lost() else "it has no stack: ") + task.says()
     suspended.show(task.weft.read(task.fiber, "weft__fiber", "context.sp"))
     return None
 
@@ -299,14 +381,17 @@ class WeftCommand(gdb.Command):
 
 
 class Tasks(gdb.Command):
-    """weft tasks: each task that has not ended, by number: name, function, what it waits for, address."""
+    """weft tasks: each task that has not ended, by number: name, function, what it waits for, address; below it the children that it has forked.
+
+Not seen are children that wait in a ready queue (order=fifo). Of a core file by gdb's generate-core-file (gcore), which has no stacks, no children
+are seen, and nothing of what tasks wait for."""
 
     def __init__(self):
         super().__init__("weft tasks", gdb.COMMAND_STACK)
 
     def invoke(self, argument, from_tty):
-        for t in Weft().tasks():
-            print("%-24s %s() %s [0x%x]" % (t.label(), t.function(), t.says(), t.at))
+        for t in Weft().families():
+            print(t.line())
 
 
 class Workers(gdb.Command):
@@ -321,10 +406,13 @@ class Workers(gdb.Command):
             for number, w in enumerate(weft.workers(rt)):
                 thread = thread_of(weft, w)
                 fiber = weft.read(w, "weft__worker", "current")
-                task = weft.read(fiber, "weft__fiber", "task") if fiber else 0
+                lost = fiber != 0 and not weft.is_fiber(fiber)
+                task = weft.read(fiber, "weft__fiber", "task") if fiber and not lost else 0
                 t = Task(weft, rt, task) if task else None
+                coro = weft.read(w, "weft__worker", "running") # all that there is where stacks are missing
                 print("worker %-4d thread %s  %s" % (number, thread.num if thread else "?",
-                      "runs %s() in %s" % (t.function(), t.label()) if t else "runs no task"))
+                      "runs %s() in %s" % (t.function(), t.label()) if t else
+                      "runs %s()" % weft.text(weft.read(coro, "weft_coro", "name")) if lost and coro else "runs no task"))
 
 
 class Backtrace(gdb.Command):
@@ -336,8 +424,8 @@ class Backtrace(gdb.Command):
     def invoke(self, argument, from_tty):
         weft = Weft()
         if argument.strip() == "all":
-            for t in list(weft.tasks()):
-                if t.fiber != 0:
+            for t in list(weft.families()):
+                if t.fiber != 0 and (t.counted or t.get("below") == 0): # a child on its parent's stack is shown with that
                     backtrace(t)
         elif argument.strip():
             backtrace(weft.named(argument.strip()))

@@ -38,8 +38,17 @@ look() { # FILE
     expect "$f" '^Task-4 +dozes\(\) sleeps \['
     expect "$f" '^Task-5 +parks\(\) parked'
     expect "$f" '^Task-6 +forks\(\) (waits for task 0x|awaits child 0x)'
-    expect "$f" '^fresh#7 +dozes\(\) ready, not begun'
-    [ "$(wc -l <"$f")" -eq 7 ] || { echo "$f: not 7 tasks"; status=1; }
+    expect "$f" '^Task-7 +parent\(\) waits for event 0x'
+    expect "$f" '^fresh#8 +dozes\(\) ready, not begun'
+    # Children come after the task that they belong to: one on its parent's stack, two on stacks of their own, one that nobody has begun.
+    expect "$f" '^  child 0x[0-9a-f]+ digs\(\) waits for event 0x[0-9a-f]+; forked by Task-6$'
+    expect "$f" '^  child 0x[0-9a-f]+ forks_again\(\) waits for event 0x[0-9a-f]+; forked by Task-7$'
+    expect "$f" '^    child 0x[0-9a-f]+ stays\(\) waits for event 0x[0-9a-f]+; forked by child 0x'
+    expect "$f" '^  child 0x[0-9a-f]+ ends\(\) ready, not begun; forked by Task-1$'
+    local order
+    order=$(sed -nE 's/^ *(child 0x[0-9a-f]+|[^ ]+) +([a-z_]+)\(.*/\2/p' "$f" | tr '\n' ' ')
+    [ "$order" = 'looks ends digs wants_the_lock dozes parks forks digs parent forks_again stays dozes ' ] ||
+        { echo "$f: not these tasks in this order: $order"; status=1; }
     expect "$(part "$1" workers)" '^worker 0 +thread [0-9]+  runs looks\(\) in Task-1'
     f=$(part "$1" digger)
     expect "$f" '^#.* (weft_event_wait|wait_slow) '
@@ -54,7 +63,11 @@ look() { # FILE
     f=$(part "$1" again)
     expect "$f" '^#.* looks \(f='
     ! grep -q 'deep (' "$f" || { echo "$f: the selected task is still there"; status=1; }
-    expect "$(part "$1" all)" '^#.* wants_the_lock \(f='
+    f=$(part "$1" all)
+    expect "$f" '^#.* wants_the_lock \(f='
+    expect "$f" '^#.* forks_again \(f='
+    [ "$(grep -cE '^#.* stays \(f=' "$f")" -eq 1 ] || { echo "$f: not one stack of stays"; status=1; }
+    [ "$(grep -cE '^#.* forks \(f=' "$f")" -eq 1 ] || { echo "$f: not one stack of forks"; status=1; }
 }
 "${base[@]}" -ex 'break look_now' -ex run "${asked[@]}" -ex 'delete' -ex continue "$program" >"$scratch/live" 2>&1 || true
 look "$scratch/live"
@@ -67,5 +80,23 @@ if [ -n "$core" ]; then
     look "$scratch/dead"
 else
     echo "no core file was written here (core_pattern, limits): only the live process was looked at"
+fi
+# Of gdb's own core file, which has no stacks: what is known without them, and that nothing is made up.
+"${base[@]}" -ex 'break look_now' -ex run -ex "generate-core-file $scratch/gcore" "$program" >"$scratch/gcore.said" 2>&1 || true
+if [ -s "$scratch/gcore" ]; then
+    "${base[@]}" "${asked[@]}" "$program" "$scratch/gcore" >"$scratch/short" 2>&1 || true
+    f=$(part "$scratch/short" tasks)
+    if grep -q 'waits for event' "$f"; then
+        look "$scratch/short" # a gdb that keeps stacks
+    else
+        expect "$f" '^Task-1 +looks\(\) runs on worker 0 \(its stack is not in this core file\) \[0x'
+        expect "$f" '^digger#2 +digs\(\) has begun \(its stack is not in this core file\) \[0x'
+        expect "$f" '^Task-5 +parks\(\) parked'
+        expect "$f" '^fresh#8 +dozes\(\) ready, not begun'
+        ! grep -q ' ready \[' "$f" || { echo "$f: somebody is ready"; status=1; }
+        expect "$(part "$scratch/short" workers)" '^worker 0 +thread [0-9]+  runs looks\(\)'
+        expect "$(part "$scratch/short" digger)" 'its stack is not here: has begun'
+        ! grep -q Traceback "$scratch/short" || { echo 'the script fails of a core file without stacks'; status=1; }
+    fi
 fi
 exit $status

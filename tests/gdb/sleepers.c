@@ -83,18 +83,70 @@ static int forks(struct forks *f)
 }
 WEFT_CORO(forks);
 
+/* Its children begin on stacks of their own while it waits; one of them forks again. */
+struct stays {
+    WEFT_FRAME;
+};
+static int stays(struct stays *f)
+{
+    (void)f;
+    return weft_event_wait(&never);
+}
+WEFT_CORO(stays);
+
+struct forks_again {
+    WEFT_FRAME;
+};
+static int forks_again(struct forks_again *f)
+{
+    (void)f;
+    struct stays below = {.frame_ = {NULL}};
+    weft_child child;
+    weft_fork(&child, stays, &below);
+    int rc = weft_event_wait(&never);
+    int joined = weft_join(&child);
+    return rc != 0 ? rc : joined;
+}
+WEFT_CORO(forks_again);
+
+struct parent {
+    WEFT_FRAME;
+};
+static int parent(struct parent *f)
+{
+    (void)f;
+    struct forks_again below = {.frame_ = {NULL}};
+    weft_child child;
+    weft_fork(&child, forks_again, &below);
+    int rc = weft_event_wait(&never);
+    int joined = weft_join(&child);
+    return rc != 0 ? rc : joined;
+}
+WEFT_CORO(parent);
+
+struct ends {
+    WEFT_FRAME;
+};
+static int ends(struct ends *f)
+{
+    (void)f;
+    return 0;
+}
+WEFT_CORO(ends);
+
 struct looks {
     WEFT_FRAME;
 };
 static int looks(struct looks *f)
 {
     (void)f;
-    weft_task *t[6] = {
+    weft_task *t[7] = {
         weft_create_task(digs, .depth = 3),
         weft_create_task(wants_the_lock),
         weft_create_task(dozes),
         weft_create_task(parks),
         weft_create_task(forks),
+        weft_create_task(parent),
         NULL,
     };
     (void)weft_task_set_name(t[0], "digger");
@@ -103,10 +155,16 @@ static int looks(struct looks *f)
     for (int i = 0; i < 10; i++) /* until all of them wait, however long that takes: there is one worker */
         if (weft_yield() != 0)
             return 1;
-    t[5] = weft_create_task(dozes);
-    (void)weft_task_set_name(t[5], "fresh");
+    t[6] = weft_create_task(dozes);
+    (void)weft_task_set_name(t[6], "fresh");
+    struct ends below = {.frame_ = {NULL}};
+    weft_child child; /* nobody begins it before this one waits */
+    weft_fork(&child, ends, &below);
     look_now();
-    for (int i = 0; i < 6; i++) {
+    if (weft_join(&child) != 0)
+        return 1;
+    weft_event_set(&never);
+    for (int i = 0; i < 7; i++) {
         (void)weft_cancel(t[i]);
         weft_release(t[i]);
     }
