@@ -81,7 +81,7 @@ static void report_step(struct weft_runtime *rt, struct weft__worker *w, struct 
     if (runs.coro != NULL) /* else it has just ended */
         weft__report(rt,
                      "worker %u is blocked: a task in %s() has run for %lld ms without suspending%s%s; blocking calls "
-                     "belong into weft_to_thread%s",
+                     "belong into weft_to_thread, and long computations need a weft_yield now and then%s",
                      w->index, runs.coro->name, (long long)(lasts / 1000000), named != 0 ? ", in " : "", name, more);
     weft__running_done(&runs, 1);
 }

@@ -97,7 +97,7 @@ typedef struct weft_options {
     /* Report a task that runs longer than this without suspending (it blocks its worker); 0: 100 ms, WEFT_FOREVER: never. Not on the virtual
      * clock. Each such step is reported once, with the innermost function that runs as a task, and the task (then that one's function stands behind
      * it), as weft_dump_workers tells them:
-     *     worker 1 is blocked: a task in parse() has run for 120 ms without suspending, in Task-4 (session); blocking calls belong into weft_to_thread
+     *     worker 1 is blocked: a task in parse() has run for 120 ms without suspending, in Task-4 (session); blocking calls belong into weft_to_thread, and long computations need a weft_yield now and then
      * At most 8 at once and one a second from then on; a report then ends with "; 3 more such steps were not reported". weft_metrics.slow_tasks
      * counts all. A step is not the task's own doing, and not reported, while the kernel lets its thread wait for a CPU. */
     weft_ns slow_task;
