@@ -31,6 +31,7 @@
 #include "io/signal_actions.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -59,6 +60,15 @@ static bool is_ours(int signo)
 {
     struct sigaction now;
     return sigaction(signo, NULL, &now) == 0 && now.sa_handler == on_signal;
+}
+
+/* Was the handler called by the kernel, that is with all signals blocked (sa_mask)? A handler of somebody else that was set over this one, and calls it,
+ * may be the former action by now: to send it the signal again would go on for ever. */
+static bool kernel_called(void)
+{
+    sigset_t blocked;
+    return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, SIGHUP) == 1 &&
+           sigismember(&blocked, SIGUSR1) == 1 && sigismember(&blocked, SIGUSR2) == 1 && sigismember(&blocked, SIGCHLD) == 1;
 }
 
 /* What a SIGINT means for a source: the state that it found, and has moved on. */
@@ -93,7 +103,7 @@ static void on_signal(int signo)
     if (again)
         sigaction(signo, &actions[signo].before, NULL);
     else if (!taken && (weft__load_seq_cst(&given_back) & weft__signal_bit(signo)) != 0) /* pairs: SIGNAL-HANDLER */
-        again = !is_ours(signo);
+        again = kernel_called() && !is_ours(signo);
     weft__fetch_sub_seq_cst(&running, 1); /* pairs: SIGNAL-HANDLER */
     if (again)
         raise(signo); /* when this handler has returned */
@@ -386,17 +396,28 @@ void weft__signals_stop(struct weft__io *io)
     io->signals.source = NULL;
 }
 
+/* No runtime is here any more, and none may have been in the middle of taking an action over or giving it back. */
+static void give_all_back(void)
+{
+    for (int signo = 1; signo <= WEFT__LAST_SIGNAL; signo++) {
+        actions[signo].users = 0;
+        if (signo != SIGKILL && signo != SIGSTOP && is_ours(signo))
+            sigaction(signo, &actions[signo].before, NULL);
+    }
+}
+
 void weft__signals_forked(struct weft__io *io)
 {
     /* One thread: a handler or a holder of the guard that the fork cut off is not here any more. */
     table_guard = 0;
     weft__store_relaxed(&running, 0); /* relaxed: one thread */
     struct weft__signal_source *s = io->signals.source;
-    if (s == NULL)
-        return;
-    (void)end_interrupts_locked(io); /* a SIGINT left is the parent's */
-    unsubscribe_all_locked(io);
-    close(weft__exchange_seq_cst(&s->event, -1)); /* pairs: SIGNAL-HANDLER */
-    s->used = false;
-    io->signals.source = NULL;
+    if (s != NULL) {
+        (void)end_interrupts_locked(io); /* a SIGINT left is the parent's */
+        unsubscribe_all_locked(io);
+        close(weft__exchange_seq_cst(&s->event, -1)); /* pairs: SIGNAL-HANDLER */
+        s->used = false;
+        io->signals.source = NULL;
+    }
+    give_all_back();
 }

@@ -368,6 +368,34 @@ TEST(dropped_by_one_of_two)
     return 0;
 }
 
+/* Somebody's handler that calls the one before it, which was the library's: it is the former action at the next drop, and has the signal once. */
+static struct sigaction chained_to;
+static volatile sig_atomic_t chained_calls;
+
+static void chained(int signo)
+{
+    if (++chained_calls < 100)
+        chained_to.sa_handler(signo);
+}
+
+TEST(handler_over_ours)
+{
+    struct sigaction before, now, mine = {.sa_handler = chained};
+    CHECK(sigaction(SIGUSR1, NULL, &before) == 0);
+    CHECK(weft_signal_keep(usr, 1) == 0 && sigaction(SIGUSR1, &mine, &chained_to) == 0);
+    CHECK(weft_signal_drop(usr, 1) == 0); /* not ours any more: it stays */
+    CHECK(weft_signal_keep(usr, 1) == 0 && weft_signal_drop(usr, 1) == 0);
+    CHECK(sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == chained);
+    chained_calls = 0;
+    CHECK(kill(getpid(), SIGUSR1) == 0);
+    for (int i = 0; i < 1000 && chained_calls == 0; i++)
+        settle();
+    settle();
+    CHECK(chained_calls == 1);
+    CHECK(sigaction(SIGUSR1, &before, NULL) == 0);
+    return 0;
+}
+
 /* A child is not the one who waits: the signal does there what it did before. */
 struct with_child {
     WEFT_FRAME;
@@ -434,6 +462,7 @@ int main(void)
         cmocka_unit_test(dropped_in_the_receivers_hand),
         cmocka_unit_test(dropped_by_one_of_two),
         cmocka_unit_test(several_runtimes),
+        cmocka_unit_test(handler_over_ours),
         cmocka_unit_test(forked_child),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
