@@ -252,12 +252,16 @@ static struct gathering *gathering_of(struct weft_task *future)
     return (struct gathering *)(void *)future->frame;
 }
 
+/* A future's `requested`: either a request is accepted, and the future knows when it ends, or it comes too late and is its bringer's. */
+enum { REQUEST_NONE, REQUEST_ACCEPTED, REQUEST_TOO_LATE };
+
 static void end_future(struct weft__watch *w, struct weft_task *t, bool decides, bool last)
 {
     struct weft_task *future = w->future;
     if (decides) {
-        int rc = weft__load_acquire(&w->verdict);              /* pairs: WATCH-VERDICT */
-        if (rc == 0 && weft__load_acquire(&w->requested) != 0) /* pairs: WATCH-VERDICT */
+        int rc = weft__load_acquire(&w->verdict); /* pairs: WATCH-VERDICT */
+        uint32_t none = REQUEST_NONE;
+        if (!weft__cas_acq_rel(&w->requested, &none, REQUEST_TOO_LATE) && rc == 0) /* pairs: WATCH-VERDICT */
             rc = -ECANCELED;
         if (rc == -ECANCELED) {
             weft__fetch_or_acq_rel(&future->flags, (uint16_t)WEFT__TASK_PASSED_ON); /* pairs: TASK-DONE */
@@ -278,9 +282,11 @@ static bool gathering_accept(struct weft_task *future, unsigned depth, bool requ
     bool accepted = depth >= 16; /* deeper nests are believed to be alive */
     for (size_t i = 0; i < w->count && !accepted; i++)
         accepted = w->nodes[i].task != NULL && weft__cancel_accepted(w->nodes[i].task, depth + 1);
-    if (accepted && request)
-        weft__store_release(&w->requested, 1U); /* pairs: WATCH-VERDICT */
-    return accepted;
+    if (!accepted || !request)
+        return accepted;
+    uint32_t before = REQUEST_NONE;
+    return weft__cas_acq_rel(&w->requested, &before, REQUEST_ACCEPTED) || /* pairs: WATCH-VERDICT */
+           before == REQUEST_ACCEPTED;
 }
 
 static void gathering_cancel(struct weft_task *future, struct weft__cancel_list *list)
