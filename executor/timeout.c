@@ -219,7 +219,11 @@ static struct weft__scope *open_scope(struct weft__fiber *f, weft_timeout *limit
     s->soon = NULL;
     weft__timer_init(&s->timer, scope_fire);
     s->owner = f->task;
+    /* A request on its way, which another worker has made while the owner runs, is met in the block, as one that comes later. (In asyncio nobody else
+     * runs then; what a task asks of itself counts there as having been before.) */
+    bool pending = !f->rt->fifo && weft__cancel_pending(f);
     s->before = weft__load_relaxed(&s->owner->requests); /* relaxed: a count; what it leads to is ordered by the word */
+    s->before -= pending && s->before != 0;
     weft__store_relaxed(&s->state, SCOPE_ACTIVE);        /* relaxed: not shared yet */
     weft__store_relaxed(&s->armed, 0U);                  /* relaxed: not shared yet */
     s->guard = 0;
