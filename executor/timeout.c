@@ -224,8 +224,8 @@ static struct weft__scope *open_scope(struct weft__fiber *f, weft_timeout *limit
     bool pending = !f->rt->fifo && weft__cancel_pending(f);
     s->before = weft__load_relaxed(&s->owner->requests); /* relaxed: a count; what it leads to is ordered by the word */
     s->before -= pending && s->before != 0;
-    weft__store_relaxed(&s->state, SCOPE_ACTIVE);        /* relaxed: not shared yet */
-    weft__store_relaxed(&s->armed, 0U);                  /* relaxed: not shared yet */
+    weft__store_relaxed(&s->state, SCOPE_ACTIVE); /* relaxed: not shared yet */
+    weft__store_relaxed(&s->armed, 0U);           /* relaxed: not shared yet */
     s->guard = 0;
     s->settled = false;
     s->outer = f->scopes;

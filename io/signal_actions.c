@@ -52,7 +52,10 @@ static struct {
 } actions[WEFT__LAST_SIGNAL + 1];
 static _Atomic(struct weft__signal_source *) sources; /* pairs: SIGNAL-HANDLER */
 static _Atomic(uint32_t) running;                     /* pairs: SIGNAL-HANDLER */
-static _Atomic(uint64_t) given_back; /* those whose former action we have put back. pairs: SIGNAL-HANDLER */
+/* Since their former action was put back: so often may a late one of each still be sent again. pairs: SIGNAL-HANDLER */
+static _Atomic(uint32_t) may_send[WEFT__LAST_SIGNAL + 1];
+#define LATE_ONES                                                                                                      \
+    64 /* more than ever were; it ends the circle of a handler that calls this one and deceives kernel_called */
 
 static void on_signal(int signo);
 
@@ -68,7 +71,8 @@ static bool kernel_called(void)
 {
     sigset_t blocked;
     return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, SIGHUP) == 1 &&
-           sigismember(&blocked, SIGUSR1) == 1 && sigismember(&blocked, SIGUSR2) == 1 && sigismember(&blocked, SIGCHLD) == 1;
+           sigismember(&blocked, SIGUSR1) == 1 && sigismember(&blocked, SIGUSR2) == 1 &&
+           sigismember(&blocked, SIGCHLD) == 1;
 }
 
 /* What a SIGINT means for a source: the state that it found, and has moved on. */
@@ -77,6 +81,14 @@ static uint32_t interrupted(struct weft__signal_source *source)
     uint32_t state = INTERRUPT_ARMED;
     (void)weft__cas_seq_cst(&source->interrupt, &state, INTERRUPT_TAKEN); /* pairs: SIGNAL-HANDLER */
     return state;
+}
+
+static bool take_one(_Atomic(uint32_t) *left)
+{
+    uint32_t n = weft__load_seq_cst(left);                /* pairs: SIGNAL-HANDLER */
+    while (n != 0 && !weft__cas_seq_cst(left, &n, n - 1)) /* pairs: SIGNAL-HANDLER */
+        ;
+    return n != 0;
 }
 
 static void on_signal(int signo)
@@ -95,15 +107,16 @@ static void on_signal(int signo)
             (weft__load_seq_cst(&source->wanted) & weft__signal_bit(signo)) == 0) /* pairs: SIGNAL-HANDLER */
             continue;
         taken = true;
-        weft__fetch_or_acq_rel(&source->came, weft__signal_bit(signo)); /* pairs: SIGNAL-CAME */
+        weft__fetch_and_seq_cst(&source->older, ~weft__signal_bit(signo)); /* pairs: SIGNAL-HANDLER */
+        weft__fetch_or_acq_rel(&source->came, weft__signal_bit(signo));    /* pairs: SIGNAL-CAME */
         uint64_t one = 1;
         while (write(event, &one, sizeof one) < 0 && errno == EINTR)
             ;
     }
     if (again)
         sigaction(signo, &actions[signo].before, NULL);
-    else if (!taken && (weft__load_seq_cst(&given_back) & weft__signal_bit(signo)) != 0) /* pairs: SIGNAL-HANDLER */
-        again = kernel_called() && !is_ours(signo);
+    else
+        again = !taken && kernel_called() && !is_ours(signo) && take_one(&may_send[signo]);
     weft__fetch_sub_seq_cst(&running, 1); /* pairs: SIGNAL-HANDLER */
     if (again)
         raise(signo); /* when this handler has returned */
@@ -126,6 +139,7 @@ static struct weft__signal_source *get_source_locked(void)
     weft__store_relaxed(&s->event, -1);                 /* relaxed: published with the list */
     weft__store_relaxed(&s->wanted, 0);                 /* relaxed: published with the list */
     weft__store_relaxed(&s->came, 0);                   /* relaxed: published with the list */
+    weft__store_relaxed(&s->older, 0);                  /* relaxed: published with the list */
     weft__store_relaxed(&s->interrupt, INTERRUPT_NONE); /* relaxed: published with the list */
     weft__store_seq_cst(&sources, s);                   /* pairs: SIGNAL-HANDLER */
     return s;
@@ -150,6 +164,7 @@ static int open_source_locked(struct weft__io *io)
     s->used = true;
     weft__store_seq_cst(&s->wanted, 0);    /* pairs: SIGNAL-HANDLER */
     weft__store_release(&s->came, 0);      /* pairs: SIGNAL-CAME */
+    weft__store_seq_cst(&s->older, 0);     /* pairs: SIGNAL-HANDLER */
     weft__store_seq_cst(&s->event, fd);    /* pairs: SIGNAL-HANDLER */
     weft__fetch_add_seq_cst(&io->open, 1); /* pairs: IO-OPEN */
     weft__waitlist_lock(&io->signals.waiters);
@@ -170,7 +185,7 @@ static int take_over_locked(int signo)
     struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigfillset(&ours.sa_mask);
     if (actions[signo].users == 0) {
-        weft__fetch_and_seq_cst(&given_back, ~weft__signal_bit(signo)); /* pairs: SIGNAL-HANDLER */
+        weft__store_seq_cst(&may_send[signo], 0); /* pairs: SIGNAL-HANDLER */
         if (sigaction(signo, &ours, NULL) != 0)
             return -errno;
     }
@@ -182,7 +197,7 @@ static void give_back_locked(int signo)
 {
     if (--actions[signo].users == 0 && is_ours(signo)) {
         sigaction(signo, &actions[signo].before, NULL);
-        weft__fetch_or_seq_cst(&given_back, weft__signal_bit(signo)); /* pairs: SIGNAL-HANDLER */
+        weft__store_seq_cst(&may_send[signo], LATE_ONES); /* pairs: SIGNAL-HANDLER */
     }
 }
 
@@ -200,6 +215,15 @@ static bool free_again_locked(struct weft__io *io, int signo)
     return actions[signo].users == 0 || (signo == SIGINT && io->signals.main_has_it);
 }
 
+/* What others have kept until now, this runtime has not got. (One that comes just now may count as such, and then come twice.) */
+static void mark_older_locked(const struct weft__signal_source *own, int signo)
+{
+    struct weft__signal_source *s = weft__load_relaxed(&sources); /* relaxed: changed under the guard */
+    for (; s != NULL; s = s->next)
+        if (s != own)
+            weft__fetch_or_seq_cst(&s->older, weft__signal_bit(signo)); /* pairs: SIGNAL-HANDLER */
+}
+
 static int subscribe_locked(struct weft__io *io, int signo)
 {
     if ((io->signals.subscribed & weft__signal_bit(signo)) != 0)
@@ -214,6 +238,7 @@ static int subscribe_locked(struct weft__io *io, int signo)
         weft__store_seq_cst(&io->signals.source->interrupt, INTERRUPT_NONE); /* pairs: SIGNAL-HANDLER */
     }
     weft__fetch_or_seq_cst(&io->signals.source->wanted, weft__signal_bit(signo)); /* pairs: SIGNAL-HANDLER */
+    mark_older_locked(io->signals.source, signo);
     remember_locked(signo);
     if ((rc = take_over_locked(signo)) < 0)
         return rc;
@@ -247,7 +272,9 @@ static bool drop_locked(struct weft__io *io, int signo)
     weft__waitlist_unlock(&signals->waiters);
     if (to_main)
         weft__store_seq_cst(&s->interrupt, INTERRUPT_ARMED); /* pairs: SIGNAL-HANDLER */
-    return (kept & weft__signal_bit(signo)) != 0 && free_again_locked(io, signo);
+    uint64_t older = weft__load_seq_cst(&s->older);          /* pairs: SIGNAL-HANDLER */
+    return (kept & weft__signal_bit(signo)) != 0 &&
+           (free_again_locked(io, signo) || (older & weft__signal_bit(signo)) != 0);
 }
 
 static void unsubscribe_all_locked(struct weft__io *io)

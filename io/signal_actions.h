@@ -20,7 +20,9 @@ struct weft__signal_source {
     _Atomic(int) event;               /* -1: none. pairs: SIGNAL-HANDLER */
     _Atomic(uint64_t) wanted;         /* weft__signal_bit. pairs: SIGNAL-HANDLER */
     _Atomic(uint64_t) came;           /* likewise. pairs: SIGNAL-CAME: marked before the eventfd is written */
-    _Atomic(uint32_t) interrupt;      /* see signal_actions.c. pairs: SIGNAL-HANDLER */
+    _Atomic(uint64_t)
+        older; /* likewise: what is kept of it may be older than another runtime's keeping. pairs: SIGNAL-HANDLER */
+    _Atomic(uint32_t) interrupt; /* see signal_actions.c. pairs: SIGNAL-HANDLER */
 };
 
 static inline uint64_t weft__signal_bit(int signo)

@@ -396,6 +396,42 @@ TEST(handler_over_ours)
     return 0;
 }
 
+/* One keeps a signal that came before the other began to keep it: nobody has had it, so it comes to the other when it is dropped. */
+struct runs {
+    WEFT_FRAME;
+    enum { KEEPS, DROPS, HAS_IT } what;
+};
+static int runs(struct runs *r)
+{
+    if (r->what == KEEPS)
+        return weft_signal_keep(usr, 1);
+    return r->what == DROPS ? weft_signal_drop(usr, 1) : weft_signal_wait(usr, 1);
+}
+WEFT_CORO(runs);
+
+static void kept_later_by_another(void **state)
+{
+    (void)state;
+    weft_runner *first, *second;
+    handled = 0;
+    signal(SIGUSR1, count_up);
+    assert_int_equal(weft_runner_open(&first, WEFT_OPTIONS(.workers = 1)), 0);
+    assert_int_equal(weft_runner_open(&second, WEFT_OPTIONS(.workers = 1)), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(weft_runner_run(first, runs, .what = KEEPS), 0);
+        kill(getpid(), SIGUSR1);
+        usleep(20000); /* the receiving thread has marked it; if not, the second has it at once, which is as good */
+        assert_int_equal(weft_runner_run(second, runs, .what = KEEPS), 0);
+        assert_int_equal(weft_runner_run(first, runs, .what = DROPS), 0);
+        assert_int_equal(weft_runner_run(second, runs, .what = HAS_IT), SIGUSR1);
+        assert_int_equal(weft_runner_run(second, runs, .what = DROPS), 0);
+    }
+    assert_int_equal(handled, 0);
+    assert_int_equal(weft_runner_close(first), 0);
+    assert_int_equal(weft_runner_close(second), 0);
+    signal(SIGUSR1, SIG_DFL);
+}
+
 /* A child is not the one who waits: the signal does there what it did before. */
 struct with_child {
     WEFT_FRAME;
@@ -461,6 +497,7 @@ int main(void)
         cmocka_unit_test(dropped_as_it_comes),
         cmocka_unit_test(dropped_in_the_receivers_hand),
         cmocka_unit_test(dropped_by_one_of_two),
+        cmocka_unit_test(kept_later_by_another),
         cmocka_unit_test(several_runtimes),
         cmocka_unit_test(handler_over_ours),
         cmocka_unit_test(forked_child),

@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +47,70 @@ static void run(int (*what)(void), unsigned workers)
     int rc = weft_run_with(WEFT_OPTIONS(.workers = workers, .slow_task = WEFT_FOREVER), body, .run = what);
     assert_int_equal(rc, 0);
     assert_int_equal(first_fault, 0);
+}
+
+/* A request that another thread makes while the task runs, before its limit begins, is met, also when the limit has run out by the time it is:
+ * here the clean-up of what is waited for takes longer. */
+static _Atomic(weft_task *) victim;
+static _Atomic(bool) asked;
+static void *cancels(void *unused)
+{
+    (void)unused;
+    while (victim == NULL)
+        sched_yield();
+    CHECK(weft_cancel(victim));
+    asked = true;
+    return NULL;
+}
+
+struct cleans_up {
+    WEFT_FRAME;
+};
+static int cleans_up(struct cleans_up *f)
+{
+    (void)f;
+    int rc = weft_sleep(WEFT_SEC(3600));
+    (void)weft_sleep(WEFT_MS(50)); /* the limit cancels it, too */
+    return rc;
+}
+WEFT_CORO(cleans_up);
+
+static int asked_before(void)
+{
+    for (int way = 0; way < 2; way++) {
+        weft_task *t = weft_create_task(cleans_up);
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
+        victim = weft_current_task();
+        while (!asked)
+            sched_yield();
+        int rc;
+        if (way == 0) {
+            rc = weft_wait_for(t, WEFT_MS(5));
+        } else {
+            weft_timeout limit;
+            CHECK(weft_timeout_begin(&limit, WEFT_MS(5)) == 0);
+            rc = weft_timeout_end(&limit, weft_await(t));
+        }
+        CHECK(rc == -ECANCELED && weft_cancelling(weft_current_task()) == 1);
+        CHECK(weft_uncancel(weft_current_task()) == 0 && weft_sleep(WEFT_MS(1)) == 0);
+        (void)weft_await_release(t);
+        asked = false;
+        victim = NULL;
+        if (way == 0) {
+            pthread_t again;
+            CHECK(pthread_create(&again, NULL, cancels, NULL) == 0 && pthread_detach(again) == 0);
+        }
+    }
+    return 0;
+}
+
+static void test_a_request_made_before(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, cancels, NULL), 0);
+    run(asked_before, 2);
+    pthread_join(thread, NULL);
 }
 
 /* A wait of an hour in a block of 20 ms that computed first: it ends by the limit, and not before. */
@@ -278,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_never_early),
         cmocka_unit_test(test_a_block_that_does_not_suspend),
+        cmocka_unit_test(test_a_request_made_before),
         cmocka_unit_test(test_when),
         cmocka_unit_test(test_nested),
         cmocka_unit_test(test_on_one_stack),

@@ -173,7 +173,7 @@ WEFT_API WEFT_NODISCARD int weft_signal_wait(const int signals[], size_t n);
 WEFT_API WEFT_NODISCARD int weft_signal_keep(const int signals[], size_t n);
 /* The signals have their former action again (with the option handle_sigint SIGINT cancels the main task again, while that is under way), unless another
  * runtime of the process keeps them, too. One that came and nobody has been given is sent again, so that the former action gets it (not where another runtime
- * keeps it: that one has got it as well). A later
+ * kept it at that time: that one has got it as well). A later
  * weft_signal_wait takes them over anew. 0 (also for those that were not kept); -EBUSY: a task waits for one of them, and nothing is done; -EINVAL. Inside tasks.
  * Never suspends. asyncio: remove_signal_handler. */
 WEFT_API int weft_signal_drop(const int signals[], size_t n);
