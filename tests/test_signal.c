@@ -370,7 +370,7 @@ TEST(dropped_by_one_of_two)
 
 /* Somebody's handler that calls the one before it, which was the library's: it is the former action at the next drop, and has the signal once. */
 static struct sigaction chained_to;
-static volatile sig_atomic_t chained_calls;
+static _Atomic(int) chained_calls;
 
 static void chained(int signo)
 {
@@ -381,6 +381,8 @@ static void chained(int signo)
 TEST(handler_over_ours)
 {
     struct sigaction before, now, mine = {.sa_handler = chained};
+    if (WEFT__TSAN) /* thread sanitizer calls handlers with all signals blocked, whatever they asked for */
+        return 0;
     CHECK(sigaction(SIGUSR1, NULL, &before) == 0);
     CHECK(weft_signal_keep(usr, 1) == 0 && sigaction(SIGUSR1, &mine, &chained_to) == 0);
     CHECK(weft_signal_drop(usr, 1) == 0); /* not ours any more: it stays */
