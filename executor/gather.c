@@ -157,6 +157,28 @@ static inline struct left look_and_run(struct weft__fiber *f, weft_task *const t
     return left;
 }
 
+/* A gather that ends cancelled hands on why: as the request said that was passed on, or the first task that ended so. */
+static int cancelled(struct weft__fiber *f, weft_task *const tasks[], size_t n, bool requested)
+{
+    struct weft__task_extra *x = weft__task_has_extra(f->task);
+    const char *message = requested && x != NULL ? weft__load_acquire(&x->asked) : NULL; /* pairs: TASK-C */
+    for (size_t i = 0; i < n && !requested; i++) {
+        if (tasks[i] != NULL && weft__watch_is_done(tasks[i]) && weft__task_rc(tasks[i]) == -ECANCELED) {
+            message = weft__task_take_message(tasks[i]);
+            break;
+        }
+    }
+    weft__task_met(f->task, message);
+    return -ECANCELED;
+}
+
+static inline int ended(struct weft__fiber *f, weft_task *const tasks[], size_t n, int verdict, bool requested)
+{
+    if (weft__likely(verdict != -ECANCELED && (verdict < 0 || !requested)))
+        return verdict;
+    return cancelled(f, tasks, n, requested);
+}
+
 int weft_gather_n(weft_task *const tasks[], size_t n)
 {
     weft__preempt_point();
@@ -167,16 +189,14 @@ int weft_gather_n(weft_task *const tasks[], size_t n)
     if (weft__unlikely(left.met))
         return -ECANCELED;
     if (left.all > 0 || left.verdict < 0)
-        return left.verdict == 0 && left.requested ? -ECANCELED : left.verdict;
+        return ended(f, tasks, n, left.verdict, left.requested);
     struct weft__watched result =
         weft__watch_wait(f, tasks, n, WEFT__UNTIL_FAILURE, &gather_wait, WEFT_FOREVER, true, true, left.requested);
     if (result.how == 0) /* the first failure of several is seen by a watch only */
-        return left.requested ? -ECANCELED : -ENOMEM;
+        return left.requested ? cancelled(f, tasks, n, true) : -ENOMEM;
     if (result.how == WEFT__CANCELLED || result.overridden)
         return -ECANCELED;
-    if (result.verdict < 0)
-        return result.verdict;
-    return result.requested ? -ECANCELED : 0;
+    return ended(f, tasks, n, result.verdict, result.requested);
 }
 
 static int by_address(const void *a, const void *b)
@@ -228,13 +248,17 @@ int weft_gather_settled_n(weft_task *const tasks[], size_t n)
     struct left left = look_and_run(f, tasks, n, false);
     if (left.all < 0)
         return left.all;
-    if (left.met || (left.all > 0 && left.requested))
+    if (left.met)
         return -ECANCELED;
+    if (left.all > 0 && left.requested)
+        return cancelled(f, tasks, n, true);
     if (left.all == 0) {
         struct weft__watched result =
             weft__watch_wait(f, tasks, n, WEFT__UNTIL_ALL, &gather_wait, WEFT_FOREVER, true, true, left.requested);
-        if (result.how == WEFT__CANCELLED || result.requested || result.overridden)
+        if (result.how == WEFT__CANCELLED || result.overridden)
             return -ECANCELED;
+        if (result.requested)
+            return cancelled(f, tasks, n, true);
     }
     return count_failed(tasks, n);
 }

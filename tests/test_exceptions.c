@@ -326,6 +326,40 @@ TEST(messages)
     return 0;
 }
 
+/* A gather hands it on as an await does: to those it gathers, to who gathers, and to who awaits that one; or that of the task that ended it. */
+struct gathers {
+    WEFT_FRAME;
+    weft_task *t[2];
+    bool settled;
+    const char *message; /* result */
+};
+static int gathers(struct gathers *g)
+{
+    int rc = g->settled ? weft_gather_settled_n(g->t, 2) : weft_gather_n(g->t, 2);
+    g->message = weft_cancel_message();
+    return rc;
+}
+WEFT_CORO(gathers);
+
+TEST(messages_of_gathers)
+{
+    for (int i = 0; i < 3; i++) {
+        weft_task *t[2] = {weft_create_task(met), weft_create_task(met)};
+        weft_task *all = weft_create_task(gathers, .t = {t[0], t[1]}, .settled = i == 1);
+        CHECK(weft_sleep(WEFT_MS(1)) == 0 && weft_cancel_with(i == 2 ? t[1] : all, "enough"));
+        CHECK(weft_await(all) == -ECANCELED && is(weft_cancel_message(), "enough"));
+        CHECK(is(weft_result(gathers, all)->message, "enough"));
+        CHECK(i == 2 || weft_await(t[0]) == -ECANCELED);
+        CHECK(i == 2 || is(weft_result(met, t[0])->message, "enough"));
+        weft_release(all);
+        for (int k = 0; k < 2; k++) {
+            weft_cancel(t[k]);
+            weft_await_release(t[k]);
+        }
+    }
+    return 0;
+}
+
 /* Through a chain of awaiters, down and up again; a future's; of one that has not begun. */
 TEST(messages_go_with_the_request)
 {
@@ -381,11 +415,17 @@ TEST(messages_go_with_the_request)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(never_retrieved), cmocka_unit_test(retrieved),
-        cmocka_unit_test(callback_failed), cmocka_unit_test(shutdown_failed),
-        cmocka_unit_test(called_by_hand),  cmocka_unit_test(created_at),
-        cmocka_unit_test(reported),        cmocka_unit_test(handler_calls_weft),
-        cmocka_unit_test(messages),        cmocka_unit_test(messages_go_with_the_request),
+        cmocka_unit_test(never_retrieved),
+        cmocka_unit_test(retrieved),
+        cmocka_unit_test(callback_failed),
+        cmocka_unit_test(shutdown_failed),
+        cmocka_unit_test(called_by_hand),
+        cmocka_unit_test(created_at),
+        cmocka_unit_test(reported),
+        cmocka_unit_test(handler_calls_weft),
+        cmocka_unit_test(messages),
+        cmocka_unit_test(messages_of_gathers),
+        cmocka_unit_test(messages_go_with_the_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
