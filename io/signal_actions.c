@@ -16,7 +16,7 @@
  *
  * None is lost when it is given back. First the action, then `wanted`: a handler that the kernel had chosen before marks a source as before, and is
  * waited for, so that the mark is seen and the signal sent again; or it finds nobody who wants it, and sends it again itself, to the action that is
- * there by then. (Only of signals that were given back: whoever has put a handler of his own before this one calls it for his own reasons.)
+ * there by then, which may be ours once more. (Only of signals that were given back: whoever has put a handler of his own before this one calls it for his own reasons.)
  *
  * With the option handle_sigint a source also has SIGINT for the main task, while that is under way:
  *
@@ -52,7 +52,7 @@ static struct {
 } actions[WEFT__LAST_SIGNAL + 1];
 static _Atomic(struct weft__signal_source *) sources; /* pairs: SIGNAL-HANDLER */
 static _Atomic(uint32_t) running;                     /* pairs: SIGNAL-HANDLER */
-/* Since their former action was put back: so often may a late one of each still be sent again. pairs: SIGNAL-HANDLER */
+/* Since its former action was put back last: so often may a late one of each still be sent again. pairs: SIGNAL-HANDLER */
 static _Atomic(uint32_t) may_send[WEFT__LAST_SIGNAL + 1];
 #define LATE_ONES                                                                                                      \
     64 /* more than ever were; it ends the circle of a handler that calls this one and deceives kernel_called */
@@ -116,8 +116,8 @@ static void on_signal(int signo)
     if (again)
         sigaction(signo, &actions[signo].before, NULL);
     else
-        again = !taken && kernel_called() && !is_ours(signo) && take_one(&may_send[signo]);
-    weft__fetch_sub_seq_cst(&running, 1); /* pairs: SIGNAL-HANDLER */
+        again = !taken && kernel_called() && take_one(&may_send[signo]); /* maybe to us: it has been taken over anew */
+    weft__fetch_sub_seq_cst(&running, 1);                                /* pairs: SIGNAL-HANDLER */
     if (again)
         raise(signo); /* when this handler has returned */
     errno = saved;
@@ -184,11 +184,8 @@ static int take_over_locked(int signo)
 {
     struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigfillset(&ours.sa_mask);
-    if (actions[signo].users == 0) {
-        weft__store_seq_cst(&may_send[signo], 0); /* pairs: SIGNAL-HANDLER */
-        if (sigaction(signo, &ours, NULL) != 0)
-            return -errno;
-    }
+    if (actions[signo].users == 0 && sigaction(signo, &ours, NULL) != 0)
+        return -errno;
     actions[signo].users++;
     return 0;
 }

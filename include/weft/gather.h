@@ -37,7 +37,7 @@ static inline int weft__on_list(int (*call)(weft_task *const *, size_t), std::in
 WEFT_API int weft_gather_n(weft_task *const tasks[], size_t n);
 
 /* The same, but errors and cancellations of the tasks are only outcomes to look at (weft_status, weft_cancelled):
- * returns, when all have ended, the number of tasks that did not end well; or -ECANCELED when the caller was cancelled, also
+ * returns, when all have ended, the number of tasks that did not end well (a count: nothing for weft_strerror); or -ECANCELED when the caller was cancelled, also
  * then only when all have ended. It needs no memory: so it can always wait for tasks that must have ended before the caller goes on.
  * (-EXDEV and -EDEADLK, as above, come at once.)
  * asyncio: await gather(..., return_exceptions=True). */

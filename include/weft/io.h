@@ -175,7 +175,9 @@ WEFT_API WEFT_NODISCARD int weft_signal_keep(const int signals[], size_t n);
  * runtime of the process keeps them, too. One that came and nobody has been given is sent again, so that the former action gets it (not where another runtime
  * kept it at that time: that one has got it as well). A later
  * weft_signal_wait takes them over anew. 0 (also for those that were not kept); -EBUSY: a task waits for one of them, and nothing is done; -EINVAL. Inside tasks.
- * Never suspends. asyncio: remove_signal_handler. */
+ * Never suspends. asyncio: remove_signal_handler.
+ * Of several that were kept a wait gives the one with the lowest number first; several of one signal count once. One that is sent again is a plain one, without
+ * what sigqueue gave it. Signals still kept when the runtime ends are gone: a program that goes on after it drops them before. */
 WEFT_API int weft_signal_drop(const int signals[], size_t n);
 
 WEFT_END_DECLS
