@@ -8,29 +8,24 @@
 /* Owner. True: until alone_end no stranger is at work. In between nothing may be called that waits or suspends. */
 static inline bool weft__alone_begin(struct weft__worker *w)
 {
-    weft__store_relaxed(&w->alone, 1); /* relaxed: membarrier in the stranger, see TASK-ALONE */
-    weft__compiler_barrier();
-    if (weft__likely(weft__load_acquire(&w->rt->strangers) == 0)) /* pairs: TASK-ALONE */
-        return true;
-    weft__store_release(&w->alone, 0); /* pairs: TASK-ALONE */
-    return false;
+    return weft__owner_begin(&w->alone, &w->rt->strangers);
 }
 static inline void weft__alone_end(struct weft__worker *w)
 {
-    weft__store_release(&w->alone, 0); /* pairs: TASK-ALONE */
+    weft__owner_end(&w->alone);
 }
 /* The same for an owner who is inside its ready queue, which strangers also wait for (weft__ready_enter came first). */
-static inline bool weft__alone_inside(const struct weft__worker *w)
+static inline bool weft__alone_inside(struct weft__worker *w)
 {
-    return weft__load_acquire(&w->rt->strangers) == 0; /* pairs: TASK-ALONE */
+    if (weft__likely(weft__load_acquire(&w->rt->strangers.count) == 0)) /* pairs: STRANGERS */
+        return true;
+    return weft__owner_gives_way(&w->alone_inside_gave_way);
 }
 
 /* Any thread: between these two no worker of rt is alone, but the caller's own. They may nest. Begin costs a barrier in all threads (some 10 us),
  * unless another stranger has been there in the last ticks; what it returns is for the end. */
 unsigned weft__stranger_begin(struct weft_runtime *rt);
 void weft__stranger_end(struct weft_runtime *rt, unsigned visit);
-/* The reactor thread, at each tick: after some of them workers may be alone again. */
-void weft__stranger_tick(struct weft_runtime *rt);
 
 /* A worker's mark in the descriptor of a NEW task that it may claim alone: in the place of the fiber. */
 static inline struct weft__fiber *weft__task_home(const struct weft__worker *w)

@@ -12,6 +12,8 @@
 
 #include <stdatomic.h>
 
+#include "executor/base.h"
+
 #ifdef WEFT__SEAM_HOOK
 void weft__seam(void);
 #define WEFT__SEAM() weft__seam()
@@ -49,6 +51,14 @@ void weft__seam(void);
 
 /* A counter that one thread writes and any may read: a plain add for the writer, never a locked instruction. */
 #define weft__count(p, n) weft__store_relaxed((p), weft__load_relaxed(p) + (n)) /* relaxed: statistic, one writer */
+
+/* One more, with release, of what one thread writes: a plain add. As one instruction without a register where it can be, so that hot code around a rare one
+ * stays as it is. */
+#if defined(__x86_64__) && !defined(WEFT__EXPLORE) && !defined(WEFT__SEAM_HOOK) && !WEFT__TSAN
+#define weft__bump_release(p) __asm__ volatile("addl $1, %0" : "+m"(*(uint32_t *)(p)) : : "cc", "memory")
+#else
+#define weft__bump_release(p) weft__store_release((p), weft__load_relaxed(p) + 1) /* relaxed: one writer */
+#endif
 
 /* A plain field that one thread writes and reads, and others may look at, to tell of it: nothing follows from what they see. */
 #define weft__store_shown(p, v) (WEFT__SEAM(), __atomic_store_n((p), (v), __ATOMIC_RELAXED))

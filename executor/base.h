@@ -10,6 +10,25 @@
 #include <stdint.h>
 #include <weft/base.h>
 
+/* What the library is compiled with. */
+#define WEFT__ASAN 0
+#define WEFT__TSAN 0
+#if defined(__SANITIZE_ADDRESS__)
+#undef WEFT__ASAN
+#define WEFT__ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#undef WEFT__TSAN
+#define WEFT__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#undef WEFT__ASAN
+#define WEFT__ASAN 1
+#elif __has_feature(thread_sanitizer)
+#undef WEFT__TSAN
+#define WEFT__TSAN 1
+#endif
+#endif
+
 #define WEFT__CACHELINE 128 /* two lines: the prefetcher fetches them in pairs */
 #define WEFT__PAGE ((size_t)4096)
 #define weft__container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

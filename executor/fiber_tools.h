@@ -13,24 +13,6 @@
 
 #include "executor/base.h"
 
-#define WEFT__ASAN 0
-#define WEFT__TSAN 0
-#if defined(__SANITIZE_ADDRESS__)
-#undef WEFT__ASAN
-#define WEFT__ASAN 1
-#elif defined(__SANITIZE_THREAD__)
-#undef WEFT__TSAN
-#define WEFT__TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#undef WEFT__ASAN
-#define WEFT__ASAN 1
-#elif __has_feature(thread_sanitizer)
-#undef WEFT__TSAN
-#define WEFT__TSAN 1
-#endif
-#endif
-
 #define WEFT__FIBER_TOOLS (WEFT__ASAN || WEFT__TSAN)
 
 /* clang's no_sanitize("thread") still instruments entry and exit of the function; only the second attribute leaves it alone. */

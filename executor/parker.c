@@ -32,14 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define PARKER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define PARKER_TSAN 1
-#endif
-#endif
-#ifdef PARKER_TSAN
+#if WEFT__TSAN
 #include <sanitizer/tsan_interface.h>
 #define PARKER_SLICE 20000000 /* ns */
 #define PARKER_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t) & (p)->count)
@@ -57,7 +50,7 @@ static int parker_gettime(const struct ck_ec_ops *ops, struct timespec *out)
     return clock_gettime(CLOCK_MONOTONIC, out);
 }
 
-#ifdef PARKER_TSAN
+#if WEFT__TSAN
 /* Thread sanitizer puts signals off until their thread is in a call that it knows, and the futex is none: a thread that takes signals comes to such a
  * call now and then. Workers block them all, and sleep on. */
 static bool takes_signals(void)
@@ -83,14 +76,14 @@ static void parker_sleep(const struct ck_ec_wait_state *state, const uint32_t *w
 {
     (void)portion;
     const struct timespec *deadline = state->data; /* NULL: none */
-#ifdef PARKER_TSAN
+#if WEFT__TSAN
     struct timespec slice;
     bool takes = takes_signals();
     if (takes)
         deadline = at_most_a_slice(deadline, &slice);
 #endif
     (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
-#ifdef PARKER_TSAN
+#if WEFT__TSAN
     if (takes)
         (void)usleep(0);
 #endif

@@ -46,9 +46,7 @@ static int take_options(struct weft_runtime *rt, const weft_options *options)
         o->slow_task = WEFT_MS(100);
     if (o->seed == 0)
         o->seed = (uint64_t)weft__monotonic();
-    weft__store_relaxed(&rt->strangers,
-                        weft__membarrier_prepare() ? 0 : WEFT__STRANGERS_ALWAYS); /* relaxed: before the threads */
-    rt->keep = WEFT__STRANGERS_KEEP;
+    weft__strangers_init(&rt->strangers, WEFT__STRANGERS_KEEP, 0);
     weft__store_relaxed(&rt->light, WEFT__SPARE_LIGHT); /* relaxed: before the threads */
     rt->inlining = o->order != WEFT_ORDER_FIFO && o->inlining != WEFT_INLINING_NEVER;
     if (o->sched == WEFT_SCHED_SEEDED) {

@@ -15,8 +15,6 @@
 
 struct weft__blocking;
 
-/* Counted in `strangers` for good where the kernel has no membarrier. */
-#define WEFT__STRANGERS_ALWAYS 0x10000u
 #define WEFT__STRANGERS_KEEP 8
 
 enum {
@@ -40,10 +38,8 @@ struct weft_runtime {
     bool watches;                /* debug: counted in weft__watched_runtimes */
     uint32_t stack_class;        /* of tasks that ask for nothing */
     unsigned worker_count;
-    _Atomic(uint32_t) strangers; /* beside what workers only read; alone.c (pairs: TASK-ALONE) */
-    _Atomic(uint32_t) kept;      /* one of them, for so many ticks more */
-    uint32_t keep;               /* WEFT__STRANGERS_KEEP; tests set it to 0 */
-    _Atomic(int64_t) light;      /* WEFT__SPARE_LIGHT; tests set it to other values */
+    struct weft__strangers strangers; /* beside what workers only read; alone.c. Tests change keep */
+    _Atomic(int64_t) light;           /* WEFT__SPARE_LIGHT; tests set it to other values */
     struct weft__worker *workers;
     struct weft_plan *plan;
     unsigned homes; /* parts that memory is in: one for each node that is a worker's home, 1 where there is one node */

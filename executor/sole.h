@@ -6,8 +6,7 @@
 
 #include <weft/here.h>
 
-#include "executor/atomic.h"
-#include "executor/base.h"
+#include "executor/strangers.h"
 
 /* Where who runs here is known for the price of two loads. */
 #if WEFT_INLINE_ || defined(WEFT__EXPLORE)
@@ -39,13 +38,10 @@ struct weft__nowhere {
 };
 
 struct weft__sole {
-    alignas(WEFT__CACHELINE) _Atomic(uint32_t) strangers; /* at work, or left behind (pairs: SOLE) */
-    _Atomic(uint32_t) kept;                               /* one of them was left behind: for so many ticks more */
-    _Atomic(uint32_t) present;                            /* there is a sole worker */
+    alignas(WEFT__CACHELINE) struct weft__strangers strangers; /* tests change keep and few */
+    _Atomic(uint32_t) present;                                 /* there is a sole worker (pairs: SOLE) */
     _Atomic(uint32_t) runtimes;
-    _Atomic(uint32_t) barriers;                        /* since the last tick */
-    uint32_t keep, few;                                /* WEFT__SOLE_KEEP, _FEW; tests set them to 0 */
-    alignas(WEFT__CACHELINE) _Atomic(uint32_t) inside; /* the sole worker is at a word (pairs: SOLE) */
+    alignas(WEFT__CACHELINE) struct weft__owner owner; /* the sole worker, at a word */
 };
 extern struct weft__sole weft__sole;
 
@@ -78,16 +74,11 @@ static inline uint32_t weft__sole_who(void)
 /* The sole worker. True: until sole_end nobody else changes a word; a few instructions. */
 static inline bool weft__sole_begin(void)
 {
-    weft__store_relaxed(&weft__sole.inside, 1); /* relaxed: membarrier in the stranger, see SOLE */
-    weft__compiler_barrier();
-    if (weft__likely(weft__load_acquire(&weft__sole.strangers) == 0)) /* pairs: SOLE */
-        return true;
-    weft__store_release(&weft__sole.inside, 0); /* pairs: SOLE */
-    return false;
+    return weft__owner_begin(&weft__sole.owner, &weft__sole.strangers);
 }
 static inline void weft__sole_end(void)
 {
-    weft__store_release(&weft__sole.inside, 0); /* pairs: SOLE */
+    weft__owner_end(&weft__sole.owner);
 }
 
 /* A compare-and-swap of the word of a fiber. Any thread. */

@@ -176,7 +176,7 @@ static bool tick(struct weft_runtime *rt, struct reports *reports)
     if (since >= COLLECT_LATE && weft__try_collect(rt, WEFT__COLLECTOR_REACTOR))
         late = true;
     weft_ns now = weft__stamp_tick(rt);
-    weft__stranger_tick(rt);
+    weft__strangers_tick(&rt->strangers);
     if (rt->sole)
         weft__sole_tick();
     weft__follow_look(rt, now);

@@ -15,6 +15,7 @@
 #include "executor/ready.h"
 #include "executor/slab.h"
 #include "executor/spare.h"
+#include "executor/strangers.h"
 #include "executor/topology.h"
 
 /* Written by the worker's own thread, read by anyone. */
@@ -137,7 +138,8 @@ struct weft__worker {
     _Atomic(const weft_coro *) running;               /* what runs in this step, NULL in the idle loop */
     struct weft__counters counters;
     /* ---- written by the worker, read by the root at the end ---- */
-    _Atomic(uint32_t) alone;     /* with a task, which it changes without a locked instruction (pairs: TASK-ALONE) */
+    struct weft__owner alone;                /* with a task, which it changes without a locked instruction: alone.c */
+    _Atomic(uint32_t) alone_inside_gave_way; /* the same of ready.inside */
     _Atomic(uint32_t) callbacks; /* that it runs. CALLBACKS: raised, then `refused` is looked at; refused, then this */
     /* ---- written by others ---- */
     alignas(WEFT__CACHELINE) _Atomic(uint32_t) hurry; /* WEFT__HURRY_*: what to look at at the next pick (PINNED) */

@@ -90,7 +90,7 @@ struct maker {
 };
 static int maker(struct maker *f)
 {
-    weft_runtime_current()->keep = f->keep;
+    weft_runtime_current()->strangers.keep = f->keep;
     weft_task *other = weft_create_task(stranger, .how = f->how);
     for (unsigned i = 0; i < game.n; i++) {
         weft_task *t = weft_create_task(one, .i = i);
@@ -187,7 +187,7 @@ struct host {
 };
 static int host(struct host *f)
 {
-    weft_runtime_current()->keep = 0;
+    weft_runtime_current()->strangers.keep = 0;
     for (unsigned i = 0; i < game.n || atomic_load(&f->shooter->done) == 0; i++) {
         unsigned at = i % game.n;
         if (i >= game.n) { /* the thread has not had a turn yet: that it has one is all these are for */
@@ -264,7 +264,7 @@ static int counted(struct counted *f)
     for (unsigned i = 0; i < 10000; i++) { /* the ticks bring it back; one worker: it stays on it */
         if (weft__alone_begin(w)) {
             weft__alone_end(w);
-            TASK_CHECK(weft__load_seq_cst(&rt->strangers) == 0);
+            TASK_CHECK(weft__load_seq_cst(&rt->strangers.count) == 0);
             return 1;
         }
         int rc = weft_sleep(WEFT_MS(2));

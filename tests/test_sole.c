@@ -159,8 +159,8 @@ static void run_all(unsigned workers, unsigned rounds)
 
 static void set_keep(uint32_t keep, uint32_t few)
 {
-    weft__sole.keep = keep;
-    weft__sole.few = few;
+    weft__sole.strangers.keep = keep;
+    weft__sole.strangers.few = few;
 }
 
 /* As it is; a count left behind by each stranger; none ever, so that each change of a stranger's is a barrier. */
@@ -185,7 +185,7 @@ static bool is_sole(void)
 }
 static uint32_t strangers(void)
 {
-    return weft__load_seq_cst(&weft__sole.strangers) - (weft__load_seq_cst(&weft__sole.kept) != 0);
+    return weft__load_seq_cst(&weft__sole.strangers.count) - (weft__load_seq_cst(&weft__sole.strangers.kept) != 0);
 }
 
 #define TURNS threads_scale(2000)

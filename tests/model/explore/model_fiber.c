@@ -23,11 +23,11 @@ static void setup_sole(void)
     setup();
     for (unsigned i = 1; i < EXPLORE_THREADS; i++)
         workers[i].sole = i <= 2 ? WEFT__IS_SOLE : WEFT__IS_FOREIGN;
-    weft__store_relaxed(&weft__sole.strangers, 0);
-    weft__store_relaxed(&weft__sole.kept, 0);
+    weft__store_relaxed(&weft__sole.strangers.count, 0);
+    weft__store_relaxed(&weft__sole.strangers.kept, 0);
     weft__store_relaxed(&weft__sole.present, 1);
-    weft__store_relaxed(&weft__sole.inside, 0);
-    weft__sole.keep = 0;
+    weft__store_relaxed(&weft__sole.owner.inside, 0);
+    weft__sole.strangers.keep = 0;
 }
 
 static enum weft__wake wait_once(bool tell)

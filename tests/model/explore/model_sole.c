@@ -22,14 +22,14 @@ static void set_up(uint32_t keep, uint32_t present)
 {
     for (unsigned i = 0; i < EXPLORE_THREADS; i++)
         here[i].sole = i == 1 ? WEFT__IS_SOLE : WEFT__IS_FOREIGN;
-    weft__store_relaxed(&weft__sole.strangers, 0);
-    weft__store_relaxed(&weft__sole.kept, 0);
+    weft__store_relaxed(&weft__sole.strangers.count, 0);
+    weft__store_relaxed(&weft__sole.strangers.kept, 0);
     weft__store_relaxed(&weft__sole.present, present);
     weft__store_relaxed(&weft__sole.runtimes, present);
-    weft__store_relaxed(&weft__sole.barriers, 0);
-    weft__store_relaxed(&weft__sole.inside, 0);
-    weft__sole.keep = keep;
-    weft__sole.few = 0;
+    weft__store_relaxed(&weft__sole.strangers.barriers, 0);
+    weft__store_relaxed(&weft__sole.owner.inside, 0);
+    weft__sole.strangers.keep = keep;
+    weft__sole.strangers.few = 0;
     guard = 0;
     counter = 0;
     began = false;
@@ -74,8 +74,8 @@ static void ticks(void)
 }
 static void at_rest(void)
 {
-    CHECK(guard == 0 && weft__load_relaxed(&weft__sole.inside) == 0);
-    CHECK(weft__load_relaxed(&weft__sole.strangers) == (weft__load_relaxed(&weft__sole.kept) != 0));
+    CHECK(guard == 0 && weft__load_relaxed(&weft__sole.owner.inside) == 0);
+    CHECK(weft__load_relaxed(&weft__sole.strangers.count) == (weft__load_relaxed(&weft__sole.strangers.kept) != 0));
 }
 static void finish_four(void)
 {
@@ -163,6 +163,12 @@ int main(int argc, char **argv)
          .finish = finish_three,
          .preemptions = 4,
          .stale = 2},
+        {.name = "sole-guard-again",
+         .setup = setup,
+         .thread = {adds_twice, adds_twice},
+         .finish = finish_four,
+         .preemptions = 4,
+         .stale = 1},
         {.name = "sole-kept",
          .setup = setup_kept,
          .thread = {adds_twice, adds, ticks},

@@ -200,7 +200,7 @@ static void setup_free(void)
 static void setup_free_kept(void)
 {
     setup_free();
-    rt.keep = 1;
+    rt.strangers.keep = 1;
 }
 static void unrefs_here(void)
 {
@@ -222,14 +222,14 @@ static void visits(void)
 }
 static void ticks(void)
 {
-    weft__stranger_tick(&rt);
+    weft__strangers_tick(&rt.strangers);
 }
 static void finish_free(void)
 {
     bool quickly = weft__load_relaxed(&task.word) == WEFT__FREE;
     CHECK(quickly != (freed == 1));
     CHECK(weft__load_relaxed(&task.refs) == 0);
-    CHECK(weft__load_relaxed(&rt.strangers) == (weft__load_relaxed(&rt.kept) != 0));
+    CHECK(weft__load_relaxed(&rt.strangers.count) == (weft__load_relaxed(&rt.strangers.kept) != 0));
 }
 
 /* Claimed by its creator (thread 1), cancelled and awaited by others; then it ends, on its awaiter's stack. */
