@@ -353,6 +353,68 @@ TEST(half_a_request)
     return 0;
 }
 
+/* The same with the number of bytes and the instant of the limit in the frame. */
+struct request {
+    WEFT_FRAME;
+    weft_stream *stream;
+    weft_ns until;
+    size_t have;
+    bool forgets; /* what it has, when it is called again */
+    _Atomic(size_t) *parked_with;
+    int calls;
+};
+static int request(struct request *f)
+{
+    const char *data;
+    ssize_t n;
+    if (f->calls++ != 0 && f->forgets) {
+        n = weft_peek_or_park(f->stream, 0, &data, WEFT_FOREVER);
+        CHECK(n == 2); /* given again, and nothing said of the limit */
+        if (weft_parked() == -ETIMEDOUT)
+            return 1;
+    }
+    while ((n = weft_peek_or_park(f->stream, f->have, &data, f->forgets ? WEFT_MS(3) : f->until - weft_now())) > 0) {
+        f->have = (size_t)n;
+        if (memchr(data, '\n', f->have) != NULL)
+            return (int)n;
+    }
+    if (n == WEFT_PARK)
+        *f->parked_with = f->have;
+    else
+        CHECK(n == -ETIMEDOUT && memcmp(data, "ab", 2) == 0);
+    return (int)n;
+}
+WEFT_CORO(request);
+
+TEST(half_a_request_until_an_instant)
+{
+    static _Atomic(size_t) parked_with;
+    weft_stream *a, *b;
+    REQUIRE(unix_pair(&a, &b) == 0);
+    parked_with = 0;
+    weft_task *t = START(request, .stream = a, .until = weft_now() + WEFT_SEC(1000), .parked_with = &parked_with);
+    for (size_t i = 1; i <= 3; i++) {
+        CHECK(weft_write(b, "a", 1) == 0);
+        while (!weft_done(t) && parked_with < i)
+            CHECK(weft_sleep(WEFT_US(50)) == 0);
+        await_parked(1);
+    }
+    CHECK(weft_write(b, "\n", 1) == 0 && weft_await(t) == 4 && weft_result(request, t)->calls >= 4);
+    weft_release(t);
+    weft_consume(a, 4);
+    for (int forgets = 0; forgets < 2; forgets++) {
+        weft_ns until = weft_now() + WEFT_MS(3);
+        CHECK(weft_write(b, "ab", 2) == 0);
+        t = START(request, .stream = a, .until = until, .forgets = forgets, .parked_with = &parked_with);
+        CHECK(weft_await(t) == (forgets ? 1 : -ETIMEDOUT) && weft_now() >= until);
+        weft_consume(a, weft_result(request, t)->have);
+        weft_release(t);
+    }
+    weft_close(a);
+    weft_close(b);
+    return 0;
+}
+
 /* ---- listeners, foreign descriptors -------------------------------------------------------------------------------- */
 
 struct doorman {
@@ -477,6 +539,7 @@ int main(void)
         cmocka_unit_test(writable),
         cmocka_unit_test(asks_and_does_not_park),
         cmocka_unit_test(half_a_request),
+        cmocka_unit_test(half_a_request_until_an_instant),
         cmocka_unit_test(listener),
         cmocka_unit_test(foreign_descriptor),
         cmocka_unit_test(dump),

@@ -68,9 +68,12 @@ WEFT_API int weft_parked(void);
 
 /* As weft_peek, but where that would have to wait it returns WEFT_PARK: return it, and the task is called again when more has come (or the end, or an
  * error); it then begins with this call again. WEFT_PARK comes only when no more than `have` bytes are there; a stream that has none holds no
- * buffer while the task is parked. With some, the next call from the top gives them again: weft_peek_or_park(s, 0, ...).
+ * buffer while the task is parked. Those that are there stay with the stream: who keeps their number in the frame and, called again, passes it as
+ * `have`, gets more than that, or is told how it ended (as by weft_peek: *data still has them). Passing 0 gives them again at once, whatever ended
+ * the parking: also a time limit that has passed, which only weft_parked() tells then.
  * `timeout`: longest time to be parked, from this call on (WEFT_FOREVER: no limit; zero or less: do not park); when it has passed the call
- * returns -ETIMEDOUT, unless bytes came after all.
+ * returns -ETIMEDOUT, unless bytes came after all. A limit on a whole request is an instant in the frame:
+ *     n = weft_peek_or_park(f->stream, f->have, &data, f->until - weft_now())
  * Also: the errors of weft_peek; -ECANCELED when the task was cancelled while it was parked. While it is parked the task is the
  * stream's reader, any other one gets -EBUSY; weft_close by another task then ends the parking, and this call returns -EBADF without touching the stream.
  * Where the task can't be parked the call waits, and never returns WEFT_PARK. Only inside a task. Suspends only to be fair, or then. */
