@@ -200,6 +200,27 @@ TEST(kept_and_dropped)
     return 0;
 }
 
+/* A wait takes one of those that came. The others are kept while they are not dropped, and sent again when they are. */
+TEST(one_wait_takes_one)
+{
+    handled = 0;
+    signal(SIGUSR1, count_up);
+    signal(SIGUSR2, count_up);
+    for (int both = 0; both < 2; both++) {
+        CHECK(weft_signal_keep(usr, 2) == 0);
+        CHECK(kill(getpid(), SIGUSR2) == 0 && kill(getpid(), SIGUSR1) == 0);
+        CHECK(weft_signal_wait(usr, 1) == SIGUSR1);
+        CHECK(weft_signal_drop(usr, both ? 2 : 1) == 0);
+        if (both)
+            until_handled(1);
+        else
+            CHECK(weft_signal_wait(usr + 1, 1) == SIGUSR2 && handled == 0);
+    }
+    signal(SIGUSR1, SIG_DFL);
+    signal(SIGUSR2, SIG_DFL);
+    return 0;
+}
+
 /* One task keeps and drops, others wait: a signal that is sent while somebody waits always reaches a waiter or, sent again, the handler. */
 static int waits_often(void *unused)
 {
@@ -285,6 +306,28 @@ TEST(dropped_in_the_receivers_hand)
     }
     signal(SIGUSR1, SIG_DFL);
     return 0;
+}
+
+/* What the program itself has set for a kept signal stays when the runtime ends: so a late one does no harm. */
+struct ignores {
+    WEFT_FRAME;
+};
+static int ignores(struct ignores *i)
+{
+    (void)i;
+    int rc = weft_signal_keep(usr, 1);
+    if (rc == 0 && signal(SIGUSR1, SIG_IGN) == SIG_ERR)
+        rc = -errno;
+    return rc;
+}
+WEFT_CORO(ignores);
+
+static void late_one_is_ignored(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 2), ignores), 0);
+    assert_true(is_handler(SIGUSR1, SIG_IGN));
+    signal(SIGUSR1, SIG_DFL);
 }
 
 struct foreign {
@@ -495,11 +538,13 @@ int main(void)
         cmocka_unit_test(arguments),
         cmocka_unit_test(former_action_comes_back),
         cmocka_unit_test(kept_and_dropped),
+        cmocka_unit_test(one_wait_takes_one),
         cmocka_unit_test(drop_against_waits),
         cmocka_unit_test(dropped_as_it_comes),
         cmocka_unit_test(dropped_in_the_receivers_hand),
         cmocka_unit_test(dropped_by_one_of_two),
         cmocka_unit_test(kept_later_by_another),
+        cmocka_unit_test(late_one_is_ignored),
         cmocka_unit_test(several_runtimes),
         cmocka_unit_test(handler_over_ours),
         cmocka_unit_test(forked_child),

@@ -211,6 +211,7 @@ static int serve(struct serve *f)
     if (rc < 0) {
         fprintf(stderr, "%s: ended with clients still connected: %s\n", s->kind->name, weft_strerror(rc));
     }
+    signal(SIGTERM, SIG_IGN); /* a late one must not end the program with another status while it exits */
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 WEFT_CORO(serve);

@@ -7,6 +7,7 @@
  *   3. Every client's task is told, by a cancellation that the client_ functions below take note of and go on: what was
  *      received is answered, a client that is between two requests has a moment left to send one more.
  *   4. When all clients have left, or at the drain limit, the program ends with status 0: the end of the run cancels those who are left.
+ *      A SIGTERM that comes once more changes nothing, not even when the run is over.
  *
  * The client_ functions are for the client's own task. `struct client` lives in that task's frame. */
 #ifndef EXAMPLES_SUPPORT_SERVER_H

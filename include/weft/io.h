@@ -177,7 +177,11 @@ WEFT_API WEFT_NODISCARD int weft_signal_keep(const int signals[], size_t n);
  * weft_signal_wait takes them over anew. 0 (also for those that were not kept); -EBUSY: a task waits for one of them, and nothing is done; -EINVAL. Inside tasks.
  * Never suspends. asyncio: remove_signal_handler.
  * Of several that were kept a wait gives the one with the lowest number first; several of one signal count once. One that is sent again is a plain one, without
- * what sigqueue gave it. Signals still kept when the runtime ends are gone: a program that goes on after it drops them before. */
+ * what sigqueue gave it. Signals still kept when the runtime ends are gone: a program that goes on after it drops them before.
+ * A wait takes one signal. Where SIGINT and SIGTERM came together, a wait and then a drop of both send SIGTERM again, and that ends the program (asyncio has run both
+ * handlers by then). Who takes either for both, and wants the next Ctrl-C to kill, drops SIGINT alone: a wait gives that one first.
+ * An action that the program itself sets for a kept signal stays, after a drop and after the runtime: with signal(SIGTERM, SIG_IGN) as the main task's
+ * last deed a late one does not end the process while it exits (docs/draining.md). */
 WEFT_API int weft_signal_drop(const int signals[], size_t n);
 
 WEFT_END_DECLS
