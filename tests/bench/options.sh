@@ -71,11 +71,11 @@ wrong() {
     timeout 60 "$others/$1" "${@:2}" >out 2>err || status=$?
     [ "$status" -ne 0 ] && grep -qF -- "$text" err && [ ! -s out ] || { echo "$*: exit status $status" && cat err out && exit 1; }
 }
-for program in weft-stress weft-planted weft-measure weft-load weft-echo weft-http weft-kv weft-proxy; do
+for program in weft-stress weft-planted weft-measure weft-load weft-echo weft-chat weft-http weft-kv weft-proxy; do
     [ -x "$others/$program" ] || continue
     timeout 60 "$others/$program" --help >out 2>err && grep -q "^usage: $program" out && [ ! -s err ] || { echo "$program --help" && cat err && exit 1; }
     case $program in
-    weft-echo | weft-http | weft-kv | weft-proxy)
+    weft-echo | weft-chat | weft-http | weft-kv | weft-proxy)
         wrong "$program: --bogus: unknown option" "$program" --bogus
         wrong "$program: --port: a value is missing" "$program" --port
         wrong "$program: --workers takes a whole number, not 'x'" "$program" --workers x

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The connection handlers of weft-echo, weft-http and weft-kv with a cancellation at each of their awaits, and with a failure at each of their
+/* The connection handlers of weft-echo, weft-chat, weft-http and weft-kv with a cancellation at each of their awaits, and with a failure at each of their
  * calls that can fail (weft/testing.h).
  *
  * The servers' files are those of examples/, with another name for main. Their server_main (--wrap=server_main) is here: no
@@ -219,6 +219,7 @@ static void everywhere(const char *name, void (*program)(void), const struct pie
     }
 
 SERVER(echo)
+SERVER(chat)
 SERVER(http)
 SERVER(kv)
 
@@ -235,6 +236,24 @@ static void echo(void **state)
     everywhere("weft-echo", run_echo, script, true);
     check_answer("hello world\nxxx", 60000);
     check_answer("xxxthe end\n", 60000);
+}
+
+static void chat(void **state)
+{
+    /* Lines in pieces, and some that have to wait for room. */
+    static const struct piece script[] = {
+        {.text = "hel", .pause_ms = 10},
+        {.text = "lo\nworld\n", .pause_ms = 10},
+        {.text = "x", .times = 16000, .pause_ms = 10},
+        {.text = "\n", .pause_ms = 10},
+        {.text = "y", .times = 16000, .pause_ms = 10},
+        {.text = "\nthe end\nnot heard", .pause_ms = 3000},
+        {.text = NULL},
+    };
+    (void)state;
+    everywhere("weft-chat", run_chat, script, true);
+    check_answer("hello\nworld\nxxx", 32000);
+    check_answer("yyy\nthe end\n", 32000);
 }
 
 static void http(void **state)
@@ -290,6 +309,7 @@ static void kv(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(echo), cmocka_unit_test(http), cmocka_unit_test(kv)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(echo), cmocka_unit_test(chat), cmocka_unit_test(http),
+                                       cmocka_unit_test(kv)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# tsan.sh WORKERS: the three servers, built with thread sanitizer, under clients at once; then they are told to end, and drain. It halts at the first
+# tsan.sh WORKERS: the servers, built with thread sanitizer, under clients at once; then they are told to end, and drain. It halts at the first
 # race.
 . "$(dirname "$0")/lib.sh"
 needs curl
 
 serve weft-echo --workers "$1"
 "$WEFT_BIN/weft-test-clients" echo "$PORT" 20 100000 || fail "echo of 100,000 bytes, 20 times at once"
+finish
+
+serve weft-chat --workers "$1" --waiting 1000
+"$WEFT_BIN/weft-test-chat" talk "$PORT" 8 20 || fail "8 talk at once"
+"$WEFT_BIN/weft-test-chat" slow "$PORT" || fail "one who does not read"
 finish
 
 serve weft-http --workers "$1"
