@@ -2,10 +2,11 @@
 """The tasks of a weft program in gdb: of a live process and of a core file.
 
     (gdb) source PREFIX/share/weft/weft-gdb.py
-    (gdb) weft tasks            each task that has not ended: name, function, what it waits for, where it runs; below it its forked children
+    (gdb) weft tasks            each task that has not ended: name, function, what it waits for and how long still, where it runs; below it its children
     (gdb) weft workers          each worker: its thread, and the task it runs
     (gdb) weft bt Task-7        the stack of a task that waits, or runs: by number (7), name, or address (0x..., also a forked child's)
     (gdb) weft bt all           of all tasks that have a stack
+    (gdb) print *$weft_frame("Task-7")  its frame, of its own type: what a parked task keeps is there
     (gdb) weft select Task-7    bt, up, frame 3, info locals and so on show that task; until the process goes on, or: weft select
 
 A core file should be one that the kernel wrote: gdb's generate-core-file (gcore) stops reading a mapping at the first guard page, so the stacks
@@ -19,6 +20,8 @@ in it. A task that waits is shown from its saved stack pointer: from there on th
 where each register lies, on x86-64 and aarch64 alike; so all that this file tells gdb is sp and pc, as the frame after the newest.
 """
 
+import time
+
 import gdb
 import gdb.unwinder
 
@@ -26,6 +29,9 @@ NEW, STARTED, STATE = 1, 2, 3           # executor/task.h
 KIND_TASK, KIND_CHILD, KIND_THREAD, KIND_FIBER = 1, 2, 3, 4
 HIDDEN = 1
 FIBER_PARKED, FIBER_STATE = 2, 7        # executor/fiber.h
+PARK_STATE, PARK_WOKEN = 6, 6           # executor/parked.h
+READ, WRITE, WAITING, OF_LISTENER, OF_FD = 1, 2, 2, 4, 5 # io/registration.h
+TIMER_BITS, TIMER_RUNS, TIMER_FIRING = 28, 8, 0xfffffffe # executor/timers.h, timers_store.h
 STACK_CHUNK, STACK_SLOT = 64 << 20, 64 << 10 # executor/stack.h, stack_space.h
 STACK_OWNER, COLOURS, COLOUR_SIZE = 320, 16, 64
 SLOT_TAKEN = 0xfffffffe                 # executor/stack.c
@@ -36,7 +42,7 @@ class Weft:
 
     def __init__(self):
         self.inferior = gdb.selected_inferior()
-        self.offsets = {}
+        self.offsets, self.functions = {}, {}
         if self.inferior.pid == 0 and not gdb.selected_thread():
             raise gdb.GdbError("weft: there is no process and no core file")
         symbol = gdb.lookup_static_symbol("all_runtimes")
@@ -188,6 +194,61 @@ class Weft:
             for rest in children.values(): # of what is no task like others: the library's own, a callback
                 yield from rest
 
+    def deadline(self, timer):
+        """None: it is not set."""
+        index, home = self.read(timer, "weft__timer", "index"), self.read(timer, "weft__timer", "home")
+        if index >= TIMER_FIRING:
+            return None
+        kind, at, size = index >> TIMER_BITS, index & (1 << TIMER_BITS) - 1, self.size("weft__timer_entry")
+        if kind < TIMER_RUNS:
+            run = home + self.field("weft__timers", "runs")[0] + kind * self.size("weft__timer_run")
+            entry = self.read(run, "weft__timer_run", "ring") + (at & self.read(run, "weft__timer_run", "capacity") - 1) * size
+        elif kind == TIMER_RUNS:
+            entry = self.read(home, "weft__timers", "heap") + at * size
+        else: # memory was short
+            entry = self.read(home, "weft__timers", "spare")
+            while entry != 0 and self.read(entry, "weft__timer_entry", "timer") != timer:
+                entry = self.read(entry, "weft__timer_spare", "next")
+        # While a worker moves it, the entry is another's.
+        return self.read(entry, "weft__timer_entry", "deadline") if entry and self.read(entry, "weft__timer_entry", "timer") == timer else None
+
+    def still(self, rt, timer, begin, end):
+        """How long still, between these words; of a core file until when, for there is no now."""
+        deadline = self.deadline(timer)
+        if deadline is None:
+            return ""
+        if self.read(rt, "weft_runtime", "is_virtual"):
+            now = self.read(rt, "weft_runtime", "virtual_now")
+        elif getattr(getattr(self.inferior, "connection", None), "type", "") == "native":
+            now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        else:
+            return ", until %.3f s of CLOCK_MONOTONIC" % (deadline / 1e9)
+        return "%s%.3f s%s" % (begin, max(deadline - now, 0) / 1e9, end)
+
+    def place(self, reg, name, directions):
+        """A descriptor that is waited for."""
+        fd = self.read(reg, "weft__registration", "fd")
+        if self.read(reg, "weft__registration", "kind") != OF_FD:
+            return "waits for %s, descriptor %d" % (name, fd)
+        words = [word for bit, word in ((READ, "readable"), (WRITE, "writable")) if directions & bit]
+        return "waits for descriptor %d%s" % (fd, " to be " + " or ".join(words) if words else "")
+
+    def directions(self, reg, who):
+        """Those that somebody is known to wait for there."""
+        first, size, found = reg + self.field("weft__registration", "interest")[0], self.size("weft__interest"), 0
+        for bit, at in ((READ, first), (WRITE, first + size)):
+            if self.read(at, "weft__interest", "word") & WAITING and self.read(at, "weft__interest", "who") == who:
+                found |= bit
+        return found
+
+    def is_function(self, address, name):
+        if name not in self.functions:
+            try:
+                self.functions[name] = int(gdb.parse_and_eval("(unsigned long)&" + name))
+            except gdb.error:
+                self.functions[name] = 0
+        return address != 0 and address == self.functions[name]
+
     def worker_of(self, rt, fiber):
         for number, w in enumerate(self.workers(rt)):
             if fiber != 0 and self.read(w, "weft__worker", "current") == fiber:
@@ -230,6 +291,10 @@ class Task:
     def function(self):
         return self.weft.text(self.weft.read(self.weft.read(self.get("frame"), "weft_frame", "coro"), "weft_coro", "name"))
 
+    def frame(self):
+        """Its frame as an expression of gdb."""
+        return "(struct %s *)0x%x" % (self.function(), self.get("frame"))
+
     def root(self):
         """The counted task that it, or its parents, were forked by."""
         t = self.at
@@ -240,7 +305,8 @@ class Task:
 
     def line(self):
         if self.counted:
-            return "%-24s %s() %s [0x%x]" % (self.label(), self.function(), self.says(), self.at)
+            return "%-24s %s() %s [0x%x]%s" % (self.label(), self.function(), self.says(), self.at,
+                                               " *" + self.frame() if self.parked else "")
         return "%s%s %s() %s; forked by %s" % ("  " * min(self.depth, 8), self.label(), self.function(), self.says(),
                                                Task(self.weft, self.rt, self.get("parent")).label())
 
@@ -261,13 +327,29 @@ class Task:
             above, t = t, self.weft.read(t, "weft_task", "below")
         return above if t == self.at else 0
 
+    def says_parked(self):
+        """As weft_dump_tasks."""
+        try:
+            if self.get("parked") & PARK_STATE == PARK_WOKEN:
+                return "ready, was parked"
+            timer = self.get("park") + self.weft.field("weft__park", "timer")[0]
+            if not self.weft.is_function(self.weft.read(timer, "weft__timer", "fire"), "weft__park_timer_fires"):
+                return "parked, sleeps" + self.weft.still(self.rt, timer, " ", " more")
+            reg = self.get("park") - self.weft.field("weft__registration", "park")[0]
+            directions = self.weft.read(reg, "weft__registration", "parked")
+            listens = self.weft.read(reg, "weft__registration", "kind") == OF_LISTENER
+            name = "a connection (accept)" if listens else "a stream" + {READ: " (read)", WRITE: " (write)"}.get(directions, "")
+            return "parked, " + self.weft.place(reg, name, directions) + self.weft.still(self.rt, timer, ", at most ", " more")
+        except gdb.error: # a gdb.MemoryError, too
+            return "parked (at what, this core file does not have)"
+
     def says(self):
         if self.state == NEW:
             return "ready, not begun"
         if self.thread:
             return "in a helper thread"
         if self.parked:
-            return "parked (it has no stack)"
+            return self.says_parked()
         if self.fiber == 0:
             return "about to begin"
         on = self.weft.worker_of(self.rt, self.fiber)
@@ -282,9 +364,13 @@ class Task:
             return "ready"
         kind = self.weft.read(self.fiber, "weft__fiber", "wait_kind")
         name = self.weft.text(self.weft.read(kind, "weft__wait_kind", "name")) if kind else "?"
+        timer = self.fiber + self.weft.field("weft__fiber", "timer")[0]
         if name == "sleep":
-            return "sleeps"
-        return "waits for %s 0x%x" % (name, self.weft.read(self.fiber, "weft__fiber", "wait_object"))
+            return "sleeps" + self.weft.still(self.rt, timer, " ", " more")
+        at = self.weft.read(self.fiber, "weft__fiber", "wait_object")
+        on_descriptor = kind and self.weft.is_function(self.weft.read(kind, "weft__wait_kind", "tell"), "weft__registration_tell")
+        return (self.weft.place(at, name, self.weft.directions(at, self.fiber)) if on_descriptor else "waits for %s 0x%x" % (name, at)) + \
+            self.weft.still(self.rt, timer, ", at most ", " more")
 
 
 # ---- a suspended stack as frames of the selected thread ----
@@ -349,7 +435,7 @@ def go_to(task):
         thread.switch()
         return None
     if task.fiber == 0 or task.state != STARTED or task.lost():
-        return ("its stack is not here: " if task.lost() else "it has no stack: ") + task.says()
+        return "%s: %s; its frame: *%s" % ("its stack is not here" if task.lost() else "it has no stack", task.says(), task.frame())
     suspended.show(task.weft.read(task.fiber, "weft__fiber", "context.sp"))
     return None
 
@@ -450,8 +536,20 @@ class Select(gdb.Command):
             gdb.execute("frame 1")
 
 
+class Frame(gdb.Function):
+    """$weft_frame(TASK): a pointer to its frame, of the frame's own type: print $weft_frame("Task-7")->stream."""
+
+    def __init__(self):
+        super().__init__("weft_frame")
+
+    def invoke(self, task):
+        text = task.string() if task.type.strip_typedefs().code in (gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_PTR) else str(int(task))
+        return gdb.parse_and_eval(Weft().named(text).frame())
+
+
 WeftCommand()
 Tasks()
 Workers()
 Backtrace()
 Select()
+Frame()

@@ -74,9 +74,11 @@ TEST(each_kind)
             pipe2(more, O_NONBLOCK | O_CLOEXEC) == 0);
     REQUIRE(weft_listen(&l, "127.0.0.1:0") == 0);
     weft_task *t[] = {START(waits_fd, .fd = ends[0], .interest = WEFT_READABLE), START(parks_fd, .fd = more[0]),
-                      START(reads, .stream = a), START(accepts, .listener = l)};
+                      START(reads, .stream = a), START(accepts, .listener = l),
+                      START(echo, .stream = b, .timeout = WEFT_SEC(70))};
     CHECK(says("waits_fd() waits for descriptor %d to be readable, at most 6", ends[0]));
     CHECK(says("parks_fd() parked, waits for descriptor %d to be readable\n", more[0]));
+    CHECK(says("echo() parked, waits for a stream (read), descriptor %d, at most 6", weft_stream_fd(b)));
     CHECK(says("reads() waits for a stream (read), descriptor %d\n", weft_stream_fd(a)));
     CHECK(says("accepts() waits for a connection (accept), descriptor %d\n", weft_listener_fd(l)));
     weft_task_set_name(t[2], "reader");
@@ -86,8 +88,7 @@ TEST(each_kind)
         (void)weft_cancel(t[i]);
         (void)weft_await_release(t[i]);
     }
-    weft_close(a);
-    weft_close(b);
+    weft_close(a); /* echo has closed its own */
     close(ends[0]);
     close(ends[1]);
     close(more[0]);

@@ -23,6 +23,7 @@ expect() { # FILE PATTERN: a line like that
 }
 asked=(-ex "source $script" -ex 'echo == tasks\n' -ex 'weft tasks' -ex 'echo == workers\n' -ex 'weft workers'
     -ex 'echo == digger\n' -ex 'weft bt digger' -ex 'echo == doze\n' -ex 'weft bt 4' -ex 'echo == main\n' -ex 'weft bt Task-1'
+    -ex 'echo == frame\n' -ex 'weft bt 8' -ex 'print $weft_frame("Task-8")->requests' -ex 'print $weft_frame(4)'
     -ex 'echo == fresh\n' -ex 'weft bt fresh' -ex 'echo == selected\n' -ex 'weft select digger' -ex 'frame function digs'
     -ex 'info locals' -ex 'weft select' -ex 'echo == again\n' -ex 'backtrace' -ex 'echo == all\n' -ex 'weft bt all' -ex 'echo == over\n')
 part() { # FILE NAME: what was said to it
@@ -35,11 +36,16 @@ look() { # FILE
     expect "$f" '^Task-1 +looks\(\) runs on worker 0 \[0x'
     expect "$f" '^digger#2 +digs\(\) waits for event 0x'
     expect "$f" '^Task-3 +wants_the_lock\(\) waits for lock 0x'
-    expect "$f" '^Task-4 +dozes\(\) sleeps \['
-    expect "$f" '^Task-5 +parks\(\) parked'
+    local still='( 9[0-9]{2}\.[0-9]{3} s more|, until [0-9]+\.[0-9]{3} s of CLOCK_MONOTONIC)'
+    expect "$f" "^Task-4 +dozes\\(\\) sleeps$still \\["
+    expect "$f" "^Task-5 +parks\\(\\) parked, sleeps$still \\[0x[0-9a-f]+\\] \\*\\(struct parks \\*\\)0x"
+    still=${still/( /(, at most }
+    expect "$f" "^Task-8 +serves\\(\\) parked, waits for a stream \\(read\\), descriptor [0-9]+$still \\[0x[0-9a-f]+\\] \\*\\(struct serves "
+    expect "$f" '^Task-9 +watches\(\) parked, waits for descriptor [0-9]+ to be readable \['
+    expect "$f" "^Task-10 +reads\\(\\) waits for descriptor [0-9]+ to be readable$still \\["
     expect "$f" '^Task-6 +forks\(\) (waits for task 0x|awaits child 0x)'
     expect "$f" '^Task-7 +parent\(\) waits for event 0x'
-    expect "$f" '^fresh#8 +dozes\(\) ready, not begun'
+    expect "$f" '^fresh#11 +dozes\(\) ready, not begun'
     # Children come after the task that they belong to: one on its parent's stack, two on stacks of their own, one that nobody has begun.
     expect "$f" '^  child 0x[0-9a-f]+ digs\(\) waits for event 0x[0-9a-f]+; forked by Task-6$'
     expect "$f" '^  child 0x[0-9a-f]+ forks_again\(\) waits for event 0x[0-9a-f]+; forked by Task-7$'
@@ -47,7 +53,7 @@ look() { # FILE
     expect "$f" '^  child 0x[0-9a-f]+ ends\(\) ready, not begun; forked by Task-1$'
     local order
     order=$(sed -nE 's/^ *(child 0x[0-9a-f]+|[^ ]+) +([a-z_]+)\(.*/\2/p' "$f" | tr '\n' ' ')
-    [ "$order" = 'looks ends digs wants_the_lock dozes parks forks digs parent forks_again stays dozes ' ] ||
+    [ "$order" = 'looks ends digs wants_the_lock dozes parks forks digs parent forks_again stays serves watches reads dozes ' ] ||
         { echo "$f: not these tasks in this order: $order"; status=1; }
     expect "$(part "$1" workers)" '^worker 0 +thread [0-9]+  runs looks\(\) in Task-1'
     f=$(part "$1" digger)
@@ -60,6 +66,11 @@ look() { # FILE
     expect "$(part "$1" main)" '^#.* looks \(f='
     expect "$(part "$1" fresh)" 'it has no stack: ready, not begun'
     expect "$(part "$1" selected)" '^kept = 0'
+    f=$(part "$1" frame)
+    expect "$f" '^Task-8 +serves\(\) parked, '
+    expect "$f" '^ +it has no stack: parked, .*; its frame: \*\(struct serves \*\)0x'
+    expect "$f" '^\$[0-9]+ = 7$'
+    expect "$f" '^\$[0-9]+ = \(struct dozes \*\) 0x'
     f=$(part "$1" again)
     expect "$f" '^#.* looks \(f='
     ! grep -q 'deep (' "$f" || { echo "$f: the selected task is still there"; status=1; }
@@ -92,7 +103,7 @@ if [ -s "$scratch/gcore" ]; then
         expect "$f" '^Task-1 +looks\(\) runs on worker 0 \(its stack is not in this core file\) \[0x'
         expect "$f" '^digger#2 +digs\(\) has begun \(its stack is not in this core file\) \[0x'
         expect "$f" '^Task-5 +parks\(\) parked'
-        expect "$f" '^fresh#8 +dozes\(\) ready, not begun'
+        expect "$f" '^fresh#11 +dozes\(\) ready, not begun'
         ! grep -q ' ready \[' "$f" || { echo "$f: somebody is ready"; status=1; }
         expect "$(part "$scratch/short" workers)" '^worker 0 +thread [0-9]+  runs looks\(\)'
         expect "$(part "$scratch/short" digger)" 'its stack is not here: has begun'

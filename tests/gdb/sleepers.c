@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tests/gdb/run.sh looks at with gdb: tasks that wait in known functions at known depths, one that is parked, one that has not begun, a forked child
+/* What tests/gdb/run.sh looks at with gdb: tasks that wait in known functions at known depths, some that are parked, one that has not begun, a forked child
  * that waits, and one task that runs. It stops in look_now(): by a breakpoint of gdb, or, with any argument, for good. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <weft.h>
 
 static weft_event never = WEFT_EVENT_INIT;
@@ -69,6 +71,47 @@ static int parks(struct parks *f)
     return weft_park_for(WEFT_SEC(1000));
 }
 WEFT_CORO(parks);
+
+struct serves {
+    WEFT_FRAME;
+    weft_stream *stream;
+    int requests;
+};
+static int serves(struct serves *f)
+{
+    const char *bytes;
+    ssize_t n = weft_peek_or_park(f->stream, 0, &bytes, WEFT_SEC(1000));
+    if (n == WEFT_PARK)
+        return WEFT_PARK;
+    weft_close(f->stream);
+    return 0;
+}
+WEFT_CORO(serves);
+
+struct watches {
+    WEFT_FRAME;
+    int fd;
+    bool again;
+};
+static int watches(struct watches *f)
+{
+    if (f->again)
+        return weft_parked();
+    f->again = true;
+    return weft_park_fd(f->fd, WEFT_READABLE, WEFT_FOREVER);
+}
+WEFT_CORO(watches);
+
+struct reads {
+    WEFT_FRAME;
+    int fd;
+};
+static int reads(struct reads *f)
+{
+    int rc = weft_fd_wait(f->fd, WEFT_READABLE, WEFT_SEC(1000));
+    return rc;
+}
+WEFT_CORO(reads);
 
 struct forks {
     WEFT_FRAME;
@@ -140,13 +183,21 @@ struct looks {
 static int looks(struct looks *f)
 {
     (void)f;
-    weft_task *t[7] = {
+    weft_stream *client;
+    int ends[2][2], fd[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0 || weft_stream_adopt(&client, fd[0]) != 0 || pipe(ends[0]) != 0 ||
+        pipe(ends[1]) != 0)
+        return 1;
+    weft_task *t[10] = {
         weft_create_task(digs, .depth = 3),
         weft_create_task(wants_the_lock),
         weft_create_task(dozes),
         weft_create_task(parks),
         weft_create_task(forks),
         weft_create_task(parent),
+        weft_create_task(serves, .stream = client, .requests = 7),
+        weft_create_task(watches, .fd = ends[0][0]),
+        weft_create_task(reads, .fd = ends[1][0]),
         NULL,
     };
     (void)weft_task_set_name(t[0], "digger");
@@ -155,8 +206,8 @@ static int looks(struct looks *f)
     for (int i = 0; i < 10; i++) /* until all of them wait, however long that takes: there is one worker */
         if (weft_yield() != 0)
             return 1;
-    t[6] = weft_create_task(dozes);
-    (void)weft_task_set_name(t[6], "fresh");
+    t[9] = weft_create_task(dozes);
+    (void)weft_task_set_name(t[9], "fresh");
     struct ends below = {.frame_ = {NULL}};
     weft_child child; /* nobody begins it before this one waits */
     weft_fork(&child, ends, &below);
@@ -164,7 +215,7 @@ static int looks(struct looks *f)
     if (weft_join(&child) != 0)
         return 1;
     weft_event_set(&never);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 10; i++) {
         (void)weft_cancel(t[i]);
         weft_release(t[i]);
     }
