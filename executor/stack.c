@@ -80,7 +80,11 @@ static _Atomic(uint64_t) protected_pages;
 
 static size_t page_size(void)
 {
+#ifdef __x86_64__
+    return WEFT__PAGE;
+#else
     return (size_t)sysconf(_SC_PAGESIZE); /* 4, 16 or 64 KiB on arm */
+#endif
 }
 
 static size_t slot_size(uint32_t size_class)
