@@ -26,6 +26,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "executor/ahead.h"
 #include "executor/alone.h"
 
 #define MAX_REQUESTS (1u << 20)
@@ -177,6 +178,7 @@ static bool cancel_suspended(struct weft_task *t)
     if (f == NULL || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
         weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
         return false;
+    weft__ahead_neighbours(t);
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
     if ((word & (WEFT__FIBER_STATE | WEFT__FIBER_LOCKED | WEFT__FIBER_REQUEST)) != WEFT__FIBER_PARKED)
         return false;
