@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "executor/fiber_run.h"
+#include "executor/requests.h"
 #include "executor/sight.h"
 #include "executor/taken.h"
 #include "executor/task_hot.h"
@@ -357,7 +358,7 @@ static int join_here(struct weft__fiber *f, struct weft_task *t)
         return -ECANCELED;
     /* Nobody else can know the child: no waiter to tell, no state to publish. */
     int rc = weft__fiber_run(f, t);
-    if (weft__unlikely(weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
+    if (weft__mark_take(t) && rc >= 0)
         rc = -ECANCELED;
     return weft__unlikely(!no_request(f)) && weft__take_request(f) ? -ECANCELED : rc;
 }
@@ -400,7 +401,7 @@ int weft_join_end_(weft_child *child, int rc)
         if (rc == WEFT_PARK)
             rc = weft__fiber_run(f, t);
     }
-    if ((weft__load_relaxed(&t->word) & WEFT__C) && rc >= 0) /* relaxed: marked on this chain only */
+    if (weft__mark_take(t) && rc >= 0)
         rc = -ECANCELED;
     return !no_request(f) && weft__take_request(f) ? -ECANCELED : rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/cancel.c -- a cancel request spreads from a task to what it waits for, without recursion.
  *
- * mark: count the request and set C, unless the task has ended. run: for each marked task, deliver:
+ * mark: count the request, which is pending by that (requests.h), and set C, unless the task has ended. run: for each marked task, deliver:
  *   NEW      nothing more: whoever claims it sees C and ends it unrun.
  *   STARTED  tell its fiber (weft__fiber_request): running or woken, it meets the mark by itself; suspended, the mark is
  *            handed up the chain to the innermost task and ends its wait, or goes on to what that wait is for, which puts
@@ -12,7 +12,7 @@
  *   CALLBACK ends unrun: its mark is the claim, so nobody else will run it.
  * The list carries the request's message: it stays with a task that is marked, and arrives with the wait that it ends.
  * The list is worked off depth first, in the order of marking, as asyncio's recursion would. Tasks that wait for each other
- * in a circle would be marked for ever: past MAX_REQUESTS a task refuses, which ends the wait of the one that asked.
+ * in a circle would be marked for ever: past WEFT__REQUESTS_MOST a task refuses, which ends the wait of the one that asked.
  *
  * What is woken while a list is worked off is held back and becomes ready when the list is empty (weft__hold_begin): of several that a
  * request goes to (a group, a gather, the end of the run) none can be woken by the clean-up of another, or see it end, before it has
@@ -28,12 +28,12 @@
 
 #include "executor/ahead.h"
 #include "executor/alone.h"
-
-#define MAX_REQUESTS (1u << 20)
+#include "executor/requests.h"
 
 void weft__cancel_list_init(struct weft__cancel_list *list)
 {
     list->message = NULL;
+    list->asked = 0;
     list->count = 0;
     list->capacity = sizeof list->first / sizeof list->first[0];
     list->entries = list->first;
@@ -74,8 +74,8 @@ static void deliver(struct weft_task *t, struct weft__cancel_list *list)
         weft__callback_end(t);
         return;
     }
-    if (weft__task_state(t) != WEFT__STARTED)
-        return;
+    if (weft__task_state(t) != WEFT__STARTED || !weft__requests_pending(t))
+        return; /* if not pending, it was met with another request, whose maker tells whom there is to tell */
     /* Claimed, but maybe not on its fiber yet: that is a few instructions away in the claimer. */
     struct weft__fiber *f;
     for (unsigned turns = 0;; turns++) {
@@ -138,15 +138,12 @@ static bool mark_future(struct weft_task *f)
 
 static bool mark_task(struct weft_task *t, struct weft__cancel_list *list)
 {
-    uint64_t word = weft__load_acquire(&t->word);         /* pairs: TASK-DONE */
-    if (weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
-        return false;
-    if ((word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
+    uint64_t word = weft__load_acquire(&t->word); /* pairs: TASK-DONE */
+    if (weft__requests_full(t) || (word & WEFT__STATE) == WEFT__DONE || (word & WEFT__STATE) == WEFT__FREE)
         return false;
     unsigned visit = 0;
     leave_message(t, list->message);
-    /* Counted before it is marked: an uncancel at the same time sees the count, or its clearing comes before the mark. */
-    weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
+    list->asked = weft__requests_ask(t);
     bool marked = false;
     while (!marked && (word & WEFT__STATE) != WEFT__DONE && (word & WEFT__STATE) != WEFT__FREE) {
         if (weft__likely(visit != 0 || !weft__task_strange(t, word))) {
@@ -175,8 +172,7 @@ static bool mark(struct weft_task *t, struct weft__cancel_list *list)
 static bool cancel_suspended(struct weft_task *t)
 {
     struct weft__fiber *f = weft__task_fiber(t);
-    if (f == NULL || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL ||
-        weft__load_relaxed(&t->requests) >= MAX_REQUESTS) /* relaxed: a bound */
+    if (f == NULL || t->kind != WEFT__KIND_TASK || weft__task_has_extra(t) != NULL || weft__requests_full(t))
         return false;
     weft__ahead_neighbours(t);
     uint64_t word = weft__load_acquire(&f->word); /* pairs: FIBER-WORD */
@@ -194,7 +190,7 @@ static bool cancel_suspended(struct weft_task *t)
         weft__cancel_run(&list);
         return false;
     }
-    weft__fetch_add_acq_rel(&t->requests, 1); /* pairs: TASK-C */
+    weft__requests_ask_met(t);
     const uint64_t cancelled = WEFT__FIBER_WOKEN | (uint64_t)WEFT__CANCELLED << 8;
     for (word |= WEFT__FIBER_LOCKED;;) {
         bool first = (word & WEFT__FIBER_STATE) == WEFT__FIBER_PARKED;
@@ -203,7 +199,7 @@ static bool cancel_suspended(struct weft_task *t)
             next = (next & ~(uint64_t)WEFT__FIBER_STATE) | cancelled;
         else /* woken otherwise meanwhile: the request meets it when it resumes */
             next |= WEFT__FIBER_REQUEST;
-        if (!first)
+        if (!first && weft__requests_again(t))
             weft__fetch_or_acq_rel(&t->word, (uint64_t)WEFT__C); /* pairs: TASK-C */
         if (weft__sole_cas(&f->word, &word, next))               /* pairs: FIBER-WORD */
             break;
@@ -289,27 +285,7 @@ void weft__cancel_run(struct weft__cancel_list *list)
 
 unsigned weft__uncancel(struct weft_task *t)
 {
-    uint32_t requests = weft__load_acquire(&t->requests); /* pairs: TASK-C */
-    do {
-        if (requests == 0)
-            return 0;
-    } while (!weft__cas_acq_rel(&t->requests, &requests, requests - 1)); /* pairs: TASK-C */
-    if (requests == 1) {
-        weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C);                            /* pairs: TASK-C */
-        if (weft__load_acquire(&t->requests) != 0 && weft__task_state(t) != WEFT__DONE) { /* pairs: TASK-C */
-            /* A request came meanwhile, and its mark may be the one just dropped: set it again. */
-            struct weft__cancel_list list;
-            weft__cancel_list_init(&list);
-            bool counted = weft__task_counted(t); /* a CHILD is never ended alone */
-            unsigned visit = counted ? weft__stranger_begin(weft__task_rt(t)) : 0;
-            weft__fetch_or_acq_rel(&t->word, WEFT__C); /* pairs: TASK-C */
-            if (counted)
-                weft__stranger_end(weft__task_rt(t), visit);
-            deliver(t, &list);
-            weft__cancel_run(&list);
-        }
-    }
-    return requests - 1;
+    return weft__requests_take_back(t, 0);
 }
 
 bool weft_cancel(weft_task *t)
@@ -345,7 +321,7 @@ bool weft_cancel_with(weft_task *t, const char *message)
 
 unsigned weft_cancelling(const weft_task *t)
 {
-    return t != NULL ? weft__load_acquire(&((weft_task *)t)->requests) : 0; /* pairs: TASK-C */
+    return t != NULL ? weft__requests_count(weft__load_acquire(&((weft_task *)t)->requests)) : 0; /* pairs: TASK-C */
 }
 
 unsigned weft_uncancel(weft_task *t)

@@ -18,6 +18,7 @@
 
 #include "executor/chain.h"
 #include "executor/guard.h"
+#include "executor/requests.h"
 #include "executor/runtime.h"
 #include "executor/sight.h"
 #include "executor/task_hot.h"
@@ -67,7 +68,8 @@ static void let_go(struct weft__sight *s, struct weft__fiber *f)
 
 static void tell_requests(struct weft__sight *s, const struct weft_task *t)
 {
-    unsigned n = weft__load_relaxed(&((struct weft_task *)t)->requests); /* relaxed: only shown */
+    /* relaxed: only shown */
+    unsigned n = weft__requests_count(weft__load_relaxed(&((struct weft_task *)t)->requests));
     if (n != 0)
         weft__sight_say(s, n == 1 ? "; cancellation requested" : "; cancellation requested %u times", n);
 }

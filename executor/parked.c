@@ -35,6 +35,7 @@
 
 #include <time.h>
 
+#include "executor/requests.h"
 #include "executor/runtime.h"
 #include "executor/sight.h"
 
@@ -273,7 +274,7 @@ void weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
     uint64_t armed = (uint64_t)ticket << 32 | WEFT__PARK_ARMED | WEFT__PARK;
     weft__exchange_seq_cst(&t->parked, armed); /* pairs: PARK-REQUEST */
     uint32_t number = arm(f, t, ticket, park);
-    if (weft__unlikely(weft__load_seq_cst(&t->word) & WEFT__C)) /* pairs: PARK-REQUEST */
+    if (weft__unlikely(weft__load_seq_cst(&t->word) & WEFT__C) && weft__requests_pending(t)) /* pairs: PARK-REQUEST */
         (void)weft__unpark_cancelled(t);
     if (weft__unlikely(f->unusual & WEFT__FIBER_STRAND)) {
         weft__strand_pass(rt, f->strand); /* while the task still holds it */

@@ -5,7 +5,8 @@
  * queue; who claims a task by other ways takes its own). Memory goes back to the slab at zero and stays of this type.
  *
  * Labels. TASK-DONE: rc, the frame and everything the task did, before the release of DONE; read after an acquire of it.
- * TASK-C: a mark is set before REQUEST is set in the fiber's word, and looked for after REQUEST was cleared. TASK-REFS: the
+ * TASK-C: a request is pending before its mark is set, and that before REQUEST is set in the fiber's word; looked for in the other order, each after what
+ * tells of it was cleared (requests.h). TASK-REFS: the
  * last unref sees all that other holders did. TASK-NEW: the fields, before the word says NEW. */
 #include <errno.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 
 #include "executor/context_vars.h"
 #include "executor/guard.h"
+#include "executor/requests.h"
 #include "executor/task_hot.h"
 
 int weft__task_claim_strange(struct weft_task *t)
@@ -52,7 +54,7 @@ int weft__task_claim_slow(struct weft_task *t)
         }
         uint64_t started = (word & ~(uint64_t)(WEFT__STATE | WEFT__C)) | WEFT__STARTED;
         if (weft__cas_acq_rel(&t->word, &word, started)) /* pairs: TASK-C */
-            return word & WEFT__C ? -1 : 1;
+            return word & WEFT__C && weft__requests_meet(t) ? -1 : 1;
     }
 }
 
@@ -92,10 +94,10 @@ static inline void count_finished(struct weft_task *t, struct weft__worker *w)
         weft__fetch_add_relaxed(&weft__task_rt(t)->finished_outside, 1); /* relaxed: statistic */
 }
 
-/* A request that nobody met decides over a success: the message goes with it. */
-static int decide(struct weft_task *t, uint64_t word, int rc)
+/* The task is marked. A request that nobody met decides over a success: the message goes with it. */
+static WEFT__NOINLINE int decide(struct weft_task *t, int rc)
 {
-    if (!(word & WEFT__C) || rc < 0)
+    if (!weft__mark_take(t))
         return rc;
     struct weft__task_extra *x = weft__task_has_extra(t);
     if (x != NULL) {
@@ -125,9 +127,14 @@ void weft__task_finish(struct weft_task *t, int rc)
             word = weft__load_acquire(&t->word); /* pairs: TASK-C */
             continue;
         }
-        t->rc = decide(t, word, rc);
-        if (weft__unlikely(t->rc == -ECANCELED))
-            keep_message(t, t->rc);
+        if (weft__unlikely((word & WEFT__C) && rc >= 0)) {
+            rc = decide(t, rc);
+            word = weft__load_acquire(&t->word); /* pairs: TASK-C */
+            continue;
+        }
+        t->rc = rc;
+        if (weft__unlikely(rc == -ECANCELED))
+            keep_message(t, rc);
         if (weft__cas_acq_rel(&t->word, &word, WEFT__DONE)) /* pairs: TASK-DONE */
             break;
     }
@@ -172,8 +179,12 @@ bool weft__task_finish_race(struct weft_task *t, int rc)
     if (!lock_pending(t, 0, &word))
         return false;
     do {
-        t->rc = decide(t, word, rc);
-        keep_message(t, t->rc);
+        if ((word & WEFT__C) && rc >= 0) {
+            rc = decide(t, rc);
+            word &= ~(uint64_t)WEFT__C;
+        }
+        t->rc = rc;
+        keep_message(t, rc);
     } while (!weft__cas_acq_rel(&t->word, &word, WEFT__DONE)); /* pairs: TASK-DONE; C may have come */
     count_finished(t, weft__own_worker(weft__task_rt(t)));
     tell(t, word);

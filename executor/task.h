@@ -6,7 +6,7 @@
  * | NEW     | STARTED  | NEW + C       | yes        | -      |  created, in a ready queue
  * | STARTED | refused  | STARTED + C   | yes        | DONE   |  on a fiber, parked (parked.c), or with a helper thread
  * | DONE    | refused  | refused       | refused    | -      |  outcome in rc; for ever
- * C: a cancel request waits to be delivered. A task claimed with C never enters its function. LOCK: somebody edits the list
+ * C: a cancel request may wait to be delivered (requests.h). A task claimed with one never enters its function. LOCK: somebody edits the list
  * of waiters (only to take one out); everybody else waits a moment. The rest of the word is the newest waiter. OWED: the task ran on its
  * awaiter's stack, and the runtime's reference has not been given back: who gives his own back next does it for both, and if these are
  * the only two, without a locked instruction (task_hot.h). PLAIN: it runs on its awaiter's stack, and ends without a locked instruction
@@ -141,7 +141,7 @@ struct weft_task {
         const struct weft__future_kind *future; /* FUTURE: NULL for a plain one */
         struct weft__park *park;                /* while it is parked: where */
     };
-    _Atomic(uint32_t) requests; /* weft_cancelling */
+    _Atomic(uint32_t) requests; /* requests.h */
     _Atomic(uint16_t) flags;    /* WEFT__TASK_*; RETRIEVED may be set by any waiter, at any time */
     _Atomic(uint16_t)
         open; /* groups and time limits that the task has open: its own count, or FORKED. 0 wherever no task runs, also in free memory */
@@ -362,6 +362,7 @@ struct weft__cancel_entry {
 };
 struct weft__cancel_list {
     const char *message; /* goes with every mark */
+    uint32_t asked;      /* the requests of the task that was marked last, just before */
     size_t count, capacity;
     struct weft__cancel_entry *entries;
     struct weft__cancel_entry first[12];
@@ -389,7 +390,7 @@ void weft__callback_free(struct weft_task *t);
 void weft__callback_end_of_run(struct weft_task *call);
 /* Deliver or pass on all marks, until the list is empty; frees it. What is woken by that becomes ready at the end only. */
 void weft__cancel_run(struct weft__cancel_list *list);
-/* If the last request is not needed any more (a scope's own): requests - 1, C dropped at zero. As weft_uncancel. */
+/* As weft_uncancel: the count - 1; with the last one goes what is pending. */
 unsigned weft__uncancel(struct weft_task *t);
 
 /* The innermost task of a fiber, the counted one under it, and the runtime. */

@@ -3,6 +3,10 @@
  *
  * A scope is a timer that cancels its owner, the task that opened it, and at its end takes that request back: a
  * cancellation that leaves the block becomes -ETIMEDOUT when no other request is left beyond those there were at begin.
+ * Those are the ones that the owner had met by then. What is pending at begin comes inside, and is met there: other workers may ask while the owner runs.
+ * Both are told by one load (requests.h), and a request that the load does not show comes later. So what is met in the block is counted beyond `before`,
+ * together with the limit's own or not, and what is not met in it stays pending. (order=fifo has asyncio's count: there nobody else runs meanwhile,
+ * and what a task asks of itself counts as having been before.)
  *
  * Most blocks with a time limit never suspend, since what they wait for is there; and until a task suspends, its time limits need
  * not be known to anybody. So begin sets no timer and reads no clock: the scope is put on its fiber's list (fiber->scopes, the newest
@@ -12,8 +16,8 @@
  * and begin arms at once.
  *
  * A deadline that has passed already does not go through the timer: the owner is marked at once (DUE), so that the very
- * next suspension delivers it whatever the worker does meanwhile; a block without suspension takes the undelivered mark
- * back at its end, and nothing has happened. As long as the mark is pending a DUE scope counts as not expired.
+ * next suspension delivers it whatever the worker does meanwhile; a block without suspension takes the undelivered request
+ * back at its end, and nothing has happened. Until it has been met a DUE scope counts as not expired.
  *
  * Invariants
  *   1. fire runs at most once per setting, under the timers' guard; weft__timer_cancel returns when it no longer
@@ -31,6 +35,7 @@
 #include <weft/scope.h>
 
 #include "executor/guard.h"
+#include "executor/requests.h"
 #include "executor/runtime.h"
 #include "executor/sight.h"
 
@@ -53,13 +58,13 @@ struct weft__scope {
     struct soon *soon;
     _Atomic(uint32_t) state; /* SCOPE-STATE: fire's store, then the owner's loads */
     _Atomic(uint32_t) armed; /* SCOPE-ARMED: the timer is set if it has to be; whoever did it, then the owner */
-    uint32_t before;         /* the owner's requests at begin */
+    uint32_t before;         /* the owner's requests at begin, those that it had met */
+    uint32_t asked;          /* all of them (the word) just before the scope's own, when that has come */
     uint32_t guard;          /* of armed, known and deadline, before armed is set */
     uint32_t stamp;          /* when it began, if the deadline is not known */
     bool known;              /* `deadline` is an instant; else it is a duration */
     bool settled;            /* the owner has suspended since begin; its own, as the next one */
     bool counted;            /* in the owner's flags */
-    bool pending_before;     /* when it became DUE: was another request on its way? */
     weft_ns deadline;
 };
 _Static_assert(sizeof(struct weft__scope) <= WEFT__BLOCK, "a scope is a block");
@@ -72,6 +77,7 @@ static void cancel_owner(struct weft__scope *s)
     struct weft__cancel_list list;
     weft__cancel_list_init(&list);
     weft__cancel_mark(s->owner, &list);
+    s->asked = list.asked;
     weft__cancel_run(&list);
 }
 
@@ -146,33 +152,32 @@ static int scope_arm(struct weft__fiber *f, struct weft__scope *s, weft_ns deadl
     }
     if (deadline <= now) {
         weft__store_relaxed(&s->state, SCOPE_DUE); /* relaxed: the timer is idle, only the owner looks */
-        s->pending_before = weft__cancel_pending(f);
         cancel_owner(s);
         return 0;
     }
     return weft__timers_set(weft__fiber_timers(f), &s->timer, deadline);
 }
 
-/* Has the request reached the owner? After a DUE marking it may still be on its way. */
+/* Since the scope's own request the owner has met one. */
+static bool scope_met(struct weft__scope *s)
+{
+    uint32_t requests = weft__load_acquire(&s->owner->requests); /* pairs: TASK-C */
+    return requests / WEFT__REQUESTS_MET != s->asked / WEFT__REQUESTS_MET;
+}
+
+/* Has the owner met the request? After a DUE marking it may still have to. */
 static bool scope_delivered(struct weft__fiber *f, struct weft__scope *s)
 {
     uint32_t state = weft__load_acquire(&s->state); /* pairs: SCOPE-STATE */
     bool mine = s->owner == weft__fiber_task(f);
-    return state == SCOPE_EXPIRED || (state == SCOPE_DUE && (!mine || !weft__cancel_pending(f)));
+    return state == SCOPE_EXPIRED || (state == SCOPE_DUE && (!mine || scope_met(s)));
 }
 
-/* Take a DUE marking back that was not delivered. With older requests left (a time limit inside a clean-up) uncancel
- * leaves the mark alone; but if nothing was pending before, the mark is this scope's, or that of a request that came
- * meanwhile: that one is counted before it marks, so either it is seen here or it marks afterwards. */
-static void scope_take_back(struct weft__scope *s)
+/* Take the scope's own request back: how many are left. If it is pending still and nobody else has asked, it is not met any more. */
+static unsigned scope_take_back(struct weft__scope *s)
 {
-    struct weft_task *t = s->owner;
-    unsigned left = weft__uncancel(t);
-    if (left == 0 || left != s->before || s->pending_before)
-        return;
-    weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C);   /* pairs: TASK-C */
-    if (weft__load_acquire(&t->requests) != left)            /* pairs: TASK-C */
-        weft__fetch_or_acq_rel(&t->word, (uint64_t)WEFT__C); /* pairs: TASK-C */
+    bool pending = (s->asked & WEFT__REQUESTS_PENDING) != 0; /* before: then that stays */
+    return weft__requests_take_back(s->owner, pending ? 0 : s->asked + 1 + WEFT__REQUESTS_PENDING);
 }
 
 /* Its deadline as an instant. Under the guard, or when nobody else can know the scope. */
@@ -219,11 +224,8 @@ static struct weft__scope *open_scope(struct weft__fiber *f, weft_timeout *limit
     s->soon = NULL;
     weft__timer_init(&s->timer, scope_fire);
     s->owner = f->task;
-    /* A request on its way, which another worker has made while the owner runs, is met in the block, as one that comes later. (In asyncio nobody else
-     * runs then; what a task asks of itself counts there as having been before.) */
-    bool pending = !f->rt->fifo && weft__cancel_pending(f);
-    s->before = weft__load_relaxed(&s->owner->requests); /* relaxed: a count; what it leads to is ordered by the word */
-    s->before -= pending && s->before != 0;
+    uint32_t requests = weft__load_relaxed(&s->owner->requests); /* relaxed: what the owner has met it knows */
+    s->before = weft__requests_count(requests) - (!f->rt->fifo && (requests & WEFT__REQUESTS_PENDING) != 0);
     weft__store_relaxed(&s->state, SCOPE_ACTIVE); /* relaxed: not shared yet */
     weft__store_relaxed(&s->armed, 0U);           /* relaxed: not shared yet */
     s->guard = 0;
@@ -303,11 +305,10 @@ int weft_timeout_end(weft_timeout *limit, int rc)
     }
     disarm(s);
     bool asked = weft__load_acquire(&s->state) != SCOPE_ACTIVE; /* pairs: SCOPE-STATE */
-    if (scope_delivered(f, s))
+    bool expired = scope_delivered(f, s);
+    if (expired)
         limit->scope_ = &ended_expired;
-    if (asked && limit->scope_ == &ended)
-        scope_take_back(s);
-    else if (asked && weft__uncancel(s->owner) <= s->before && rc == -ECANCELED)
+    if (asked && scope_take_back(s) <= s->before && expired && rc == -ECANCELED)
         rc = -ETIMEDOUT;
     close_scope(f, s);
     return rc;

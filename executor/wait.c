@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "executor/chain.h"
+#include "executor/requests.h"
 #include "executor/runtime.h"
 
 /* The word of the wait with this ticket; `kept`: bits that others have set, or LOCKED. */
@@ -75,36 +76,37 @@ static inline const char *asked(struct weft_task *t)
     return weft__likely(x == NULL) ? NULL : weft__load_acquire(&x->asked); /* pairs: TASK-C */
 }
 
-/* The holder of the fiber hands C marks of the chain upwards to the innermost task. True: that one has C now. */
-static bool gather_marks(struct weft__fiber *f)
+/* The holder of the fiber hands requests of the chain upwards to the innermost task: each one between has passed it on, and counts it. */
+static void hand_up(struct weft__fiber *f)
 {
     struct weft_task *innermost = f->task;
-    if (innermost == NULL)
-        return false;
-    uint32_t below = 0;
-    for (struct weft_task *t = innermost->below; t != NULL; t = t->below)
-        below += (weft__load_acquire(&t->word) & WEFT__C) != 0; /* pairs: TASK-C */
-    if (below != 0) {
-        struct weft_task *t = innermost;
-        uint32_t left = below;
-        const char *message = NULL;
-        do {
-            weft__fetch_add_relaxed(&t->requests, left); /* relaxed: a count; the marks are ordered by the words */
-            t = t->below;
-            if (weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__C) & WEFT__C) { /* pairs: TASK-C */
-                left--;
-                message = asked(t);
-            }
-        } while (left != 0 && t->below != NULL);
-        if (weft__unlikely(message != NULL || weft__task_has_extra(innermost) != NULL)) {
-            struct weft__task_extra *x = weft__task_extra(innermost);
-            if (x != NULL)
-                weft__store_relaxed(&x->asked, message); /* relaxed: the mark that follows orders */
-        }
-        weft__fetch_or_acq_rel(&innermost->word, WEFT__C); /* pairs: TASK-C */
-        return true;
+    const char *message = NULL;
+    bool any = false;
+    for (struct weft_task *t = innermost != NULL ? innermost->below : NULL; t != NULL; t = t->below) {
+        if (weft__likely(!weft__mark_take(t)))
+            continue;
+        for (struct weft_task *above = innermost; above != t; above = above->below)
+            if (!weft__requests_full(above))
+                weft__fetch_add_acq_rel(&above->requests, 1); /* pairs: TASK-C */
+        message = asked(t);
+        any = true;
     }
-    return (weft__load_acquire(&innermost->word) & WEFT__C) != 0; /* pairs: TASK-C */
+    if (weft__likely(!any))
+        return;
+    if (weft__unlikely(message != NULL || weft__task_has_extra(innermost) != NULL)) {
+        struct weft__task_extra *x = weft__task_extra(innermost);
+        if (x != NULL)
+            weft__store_relaxed(&x->asked, message); /* relaxed: the mark that follows orders */
+    }
+    if (weft__requests_again(innermost))
+        weft__fetch_or_acq_rel(&innermost->word, WEFT__C); /* pairs: TASK-C */
+}
+
+/* The holder takes what is pending for the innermost task, the chain's included. False: nothing is. */
+static bool take_mark(struct weft__fiber *f)
+{
+    hand_up(f);
+    return f->task != NULL && weft__mark_take(f->task);
 }
 
 /* Any thread. */
@@ -121,10 +123,9 @@ static void set_request(struct weft__fiber *f, bool on)
  * fiber's frame, and the entry on the list has taken over LOCKED. */
 static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, bool locked)
 {
-    if (!gather_marks(f))
+    if (!take_mark(f))
         return false;
     struct weft_task *innermost = f->task;
-    weft__fetch_and_acq_rel(&innermost->word, ~(uint64_t)WEFT__C);          /* pairs: TASK-C */
     const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
     size_t before = list->count;
     list->message = asked(innermost);
@@ -137,7 +138,7 @@ static bool deliver_mark(struct weft__fiber *f, struct weft__cancel_list *list, 
     struct weft__task_extra *x = weft__task_has_extra(innermost);
     if (weft__unlikely(x != NULL)) /* told before the wake; if that comes late, nobody looks at it */
         weft__store_release(&x->delivered, list->message); /* pairs: FIBER-WORD */
-    if (!weft__wake(f, f->ticket, WEFT__CANCELLED)) {
+    if (!weft__wake(f, f->ticket, WEFT__CANCELLED) && weft__requests_again(innermost)) {
         /* It has been woken otherwise: the request meets it when it resumes. */
         weft__fetch_or_acq_rel(&innermost->word, WEFT__C); /* pairs: TASK-C */
         set_request(f, true);
@@ -183,7 +184,7 @@ void weft__fiber_request(struct weft__fiber *f, struct weft__cancel_list *list)
 {
     if (f == weft__fiber_self()) {
         /* A task cancels one that awaits it on the same stack: its own chain. It has the mark at once, and meets it when it waits. */
-        (void)gather_marks(f);
+        hand_up(f);
         weft__fetch_or_acq_rel(&f->word, (uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
         return;
     }
@@ -242,10 +243,7 @@ static void commit_park(struct weft__worker *w, void *fiber)
 static bool take_own_mark(struct weft__fiber *f)
 {
     weft__fetch_and_acq_rel(&f->word, ~(uint64_t)WEFT__FIBER_REQUEST); /* pairs: FIBER-WORD */
-    if (!gather_marks(f))
-        return false;
-    weft__fetch_and_acq_rel(&f->task->word, ~(uint64_t)WEFT__C); /* pairs: TASK-C */
-    return true;
+    return take_mark(f);
 }
 
 static inline bool meet_own_mark(struct weft__fiber *f)
@@ -341,11 +339,6 @@ bool weft__wait_abandon(struct weft__fiber *f)
 bool weft__take_request(struct weft__fiber *f)
 {
     return requested(f) && meet_own_mark(f);
-}
-
-bool weft__cancel_pending(struct weft__fiber *f)
-{
-    return requested(f) && gather_marks(f);
 }
 
 static void timer_wakes(struct weft__timer *timer)

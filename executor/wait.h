@@ -78,8 +78,6 @@ _Noreturn WEFT__COLD void weft__in_callback(const struct weft__fiber *f);
 int weft__yield(struct weft__fiber *f);
 /* Meet a cancellation that came while what was awaited ran on this stack. True: there was one. */
 bool weft__take_request(struct weft__fiber *f);
-/* Has a cancellation of the running task been asked for and not been delivered? (A hint: before long optional work.) */
-bool weft__cancel_pending(struct weft__fiber *f);
 /* The runtime's clock. */
 weft_ns weft__runtime_now(struct weft_runtime *rt);
 /* now + duration without overflow; WEFT_FOREVER stays. */

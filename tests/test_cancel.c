@@ -183,6 +183,9 @@ static int self_cancel(struct self_cancel *f)
     case 3:
         TASK_CHECK(weft_yield() == -ECANCELED);
         return 5;
+    case 4:
+        TASK_CHECK(weft_uncancel(me) == 0);
+        return 7; /* not lost: it was taken back */
     default:
         TASK_CHECK(weft_cancelling(me) == 1 && weft_uncancel(me) == 0 && weft_uncancel(me) == 0);
         TASK_CHECK(weft_sleep(WEFT_MS(5)) == 0);
@@ -197,7 +200,12 @@ TEST_CORO(selves)
     TASK_CHECK(weft_await_release(weft_create_task(self_cancel, .mode = 1)) == -EIO);
     TASK_CHECK(weft_await_release(weft_create_task(self_cancel, .mode = 2)) == 4);
     TASK_CHECK(weft_await_release(weft_create_task(self_cancel, .mode = 3)) == 5);
-    TASK_CHECK(weft_await_release(weft_create_task(self_cancel, .mode = 4)) == 6);
+    TASK_CHECK(weft_await_release(weft_create_task(self_cancel, .mode = 4)) == 7);
+    TASK_CHECK(weft_await_release(weft_create_task(self_cancel, .mode = 5)) == 6);
+    weft_task *t = weft_create_task(self_cancel, .mode = 1);
+    if (weft_runtime_workers(weft_runtime_current()) == 1) /* taken back before it begins */
+        TASK_CHECK(weft_cancel(t) && weft_uncancel(t) == 0 && weft_cancelling(t) == 0);
+    TASK_CHECK(weft_await_release(t) == -EIO);
     return 0;
 }
 static void test_selves(void **state)

@@ -103,7 +103,7 @@ static bool reason_has_come(const struct looker *f, weft_task *h)
     case SETS_FLAG:
         return false;
     case CANCELS:
-        come = weft__cancel_pending(self);
+        come = (weft__load_acquire(&self->word) & WEFT__FIBER_REQUEST) != 0; /* pairs: FIBER-WORD */
         break;
     case SUBMITS:
         come = ready || outside;

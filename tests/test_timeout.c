@@ -195,16 +195,40 @@ static int cancelled_earlier(void *argument)
     CHECK(weft_cancel(weft_current_task()));
     CHECK(weft_timeout_end(&limit, 0) == 0);
     CHECK(requests() == 2 && weft_sleep(WEFT_MS(1)) == -ECANCELED); /* but the request from elsewhere is */
+
+    /* Also when older ones are taken back in the block: the limit's own is met, and what came then is not it. */
+    CHECK(weft_uncancel(weft_current_task()) == 1);
+    CHECK(weft_timeout_begin(&limit, WEFT_MS(5)) == 0);
+    CHECK(weft_uncancel(weft_current_task()) == 0);
+    CHECK(weft_sleep(WEFT_MS(50)) == -ECANCELED);
+    CHECK(weft_cancel(weft_current_task()));
+    CHECK(weft_timeout_end(&limit, 0) == 0);
+    CHECK(requests() == 1 && weft_sleep(WEFT_MS(1)) == -ECANCELED);
+    return -ECANCELED;
+}
+
+/* One that was met in the block, before the deadline was moved into the past. */
+static int cancelled_inside(void *argument)
+{
+    (void)argument;
+    weft_timeout limit;
+    CHECK(weft_timeout_begin(&limit, WEFT_SEC(60)) == 0);
+    CHECK(weft_sleep(WEFT_MS(100)) == -ECANCELED);
+    CHECK(weft_timeout_reschedule(&limit, 0) == 0);
+    CHECK(weft_timeout_end(&limit, 0) == 0);
+    CHECK(requests() == 1 && weft_sleep(WEFT_MS(1)) == 0);
     return -ECANCELED;
 }
 
 /* J8, N17: a limit in the clean-up of a cancelled task converts its own expiry, and takes only its own request back. */
 TEST(in_cleanup)
 {
-    weft_task *t = start(cancelled_earlier, NULL);
-    CHECK(weft_sleep(WEFT_MS(1)) == 0);
-    CHECK(weft_cancel(t));
-    CHECK(weft_await_release(t) == -ECANCELED);
+    for (int i = 0; i < 2; i++) {
+        weft_task *t = start(i == 0 ? cancelled_earlier : cancelled_inside, NULL);
+        CHECK(weft_sleep(WEFT_MS(1)) == 0);
+        CHECK(weft_cancel(t));
+        CHECK(weft_await_release(t) == -ECANCELED);
+    }
     return 0;
 }
 

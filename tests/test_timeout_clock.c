@@ -316,6 +316,41 @@ static void test_moved_by_another_task(void **state)
     run(moved, 3);
 }
 
+/* In the clean-up of a cancelled task: a limit that expires when nothing in its block waits any more has asked for nothing. */
+struct hasty {
+    WEFT_FRAME;
+    weft_timeout *limit;
+    _Atomic(int) *gate;
+};
+static int hasty(struct hasty *f)
+{
+    CHECK(weft_timeout_reschedule(f->limit, 0) == 0);
+    weft__store_release(f->gate, 1); /* pairs: GATE */
+    return 0;
+}
+WEFT_CORO(hasty);
+
+static int cleaning_up(void)
+{
+    weft_task *me = weft_current_task();
+    CHECK(weft_cancel(me) && weft_sleep(WEFT_SEC(3600)) == -ECANCELED);
+    weft_timeout limit;
+    _Atomic(int) gate = 0;
+    CHECK(weft_timeout_begin(&limit, WEFT_SEC(3600)) == 0);
+    weft_task *t = weft_create_task(hasty, .limit = &limit, .gate = &gate);
+    while (weft__load_acquire(&gate) == 0) /* pairs: GATE; another worker takes it */
+        sched_yield();
+    CHECK(weft_timeout_end(&limit, 4) == 4 && weft_timeout_expired(&limit));
+    CHECK(weft_cancelling(me) == 1 && weft_sleep(WEFT_MS(1)) == 0);
+    CHECK(weft_uncancel(me) == 0 && weft_await_release(t) == 0);
+    return 0;
+}
+static void test_too_late_for_its_block(void **state)
+{
+    (void)state;
+    run(cleaning_up, 2);
+}
+
 /* A stamp's instant is not before the stamp, and not after the first tick that comes after it. */
 static void test_stamps(void **state)
 {
@@ -350,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_on_one_stack),
         cmocka_unit_test(test_a_loop_of_yields_ends),
         cmocka_unit_test(test_moved_by_another_task),
+        cmocka_unit_test(test_too_late_for_its_block),
         cmocka_unit_test(test_stamps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

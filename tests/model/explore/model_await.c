@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model_await.c -- executor/await.c: a fiber awaits a future that somebody sets, while somebody else cancels the awaiting task. It goes on once,
  * with the outcome, and its memory is touched by nobody any more. */
+#include "executor/requests.h"
 #include "fibers.h"
 
 static struct weft_task future;
@@ -40,7 +41,7 @@ static void cancels(void)
 
 static bool pending(void)
 {
-    return (weft__load_relaxed(&task.word) & WEFT__C) != 0;
+    return weft__requests_pending(&task);
 }
 static void finish_set(void)
 {

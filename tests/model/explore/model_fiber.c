@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model_fiber.c -- the fiber word (executor/wait.c, table in fiber.h) and cancellation (cancel.c): a fiber that waits, wakers, cancellers. One wake of a ticket is
  * taken; a request is met once, in this wait or the next; nobody sleeps for ever. */
+#include "executor/requests.h"
 #include "fibers.h"
 
 static const struct weft__wait_kind plain = {.name = "model"};
@@ -97,7 +98,9 @@ static void other_canceller(void)
 
 static bool pending(void)
 {
-    return (weft__load_relaxed(&task.word) & WEFT__C) != 0;
+    bool pending = weft__requests_pending(&task);
+    CHECK(!pending || (weft__load_relaxed(&task.word) & WEFT__C) != 0);
+    return pending;
 }
 static void finish_wakes(void)
 {
@@ -105,7 +108,7 @@ static void finish_wakes(void)
 }
 static void finish_both(void)
 {
-    CHECK(taken[0] && weft__load_relaxed(&task.requests) == 1 && !pending());
+    CHECK(taken[0] && weft_cancelling(&task) == 1 && !pending());
     CHECK(first == WEFT__CANCELLED || (first == WEFT__WOKEN && woke[0] && second == WEFT__CANCELLED));
 }
 static void finish_abandoned(void)
@@ -121,7 +124,7 @@ static void finish_looks(void)
 /* Two requests: one is met in the wait, the other with it, or it is still to come, and then it will be looked for. */
 static void finish_two_requests(void)
 {
-    CHECK(taken[0] && taken[1] && weft__load_relaxed(&task.requests) == 2);
+    CHECK(taken[0] && taken[1] && weft_cancelling(&task) == 2);
     CHECK(first == WEFT__CANCELLED);
     CHECK(!pending() || (weft__load_relaxed(&fiber.word) & WEFT__FIBER_REQUEST) != 0);
 }
@@ -143,7 +146,7 @@ static void outer_canceller(void)
 static void finish_chain(void)
 {
     CHECK(taken[0] && !pending() && (weft__load_relaxed(&outer.word) & WEFT__C) == 0);
-    CHECK(weft__load_relaxed(&task.requests) == 1 && weft__load_relaxed(&outer.requests) == 1);
+    CHECK(weft_cancelling(&task) == 1 && weft_cancelling(&outer) == 1);
     CHECK(first == WEFT__CANCELLED || (first == WEFT__WOKEN && second == WEFT__CANCELLED));
 }
 

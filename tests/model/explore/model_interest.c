@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model_interest.c -- io/registration.c: readiness of a descriptor: a reader on a fiber, events, a close, a wake by somebody else (a time limit, a
  * cancellation). What has arrived is read or the close is told; nobody sleeps beside data; the record is disposed of once, when nobody is inside. */
+#include "executor/requests.h"
 #include "fibers.h"
 #include "io/park.h"
 #include "io/registration.h"
@@ -164,7 +165,7 @@ static void finish_cancelled(void)
 
 static void finish_only_cancelled(void)
 {
-    CHECK(outcome == -ECANCELED && taken && (weft__load_relaxed(&task.word) & WEFT__C) == 0);
+    CHECK(outcome == -ECANCELED && taken && !weft__requests_pending(&task));
     CHECK((weft__load_relaxed(&reg.interest[WEFT__READ].word) & WEFT__WAITING) == 0);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model_task.c -- the task word (executor/task.c, table in task.h): claim, end, waiters, futures, references; and what a worker does alone (alone.c). */
+#include "executor/requests.h"
 #include "executor/task_hot.h"
 #include "fibers.h"
 
@@ -86,7 +87,7 @@ static void finish_waiters(void)
 /* A request that comes while a waiter is taken out: neither is lost. The task ends only then. */
 static void finish_waiters_marked(void)
 {
-    CHECK(taken && (weft__load_relaxed(&task.word) & WEFT__C) != 0);
+    CHECK(taken && (weft__load_relaxed(&task.word) & WEFT__C) != 0 && weft__requests_pending(&task));
     CHECK(added[0] && removed[0] && added[1]);
     weft__task_finish(&task, 42);
     CHECK(waiters[0].fired == 0 && waiters[1].fired == 1 && waiters[1].rc == -ECANCELED);
@@ -117,7 +118,7 @@ static void finish_claims(void)
 {
     CHECK((claimed[0] != 0) + (claimed[1] != 0) == 1 && taken);
     bool unrun = claimed[0] + claimed[1] == -1, pending = (weft__load_relaxed(&task.word) & WEFT__C) != 0;
-    CHECK(unrun != pending && weft__load_relaxed(&task.requests) == 1);
+    CHECK(unrun != pending && weft__requests_pending(&task) == pending && weft_cancelling(&task) == 1);
 }
 static void uncancels(void)
 {
@@ -126,15 +127,28 @@ static void uncancels(void)
 static void setup_cancelled(void)
 {
     setup(WEFT__KIND_TASK, WEFT__STARTED | WEFT__C, 10);
-    weft__store_relaxed(&task.requests, 1);
+    weft__store_relaxed(&task.requests, 1 | WEFT__REQUESTS_PENDING);
     weft__store_relaxed(&task.fiber, &fiber);
     weft__store_relaxed(&fiber.word, WEFT__FIBER_RUNNING);
     fiber.task = &task;
 }
 static void finish_uncancelled(void)
 {
-    CHECK(taken && weft__load_relaxed(&task.requests) == 1);
+    CHECK(taken && weft_cancelling(&task) == 1 && weft__requests_pending(&task));
     CHECK((weft__load_relaxed(&task.word) & WEFT__C) != 0);
+}
+
+/* A request that is taken decides over a success, also when an older one's mark is there still. */
+static void uncancels_and_ends(void)
+{
+    (void)weft__uncancel(&task);
+    weft__task_finish(&task, 42);
+}
+static void finish_uncancelled_end(void)
+{
+    CHECK(weft__task_state(&task) == WEFT__DONE);
+    CHECK(weft__task_rc(&task) == -ECANCELED || (!taken && weft__task_rc(&task) == 42));
+    CHECK(weft_cancelling(&task) == (taken ? 1 : 0));
 }
 
 /* ---- futures ---- */
@@ -249,7 +263,7 @@ static void adds_second(void)
 }
 static void finish_claimed_alone(void)
 {
-    CHECK(taken && added[1] && weft__load_relaxed(&task.requests) == 1);
+    CHECK(taken && added[1] && weft_cancelling(&task) == 1);
     CHECK((claimed[0] == -1) != ((weft__load_relaxed(&task.word) & WEFT__C) != 0));
     CHECK((weft__load_relaxed(&task.word) & WEFT__STATE) == WEFT__STARTED);
     weft__task_finish(&task, 42);
@@ -268,7 +282,7 @@ static void ends_alone(void)
 static void finish_ended_alone(void)
 {
     int rc = weft__task_rc(&task);
-    CHECK(rc == (taken ? -ECANCELED : 42) && weft__load_relaxed(&task.requests) == (taken ? 1 : 0));
+    CHECK(rc == (taken ? -ECANCELED : 42) && weft_cancelling(&task) == (taken ? 1 : 0));
     CHECK(waiters[1].fired == added[1] && (!added[1] || waiters[1].rc == rc));
     uint64_t word = weft__load_relaxed(&task.word);
     CHECK(word == WEFT__DONE || word == (WEFT__DONE | WEFT__OWED));
@@ -306,6 +320,12 @@ int main(int argc, char **argv)
          .setup = setup_cancelled,
          .thread = {uncancels, marks},
          .finish = finish_uncancelled,
+         .preemptions = 4,
+         .stale = 2},
+        {.name = "task-uncancel-end",
+         .setup = setup_cancelled,
+         .thread = {uncancels_and_ends, marks},
+         .finish = finish_uncancelled_end,
          .preemptions = 4,
          .stale = 2},
         {.name = "task-future",
