@@ -136,6 +136,9 @@ struct weft__fiber *weft__fiber_get(struct weft__worker *w, uint32_t stack_class
 void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f);
 /* Give the memory of caches that were not needed lately back; called by the worker before it sleeps. */
 void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now);
+/* The same of the pools, once a second and by and by; the reactor thread. When the next time is: WEFT_FOREVER if there is nothing to give back. */
+void weft__fiber_pools_trim(struct weft_runtime *rt, weft_ns now);
+weft_ns weft__fiber_pools_due(struct weft_runtime *rt);
 void weft__fiber_destroy_all(struct weft_runtime *rt);
 /* For the overflow report: async-signal-safe. */
 void weft__fiber_describe(void *fiber, char *buf, size_t size);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor/fiber_cache.c -- where fibers come from: made once for a slot of the stack arena, then kept warm. A worker keeps a few of each
- * stack class, what is more goes to pools that all workers of a node share; what nobody needed for a second gives its pages back. A fiber whose stack
+ * stack class, what is more goes to pools that all workers of a node share; what nobody needed for a second gives its pages back, all but the top one: of
+ * caches before their worker sleeps, of pools by and by at the reactor thread's ticks, also when everybody sleeps. A fiber whose stack
  * lies on another node, and which came here with what ran on it, goes to the pool of its home, with some others.
  *
  * Both are arrays of pointers, so fibers come and go without being touched: each lies in a page of its own, and those of the pool have
  * left the caches. For the same reason a worker that has got some from the pool asks for the memory of the next ones
  * whenever it takes one. A pool has room for every fiber of its class from the moment that the fiber is made.
  *
- * Threads: the worker's own; the pools under fiber_guard; destroy_all when nothing runs any more. */
+ * Threads: the worker's own; the pools under fiber_guard; pools_* the reactor thread; destroy_all when nothing runs any more. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@
 
 #define HALF (WEFT__STACK_CACHE / 2)
 #define TRIM_MOST 256 /* of a pool, in one go */
+#define TRIM_TIMES 16 /* that, in one second */
+#define TRIM_EVERY WEFT_SEC(1)
 
 /* Where this worker's fibers come from. */
 static inline struct weft__fiber_pool *pool_of(const struct weft__worker *w, uint32_t stack_class)
@@ -192,17 +195,14 @@ void weft__fiber_put(struct weft__worker *w, struct weft__fiber *f)
     set_count(&cache->count, count + 1);
 }
 
-/* Of the part of a pool that nobody needed, half of those that have not yet give their memory back: the oldest, which stay the oldest. They are taken out
- * for that, so that nobody runs on them meanwhile. */
-static void trim_pool(struct weft_runtime *rt, struct weft__fiber_pool *pool)
+/* So many of a pool, at most, that have not yet give their memory back: the oldest, which stay the oldest. They are taken out for that, so that nobody runs
+ * on them meanwhile. */
+static void trim_some(struct weft_runtime *rt, struct weft__fiber_pool *pool, uint32_t n)
 {
     struct weft__fiber *old[TRIM_MOST];
     weft__guard_lock(&rt->fiber_guard);
-    uint32_t count = count_of(&pool->count), unused = pool->low < count ? pool->low : count, n = 0;
-    if (unused > pool->trimmed && unused > WEFT__STACK_CACHE)
-        n = (unused - pool->trimmed + 1) / 2;
-    if (n > TRIM_MOST)
-        n = TRIM_MOST;
+    uint32_t count = count_of(&pool->count), warm = count > pool->trimmed ? count - pool->trimmed : 0;
+    n = n < warm ? n : warm;
     if (n != 0) { /* the newest fill the gap */
         struct weft__fiber **gap = pool->fibers + pool->trimmed;
         memcpy(old, gap, n * sizeof *old);
@@ -210,7 +210,6 @@ static void trim_pool(struct weft_runtime *rt, struct weft__fiber_pool *pool)
         memmove(gap, pool->fibers + count - fill, fill * sizeof *old);
         set_count(&pool->count, count - n);
     }
-    pool->low = count;
     weft__guard_unlock(&rt->fiber_guard);
     if (n == 0)
         return;
@@ -227,10 +226,54 @@ static void trim_pool(struct weft_runtime *rt, struct weft__fiber_pool *pool)
     weft__guard_unlock(&rt->fiber_guard);
 }
 
+/* Half of those that nobody needed since the last time. */
+static void trim_pool(struct weft_runtime *rt, struct weft__fiber_pool *pool)
+{
+    weft__guard_lock(&rt->fiber_guard);
+    uint32_t count = count_of(&pool->count), unused = pool->low < count ? pool->low : count, n = 0;
+    if (unused > pool->trimmed && unused > WEFT__STACK_CACHE)
+        n = (unused - pool->trimmed + 1) / 2;
+    weft__guard_unlock(&rt->fiber_guard);
+    for (uint32_t i = 0; i < TRIM_TIMES && n != 0; i++) {
+        uint32_t some = n < TRIM_MOST ? n : TRIM_MOST;
+        trim_some(rt, pool, some);
+        n -= some;
+    }
+    weft__guard_lock(&rt->fiber_guard);
+    pool->low = count_of(&pool->count);
+    weft__guard_unlock(&rt->fiber_guard);
+}
+
+void weft__fiber_pools_trim(struct weft_runtime *rt, weft_ns now)
+{
+    if (now - weft__load_relaxed(&rt->last_trim) < TRIM_EVERY) /* relaxed: own, but for tests */
+        return;
+    weft__store_relaxed(&rt->last_trim, now); /* relaxed: as above */
+    for (uint32_t h = 0; h < rt->homes; h++) {
+        for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++)
+            if (count_of(&rt->pools[h][c].count) > WEFT__STACK_CACHE)
+                trim_pool(rt, &rt->pools[h][c]);
+    }
+}
+
+weft_ns weft__fiber_pools_due(struct weft_runtime *rt)
+{
+    bool warm = false;
+    weft__guard_lock(&rt->fiber_guard);
+    for (uint32_t h = 0; h < rt->homes; h++) {
+        for (uint32_t c = 0; c < WEFT__STACK_CLASSES; c++) {
+            uint32_t count = count_of(&rt->pools[h][c].count);
+            warm |= count > WEFT__STACK_CACHE && count > rt->pools[h][c].trimmed;
+        }
+    }
+    weft__guard_unlock(&rt->fiber_guard);
+    return warm ? weft__load_relaxed(&rt->last_trim) + TRIM_EVERY : WEFT_FOREVER; /* relaxed: own, but for tests */
+}
+
 /* Once a second at most: fibers that nobody needed since the last look keep their stack's top page and give the rest back. */
 void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
 {
-    if (now - w->last_trim < WEFT_SEC(1))
+    if (now - w->last_trim < TRIM_EVERY)
         return;
     w->last_trim = now;
     send_home(w);
@@ -244,7 +287,6 @@ void weft__fiber_cache_trim(struct weft__worker *w, weft_ns now)
         cache->low = count_of(&cache->count);
         for (uint32_t i = 0; i < unused; i++)
             weft__stack_trim(&cache->fibers[i]->stack);
-        trim_pool(w->rt, pool_of(w, c));
     }
 }
 

@@ -54,6 +54,7 @@ struct weft_runtime {
     struct weft__stack_arena arena;
     struct weft__fiber_pool (*pools)[WEFT__STACK_CLASSES]; /* of each home; under fiber_guard */
     uint32_t fiber_guard;
+    _Atomic(weft_ns) last_trim; /* of the pools */
     pthread_t reactor_thread;
     /* The reactor thread's own. Here, so that a forked child, which has no such thread, still holds what is in them. */
     struct weft__step_watch *watch;

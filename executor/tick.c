@@ -20,7 +20,8 @@
  * clock.c).
  *
  *   all workers parked, one leads       no tick: sleeps until somebody leaves park (asleep; label ASLEEP in idle.c), but only
- *                                       when a whole tick has passed in which nothing ran: starting and stopping costs more
+ *                                       when a whole tick has passed in which nothing ran: starting and stopping costs more.
+ *                                       While there are stacks to give back, one tick a second (fiber_cache.c)
  *   all workers parked, token free      (this thread held it when the last one parked): it wakes one, which parks as leader
  *   otherwise                           tick
  *
@@ -180,6 +181,7 @@ static bool tick(struct weft_runtime *rt, struct reports *reports)
     if (rt->sole)
         weft__sole_tick();
     weft__follow_look(rt, now);
+    weft__fiber_pools_trim(rt, now);
     bool stuck = false;
     for (unsigned i = 0; i < rt->worker_count; i++) {
         late |= watch_worker(rt, &rt->workers[i], &rt->watch[i], reports, now);
@@ -258,8 +260,9 @@ static void sleep_until_work(struct weft_runtime *rt, uint32_t ticket)
     weft__store_seq_cst(&idle->asleep, 1);                                      /* pairs: ASLEEP */
     bool led = rt->driver == NULL || weft__load_seq_cst(&idle->collector) >= 0; /* pairs: ASLEEP */
     if (weft__all_parked(rt) && led && weft__load_seq_cst(&rt->stopping) == 0)  /* pairs: STOPPING */
-        weft__parker_wait(&idle->reactor, ticket, WEFT_FOREVER);
-    weft__store_seq_cst(&idle->asleep, 0); /* pairs: ASLEEP */
+        weft__parker_wait(&idle->reactor, ticket,
+                          weft__fiber_pools_due(rt)); /* late: the tick that follows gives it back */
+    weft__store_seq_cst(&idle->asleep, 0);            /* pairs: ASLEEP */
 }
 
 void *weft__reactor_main(void *runtime)

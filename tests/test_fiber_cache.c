@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <weft.h>
 
+#include "executor/guard.h"
 #include "executor/runtime.h"
 #include "tests/support/check.h"
 
@@ -113,6 +115,12 @@ static void test_rounds(void **state)
     assert_int_equal(atomic_load(&task_check_failures), 0);
 }
 
+static void give_back(struct weft__worker *w, weft_ns now)
+{
+    weft__fiber_cache_trim(w, now);
+    weft__fiber_pools_trim(w->rt, now);
+}
+
 struct trimming {
     WEFT_FRAME;
 };
@@ -121,25 +129,30 @@ static int trimming(struct trimming *f)
     (void)f;
     struct weft__worker *w = weft__worker_self();
     struct weft__fiber_pool *pool = &w->rt->pools[0][w->rt->stack_class];
-    weft_ns now = weft__monotonic();
+    weft_ns now = weft__monotonic() + WEFT_SEC(1000);
+    for (int i = 0; i < 2;
+         i++) { /* the reactor thread is to leave the pools alone; it may just have been at it, and note its own time */
+        weft__store_relaxed(&w->rt->last_trim, now); /* relaxed: a number */
+        TASK_CHECK(weft_sleep(WEFT_MS(30)) == 0);
+    }
     TASK_CHECK(crowd(DEEP));
     uint32_t count = weft__load_relaxed(&pool->count), before = 0;
     TASK_CHECK(pool->trimmed == 0 && pool->low == 0);
     for (int i = 0; i < 20; i++) { /* the first sees that they were needed a moment ago */
         now += WEFT_SEC(1);
-        weft__fiber_cache_trim(w, now);
+        give_back(w, now);
         TASK_CHECK(pool->trimmed >= before && (i == 0 || pool->trimmed > before || before == count));
         TASK_CHECK(weft__load_relaxed(&pool->count) == count && complete(w->rt, 2));
         before = pool->trimmed;
         now += WEFT_MS(1);
-        weft__fiber_cache_trim(w, now); /* not again so soon */
+        give_back(w, now); /* not again so soon */
         TASK_CHECK(pool->trimmed == before);
     }
     TASK_CHECK(before == count);
     TASK_CHECK(crowd(DEEP) && complete(w->rt, 2)); /* they are used again, */
     TASK_CHECK(pool->trimmed < count);             /* and count as warm */
-    weft__fiber_cache_trim(w, now + WEFT_SEC(1));
-    weft__fiber_cache_trim(w, now + WEFT_SEC(2));
+    give_back(w, now + WEFT_SEC(1));
+    give_back(w, now + WEFT_SEC(2));
     TASK_CHECK(crowd(DEEP) && complete(w->rt, 2));
     return 0;
 }
@@ -149,6 +162,46 @@ static void test_trimming(void **state)
 {
     (void)state;
     assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1), trimming), 0);
+    assert_int_equal(atomic_load(&task_check_failures), 0);
+}
+
+/* After a burst everybody sleeps, and gives back all the same. */
+struct looking {
+    WEFT_FRAME;
+    struct weft_runtime *rt;
+    bool some;
+};
+static int looking(struct looking *f) /* a helper thread: nobody in the runtime runs */
+{
+    struct weft__fiber_pool *pool = &f->rt->pools[0][f->rt->stack_class];
+    for (int i = 0; i < 6000 && !f->some; i++) {
+        usleep(10000);
+        weft__guard_lock(&f->rt->fiber_guard);
+        f->some = pool->trimmed != 0;
+        weft__guard_unlock(&f->rt->fiber_guard);
+    }
+    return 0;
+}
+WEFT_CORO(looking);
+struct burst {
+    WEFT_FRAME;
+};
+static int burst(struct burst *f)
+{
+    (void)f;
+    TASK_CHECK(crowd(DEEP));
+    weft_task *t = weft_to_thread(looking, .rt = weft_runtime_current());
+    TASK_CHECK(weft_await(t) == 0 && weft_result(looking, t)->some);
+    weft_release(t);
+    return 0;
+}
+WEFT_CORO(burst);
+
+static void test_idle(void **state)
+{
+    (void)state;
+    for (unsigned workers = 1; workers <= 2; workers++)
+        assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = workers), burst), 0);
     assert_int_equal(atomic_load(&task_check_failures), 0);
 }
 
@@ -183,7 +236,7 @@ static int trimmer(struct trimmer *f)
 {
     for (weft_ns i = 1; atomic_load(f->left) > 0; i++) {
         struct weft__worker *w = weft__worker_self();
-        weft__fiber_cache_trim(w, w->last_trim + WEFT_SEC(1));
+        give_back(w, w->last_trim + WEFT_SEC(1));
         int rc = weft_sleep(WEFT_US(50));
         if (rc < 0)
             return rc;
@@ -225,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rounds),
         cmocka_unit_test(test_trimming),
+        cmocka_unit_test(test_idle),
         cmocka_unit_test(test_crossed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,11 +31,13 @@ typedef struct weft_metrics {
     uint64_t slow_tasks;    /* steps longer than the option slow_task */
     uint64_t
         late_wakes; /* times the reactor thread had to wake a worker for ready work: mostly a lone task behind a worker in a long step */
-    uint64_t stacks_live, stacks_cached, stacks_mapped; /* stacks in use; kept warm; mapped in all */
-    uint64_t helper_threads;                            /* of weft_to_thread, now */
-    uint64_t accepted;                                  /* connections that weft_accept has given out */
-    uint64_t accept_pauses; /* times weft_accept left a connection waiting because the queue delay was long */
-    uint64_t queue_delay;   /* now, nanoseconds: see weft_queue_delay; of one worker, its own queue's */
+    uint64_t stacks_live;   /* stacks in use */
+    uint64_t stacks_cached; /* kept for the next tasks; those that a second has not needed hold one page (4 KiB) each */
+    uint64_t stacks_mapped; /* in all */
+    uint64_t helper_threads; /* of weft_to_thread, now */
+    uint64_t accepted;       /* connections that weft_accept has given out */
+    uint64_t accept_pauses;  /* times weft_accept left a connection waiting because the queue delay was long */
+    uint64_t queue_delay;    /* now, nanoseconds: see weft_queue_delay; of one worker, its own queue's */
     uint64_t
         ready_stalls; /* times ready work was left lying for 20 ms or more beside a sleeping worker, with nobody on the way to it: a fault of
                               weft's (not of a machine that gives its threads no CPU); 0 unless there is one */
