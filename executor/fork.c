@@ -5,24 +5,36 @@
  * and weft_run starts a fresh runtime. A function that returned there would return into a worker's or a helper's loop: its
  * task is marked, and the process ended with a sentence (fiber.c, blocking.c).
  *
- * Threads: enlist and delist by the thread that starts or ends a runtime; the handlers by whoever forks. */
+ * What the child must find whole, because it uses it anew, is not forked in the middle of: hwloc, which has locks of its own, the driver's part of the
+ * process (signal actions, descriptors), and the process's lists of stacks and runtimes. Who changes those holds forks off, or their guard is taken before.
+ *
+ * Threads: hold and let_go any; enlist and delist by the thread that starts or ends a runtime, inside; the handlers by whoever forks. */
 #include <signal.h>
 
 #include "executor/guard.h"
 #include "executor/runtime.h"
 
-static uint32_t all_guard;
-static struct weft_runtime *all_runtimes;
+static pthread_mutex_t forks = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* recursive: hwloc's plugins may fork */
+static struct weft_runtime *all_runtimes;                              /* under `forks` */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
 {
-    weft__guard_lock(&all_guard);
+    pthread_mutex_lock(&forks);
+    weft__stack_fork(true);
+    weft__remains_fork(true);
+}
+
+static void after_fork(void)
+{
+    weft__remains_fork(false);
+    weft__stack_fork(false);
 }
 
 static void after_fork_in_parent(void)
 {
-    weft__guard_unlock(&all_guard);
+    after_fork();
+    pthread_mutex_unlock(&forks);
 }
 
 static void after_fork_in_child(void)
@@ -45,7 +57,8 @@ static void after_fork_in_child(void)
     weft__worker_set_self(NULL);
     weft__sole_forked();
     weft__thread_runtime_enter(NULL);
-    weft__guard_unlock(&all_guard);
+    after_fork();
+    forks = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* its owner has another number here */
 }
 
 static void set_up_process(void)
@@ -54,23 +67,29 @@ static void set_up_process(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-void weft__fork_enlist(struct weft_runtime *rt)
+void weft__fork_hold(void)
 {
     pthread_once(&once, set_up_process);
-    weft__guard_lock(&all_guard);
+    pthread_mutex_lock(&forks);
+}
+
+void weft__fork_let_go(void)
+{
+    pthread_mutex_unlock(&forks);
+}
+
+void weft__fork_enlist(struct weft_runtime *rt)
+{
     rt->next = all_runtimes;
     all_runtimes = rt;
-    weft__guard_unlock(&all_guard);
 }
 
 void weft__fork_delist(struct weft_runtime *rt)
 {
-    weft__guard_lock(&all_guard);
     for (struct weft_runtime **at = &all_runtimes; *at != NULL; at = &(*at)->next) {
         if (*at == rt) {
             *at = rt->next;
             break;
         }
     }
-    weft__guard_unlock(&all_guard);
 }

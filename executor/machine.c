@@ -26,6 +26,7 @@
 #include <stdlib.h>
 
 #include "executor/cgroup.h"
+#include "executor/fork.h"
 #include "executor/sysfs.h"
 
 #define MOST_CPUS 65536u /* CPU numbers from here on are left alone */
@@ -281,6 +282,7 @@ int weft__machine_read(struct weft__machine *m, const char *root)
     *m = (struct weft__machine){.here = true};
     hwloc_topology_t topology;
     bool loaded = false;
+    weft__fork_hold(); /* it has locks of its own, which a forked child would find taken */
     if (hwloc_topology_init(&topology) == 0) {
         /* Never by moving this thread from CPU to CPU: an affinity set from outside meanwhile would be lost. */
         (void)hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING);
@@ -302,6 +304,7 @@ int weft__machine_read(struct weft__machine *m, const char *root)
         CPU_FREE(mask);
     if (loaded)
         hwloc_topology_destroy(topology);
+    weft__fork_let_go();
     if (rc < 0)
         weft__machine_free(m);
     return rc;

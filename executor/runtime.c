@@ -92,6 +92,16 @@ static int start_thread(pthread_t *thread, void *(*entry)(void *), void *argumen
     return rc;
 }
 
+/* In one step for whoever forks: a child gives back what the driver has of the process, or the driver has. */
+static void stop_driver(struct weft_runtime *rt)
+{
+    weft__fork_hold();
+    weft__fork_delist(rt);
+    if (rt->driver != NULL)
+        rt->driver->stop(rt);
+    weft__fork_let_go();
+}
+
 static void stop_workers(struct weft_runtime *rt, unsigned started)
 {
     weft__store_seq_cst(&rt->stopping, 1); /* pairs: STOPPING */
@@ -172,12 +182,14 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     rt->blocking = weft__blocking_create(rt, rt->options.max_threads);
     if (rt->blocking == NULL)
         goto err_workers;
-    if (driver != NULL) {
-        if ((rc = driver->start(rt)) < 0)
-            goto err_blocking;
-        rt->driver = driver;
+    weft__fork_hold();
+    if (driver != NULL && (rc = driver->start(rt)) < 0) {
+        weft__fork_let_go();
+        goto err_blocking;
     }
+    rt->driver = driver;
     weft__fork_enlist(rt);
+    weft__fork_let_go();
     unsigned started = 0;
     for (; started < rt->worker_count; started++) {
         struct weft__worker *w = &rt->workers[started];
@@ -191,9 +203,7 @@ static int start(struct weft_runtime *rt, const weft_options *options, const str
     return 0;
 err_threads:
     stop_workers(rt, started);
-    weft__fork_delist(rt);
-    if (rt->driver != NULL)
-        rt->driver->stop(rt);
+    stop_driver(rt);
 err_blocking:
     weft__blocking_stop(rt->blocking);
     weft__blocking_destroy(rt->blocking);
@@ -317,6 +327,14 @@ static void end_future(struct weft_task *t)
 static struct weft_runtime *remains;
 static uint32_t remains_guard;
 
+void weft__remains_fork(bool before)
+{
+    if (before)
+        weft__guard_lock(&remains_guard);
+    else
+        weft__guard_unlock(&remains_guard);
+}
+
 void weft__runtime_end(struct weft_runtime *rt)
 {
     stop_workers(rt, rt->worker_count);
@@ -335,9 +353,7 @@ void weft__runtime_end(struct weft_runtime *rt)
     weft__store_seq_cst(&rt->closing, 1);          /* pairs: VISIT */
     while (weft__load_seq_cst(&rt->visitors) != 0) /* pairs: VISIT */
         sched_yield();
-    weft__fork_delist(rt);
-    if (rt->driver != NULL)
-        rt->driver->stop(rt);
+    stop_driver(rt);
     weft__blocking_destroy(rt->blocking);
     each_held(rt, weft__callback_end_of_run);
     each_held(rt, end_future);

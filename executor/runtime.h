@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "executor/driver.h"
+#include "executor/fork.h"
 #include "executor/idle.h"
 #include "executor/parked.h"
 #include "executor/pinned.h"
@@ -146,8 +147,6 @@ void weft__submission_end(struct weft_runtime *rt);
 int weft__runtime_start(struct weft_runtime **out, const weft_options *options, const struct weft__driver *driver);
 /* Its end, when no task is left, or no task can go on. Frees it, unless handles are left. */
 void weft__runtime_end(struct weft_runtime *rt);
-void weft__fork_enlist(struct weft_runtime *rt);
-void weft__fork_delist(struct weft_runtime *rt);
 
 /* Around a main task, before it is scheduled and after it has ended (interrupt.c). ended gives the outcome of the run. */
 void weft__main_begins(struct weft_runtime *rt, struct weft_task *t);

@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "executor/fork.h"
 #include "executor/guard.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -149,6 +150,14 @@ void weft__stack_arena_init(struct weft__stack_arena *a)
 }
 
 /* ---- chunks ---- */
+
+void weft__stack_fork(bool before)
+{
+    if (before)
+        weft__guard_lock(&known_guard);
+    else
+        weft__guard_unlock(&known_guard);
+}
 
 static struct weft__stack_chunk *header_get(uint32_t size_class)
 {
