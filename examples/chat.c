@@ -133,7 +133,8 @@ static void go_out(struct guest *g, bool cut_off)
         weft_timeout_begin_at(&limit, until);
         rc = weft_timeout_end(&limit, weft_shield(g->writer));
     } while (rc == -ECANCELED && !weft_done(g->writer) && client_told(c));
-    c->deaf = cut_off || !weft_done(g->writer);
+    c->deaf =
+        cut_off || !weft_done(g->writer) || weft_status(g->writer) < 0; /* cancelled with us at the drain limit, say */
     weft_cancel(g->writer);
     weft_await_release(g->writer);
     while (weft_queue_get_nowait(g->lines, &line) == 0)

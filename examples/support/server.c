@@ -18,6 +18,8 @@ struct server the_server = SERVER_INIT;
 
 /* What the command line says. */
 static const char *host = "127.0.0.1", *port;
+#define MOST_VALUE 1000000000L /* of an option: as seconds in nanoseconds it is still a number */
+
 static long workers, account, seconds, drain_ms = 30000, hold_ms, backlog = 4096, listeners = 1;
 
 static const struct server_option common[] = {
@@ -261,7 +263,7 @@ static bool number(const struct server_option *options, const char *name, const 
             char *end;
             errno = 0;
             *o->value = strtol(text, &end, 10);
-            return errno == 0 && end != text && *end == '\0' && *o->value >= 0;
+            return errno == 0 && end != text && *end == '\0' && *o->value >= 0 && *o->value <= MOST_VALUE;
         }
     }
     return false;
@@ -290,7 +292,8 @@ static bool arguments(int argc, char **argv, const struct server_kind *kind)
         } else if (strcmp(name, "port") == 0) {
             port = argv[i];
         } else if (!number(common, name, argv[i]) && !number(kind->options, name, argv[i])) {
-            fprintf(stderr, "%s: --%s takes a whole number, not '%s'\n", kind->name, name, argv[i]);
+            fprintf(stderr, "%s: --%s takes a whole number up to %ld, not '%s'\n", kind->name, name, MOST_VALUE,
+                    argv[i]);
             return false;
         }
     }

@@ -78,7 +78,7 @@ for program in weft-stress weft-planted weft-measure weft-load weft-echo weft-ch
     weft-echo | weft-chat | weft-http | weft-kv | weft-proxy)
         wrong "$program: --bogus: unknown option" "$program" --bogus
         wrong "$program: --port: a value is missing" "$program" --port
-        wrong "$program: --workers takes a whole number, not 'x'" "$program" --workers x
+        wrong "$program: --workers takes a whole number up to 1000000000, not 'x'" "$program" --workers x
         ;;
     weft-load) wrong '--connections takes a whole number up to' weft-load open --port 1 --connections 99999999999 ;;
     weft-measure) wrong 'usage: weft-measure' weft-measure --what ;;
