@@ -74,21 +74,36 @@ static void tell_requests(struct weft__sight *s, const struct weft_task *t)
         weft__sight_say(s, n == 1 ? "; cancellation requested" : "; cancellation requested %u times", n);
 }
 
+/* That it waits for nothing. */
+static void tell_state(struct weft__sight *s, const char *state)
+{
+    s->what = state;
+    weft__sight_say(s, "%s", state);
+}
+
 /* f is held, or the caller's own; `above` is the task that t of its chain awaits there, NULL: t is the innermost. */
 static void tell_of_chain(struct weft__sight *s, struct weft__fiber *f, struct weft_task *t, struct weft_task *above,
                           bool own)
 {
+    s->how = "waits for ";
+    s->what = "task";
     if (above != NULL) {
         weft__sight_say(s, "awaits ");
         weft__sight_task(s, above);
     } else if (own) {
-        weft__sight_say(s, "running: it asks");
+        s->how = "";
+        tell_state(s, "running: it asks");
     } else {
         const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: FIBER-WORD published it */
+        s->what = kind->name;
         if (kind->tell != NULL)
             kind->tell(f, f->wait_object, s);
         else
             weft__sight_say(s, "waits for %s", kind->name);
+        if (s->sleeps) {
+            s->how = "";
+            s->what = "sleeps";
+        }
         weft_ns deadline = s->sleeps ? WEFT_FOREVER : weft__timer_deadline(&f->timer);
         if (deadline != WEFT_FOREVER)
             weft__sight_time(s, ", at most ", deadline, " more");
@@ -142,15 +157,15 @@ static void tell(struct weft__sight *s, struct weft_task *t)
     uint64_t parked = weft__load_acquire(&t->parked); /* pairs: TASK-PARKED, TASK-FIBER */
     struct weft__fiber *f = weft__task_fiber(t);
     if (state == WEFT__NEW) {
-        weft__sight_say(s, "ready, not begun");
+        tell_state(s, "ready, not begun");
     } else if (t->kind == WEFT__KIND_THREAD) {
-        weft__sight_say(s, "in a helper thread");
+        tell_state(s, "in a helper thread");
     } else if (parked & WEFT__PARK ? tell_parked(s, t) : f != NULL && tell_fiber(s, f, t)) {
         ;
     } else if (f != NULL && weft__load_relaxed(&f->wait_kind) == &weft__chain_wait) { /* relaxed: only shown */
-        weft__sight_say(s, "waits for gather: its tasks run");
+        tell_state(s, "waits for gather: its tasks run");
     } else {
-        weft__sight_say(s, parked & WEFT__PARK ? "ready" : "running, or ready to");
+        tell_state(s, parked & WEFT__PARK ? "ready" : "running, or ready to");
     }
     tell_requests(s, t);
 }
@@ -223,6 +238,8 @@ struct lines {
     unsigned count;
 };
 #define MOST_REPORTED 100
+#define MANY 20 /* from so many tasks on their kinds are told at the end */
+#define MOST_KINDS 20
 
 static void put_line(struct lines *l, const char *name, const char *function, const char *what, bool child)
 {
@@ -279,30 +296,53 @@ static void put_lines(struct weft__sight *s, struct weft_task *const *tasks, siz
     }
 }
 
+/* Of very many lines nobody sees whether they are alike. */
+static void put_kinds(const struct weft__sight_kind *kinds, size_t n, size_t tasks, const struct lines *l)
+{
+    size_t told = 0;
+    if (l->out != NULL)
+        fprintf(l->out, "in all %zu tasks:\n", tasks);
+    for (size_t i = 0; i < n && i < MOST_KINDS; i++) {
+        const struct weft__sight_kind *k = &kinds[i];
+        told += k->count;
+        if (l->out != NULL)
+            fprintf(l->out, "%8zu %s() %s%s\n", k->count, k->function, k->how, k->what);
+        else
+            weft__report(l->rt, "in all %zu tasks (%s): %s%s", k->count, k->function, k->how, k->what);
+    }
+    if (l->out != NULL && told < tasks)
+        fprintf(l->out, "%8zu others\n", tasks - told);
+}
+
 /* Look at everything, then put the lines. */
 static int dump(struct weft_runtime *rt, struct weft_task **tasks, size_t n, struct lines *l)
 {
     struct weft__sight *s = calloc(1, sizeof *s);
     size_t *texts = calloc(n + 1, sizeof *texts);
+    struct weft__sight_kind *kinds = calloc(n + 1, sizeof *kinds);
     int rc = -ENOMEM;
-    if (s != NULL && texts != NULL) {
+    if (s != NULL && texts != NULL && kinds != NULL) {
         s->rt = rt;
         s->now = weft__runtime_now(rt);
         s->tasks = tasks;
         s->task_count = n;
         for (size_t i = 0; i < n && !s->failed; i++) {
             tell(s, tasks[i]);
+            kinds[i] = (struct weft__sight_kind){weft__sight_function(tasks[i]), s->how, s->what, 1};
             texts[i] = weft__sight_end(s);
         }
         weft__stack_each_live(&rt->arena, look_for_children, s);
         if (!s->failed) {
             put_lines(s, tasks, n, texts, l);
+            if (n >= MANY)
+                put_kinds(kinds, weft__sight_gather(kinds, n), n, l);
             rc = 0;
         }
         free(s->edges);
         free(s->children);
         free(s->pool);
     }
+    free(kinds);
     free(texts);
     free(s);
     return rc;

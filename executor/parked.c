@@ -150,11 +150,15 @@ void weft__parked_tell(struct weft_task *t, struct weft__sight *s)
 {
     uint64_t number = weft__load_acquire(&t->parked) >> 16 & 0xff; /* pairs: TASK-PARKED */
     weft__sight_say(s, "parked, ");
+    s->how = "parked, ";
+    s->what = "sleeps";
     if (sleep_of(t->park) != NULL) {
         weft__sight_sleep(s, &t->park->timer);
         return;
     }
-    weft__task_rt(t)->driver->park_tell(t->park, t, weft__task_rt(t)->driver->park_names[number], s);
+    s->how = "parked, waits for ";
+    s->what = weft__task_rt(t)->driver->park_names[number];
+    weft__task_rt(t)->driver->park_tell(t->park, t, s->what, s);
     weft_ns deadline = weft__timer_deadline(&t->park->timer);
     if (deadline != WEFT_FOREVER)
         weft__sight_time(s, ", at most ", deadline, " more");

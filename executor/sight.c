@@ -150,6 +150,7 @@ void weft__sight_begin(struct weft__sight *s, uint64_t teller)
     s->used = 0;
     s->phrase[0] = '\0';
     s->teller = teller;
+    s->how = s->what = "";
     s->sleeps = false;
 }
 
@@ -161,4 +162,32 @@ size_t weft__sight_end(struct weft__sight *s)
     memcpy(s->pool + at, s->phrase, s->used + 1);
     s->pool_used += s->used + 1;
     return at;
+}
+
+static int by_kind(const void *a, const void *b)
+{
+    const struct weft__sight_kind *x = a, *y = b;
+    int order = strcmp(x->function, y->function);
+    order = order != 0 ? order : strcmp(x->how, y->how);
+    return order != 0 ? order : strcmp(x->what, y->what);
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const struct weft__sight_kind *x = a, *y = b;
+    return x->count != y->count ? (x->count < y->count ? 1 : -1) : by_kind(a, b);
+}
+
+size_t weft__sight_gather(struct weft__sight_kind *kinds, size_t n)
+{
+    size_t left = 0;
+    qsort(kinds, n, sizeof *kinds, by_kind);
+    for (size_t i = 0; i < n; i++) {
+        if (left != 0 && by_kind(&kinds[left - 1], &kinds[i]) == 0)
+            kinds[left - 1].count += kinds[i].count;
+        else
+            kinds[left++] = kinds[i];
+    }
+    qsort(kinds, left, sizeof *kinds, by_count);
+    return left;
 }

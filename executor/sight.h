@@ -37,6 +37,12 @@ void weft__sight_others(struct weft__sight *s, const weft__waitlist *l);
 
 /* ---- what dump_tasks.c and sight.c share ---- */
 
+/* Tasks that are alike: how many of which function are at what. */
+struct weft__sight_kind {
+    const char *function, *how, *what;
+    size_t count;
+};
+
 #define WEFT__SIGHT_PHRASE 640 /* longest, with its end */
 #define WEFT__SIGHT_NONE SIZE_MAX
 
@@ -61,9 +67,10 @@ struct weft__sight {
     size_t task_count;
     char phrase[WEFT__SIGHT_PHRASE];
     size_t used;
-    uint64_t teller; /* whose phrase it is: the counted task, or the one that a child belongs to */
-    bool sleeps;     /* the phrase tells the time already */
-    bool failed;     /* memory was short */
+    uint64_t teller;        /* whose phrase it is: the counted task, or the one that a child belongs to */
+    const char *how, *what; /* the same in short, without names and numbers, for the summary: "waits for ", "lock" */
+    bool sleeps;            /* the phrase tells the time already */
+    bool failed;            /* memory was short */
     struct weft__sight_edge *edges;
     size_t edge_count, edge_capacity;
     struct weft__sight_child *children;
@@ -81,5 +88,7 @@ size_t weft__sight_end(struct weft__sight *s);
 void weft__sight_name(struct weft__sight *s, struct weft_task *t);
 void weft__sight_name_of(const struct weft_task *t, char *name, size_t size);
 const char *weft__sight_function(const struct weft_task *t);
+/* Bring n kinds of one task each together, the most frequent first: so many are left. */
+size_t weft__sight_gather(struct weft__sight_kind *kinds, size_t n);
 
 #endif

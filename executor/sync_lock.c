@@ -48,7 +48,9 @@ static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
     weft_lock *l = object;
     uint32_t word = weft__guard_take(&l->waiters_.guard_);
     (void)f;
-    weft__sight_say(s, "waits for lock %p, which is %s", object, word & LOCKED ? "held" : "free");
+    weft__sight_say(s, "waits for lock %p, which is %s", object,
+                    word & LOCKED ? "held"
+                                  : "free (its first waiter is woken, and has still to run)"); /* invariant 2 */
     if (word & LOCKED)
         weft__sight_owner(s, weft__guard_glance(&l->owner_));
     weft__sight_others(s, &l->waiters_);

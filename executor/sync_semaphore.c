@@ -20,7 +20,8 @@ static void tell(struct weft__fiber *f, void *object, struct weft__sight *s)
     weft_semaphore *semaphore = object;
     (void)f;
     weft__waitlist_lock(&semaphore->waiters_);
-    weft__sight_say(s, "waits for semaphore %p, %lld free", object, (long long)semaphore->value_);
+    weft__sight_say(s, "waits for semaphore %p, %lld free%s", object, (long long)semaphore->value_,
+                    semaphore->value_ > 0 ? " (a waiter is woken, and has still to run)" : ""); /* invariant 2 */
     weft__sight_others(s, &semaphore->waiters_);
     weft__waitlist_unlock(&semaphore->waiters_);
 }

@@ -99,9 +99,17 @@ WEFT_API int weft_metrics_print(weft_runtime *rt, int fd);
  * Objects are told by address (gdb shows what lies there), children that were forked below the task they belong to, if they are suspended. A time
  * limit is the next one of a weft_timeout; "cancellation requested" stays until the request is taken back (weft_uncancel). With the option debug
  * a line ends with the call that created the task, and a lock says who took it: "which is held by Task-7 (session), 1 other waits". (Without it nobody
- * notes that down; nor who has taken of a semaphore.) "ready, not begun", "running, or ready to" and "in a helper thread" wait for nothing. Nobody is stopped: a task that is looked
+ * notes that down; nor who has taken of a semaphore.) "which is free (its first waiter is woken, and has still to run)": a lock is not handed over, that one takes it
+ * when its turn comes, and nobody overtakes it. "ready, not begun", "running, or ready to" and "in a helper thread" wait for nothing. Nobody is stopped: a task that is looked
  * at may go on some microseconds later; each line is true at some moment of the call. Asked from another thread, it may put a task that is woken meanwhile behind one woken after it, so with
  * order=fifo or sched=seeded, where the order counts, ask from a task. Of a runtime that has ended and is held it tells nothing. The text may be added to at the ends of the phrases.
+ * From 20 tasks on they follow once more by function and by what they are at, the most frequent first (20 kinds of them; children not counted):
+ *
+ *     in all 2000 tasks:
+ *         1996 session() parked, waits for a stream (read)
+ *            3 writer() waits for queue: get
+ *            1 serve() waits for a connection (accept)
+ *
  * 0 or -errno (-ENOMEM: nothing is written). Any thread, at any time while the runtime lives; not in a signal handler. Never suspends; blocks on the descriptor.
  * asyncio: all_tasks() with print_stack, and `python -m asyncio ps` and `pstree` of Python 3.14. */
 WEFT_API int weft_dump_tasks(weft_runtime *rt, int fd);
