@@ -2,7 +2,9 @@
 /* weft/callback.h -- plain functions that the runtime calls: soon, at an instant, or when a task has ended.
  *
  * A callback is written as a coroutine is (a frame, a function, WEFT_CORO) but must not wait: a call that would suspend
- * aborts with a sentence. It may create tasks, set futures, cancel, put into queues without waiting. It belongs to no task
+ * aborts with a sentence. It may create tasks, set futures, cancel, put into queues without waiting. One that has to wait, if only for a
+ * lock, creates a task that does. What is to be done after a delay and has to wait then (an entry's time to live) is cheaper as such a task from the start: it
+ * begins with weft_park_for (weft/park.h), and so holds no stack until it is called again. A callback belongs to no task
  * (weft_current_task() is NULL in it) and runs in the context variables of whoever registered it. A negative result goes to the
  * exception handler (weft/run.h); nothing else is disturbed.
  *

@@ -40,7 +40,8 @@ enum weft_order {
 enum weft_clock {
     WEFT_CLOCK_REAL = 0, /* CLOCK_MONOTONIC */
     WEFT_CLOCK_VIRTUAL,  /* starts at 0 and jumps to the next deadline whenever nothing is ready: an hour of timeouts
-                            passes in a moment; with one worker, the same way each time */
+                            passes in a moment; with one worker, the same way each time. It waits for tasks, descriptors
+                            and weft_to_thread, but does not see other threads: see -EDEADLK at weft_run */
 };
 
 /* When an awaited, unstarted task runs at once on its awaiter's stack. */
@@ -143,7 +144,11 @@ typedef struct weft_options {
  * Returns what the coroutine returned: 0 or a count, a negative errno, -ECANCELED if it ended cancelled; or the error
  * that kept the runtime from starting: -EINVAL (options), -ENOMEM, -EAGAIN (threads), -EMFILE; -EINTR after SIGINT, if the options say
  * so; -EDEADLK on the virtual clock when nothing can ever go on: then the tasks are given up where they wait, their functions do not return, and what
- * they wait for (a lock, an event ... with static storage) must be initialised anew before it is used again; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
+ * they wait for (a lock, an event ... with static storage) must be initialised anew before it is used again. Which task waits for what is told with the option
+ * debug only; without it no line is printed, so run tests on the virtual clock with .debug = 1. A thread of the program's own is nothing to that
+ * clock: if only such a thread would set the event, put the item or submit the task that all wait for, the run ends so at once (and a time limit
+ * passes at once), and the thread then touches what is gone. Let tasks do that, or have a task await a weft_to_thread that joins the thread: the
+ * clock stands while it runs; -EBUSY when called from a task (use weft_create_task) -- one runtime does not run
  * inside another's worker. The calling thread sleeps meanwhile. asyncio: run(). */
 #define weft_run(...) weft__RUN(NULL, __VA_ARGS__, )
 /* The same with options: weft_run_with(WEFT_OPTIONS(.workers = 2), serve, .port = 80). */

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weft/thread.h -- the border with ordinary threads: blocking functions out, work from outside in. */
+/* weft/thread.h -- the border with ordinary threads: blocking functions out, work from outside in.
+ *
+ * A thread that a task makes by pthread_create inherits what its worker has: all signals blocked but those that report a fault, the worker's CPUs where workers
+ * are pinned, its name (weft-0). So make threads before weft_run, use weft_to_thread in their place, or set all three for the new thread
+ * (pthread_attr_setaffinity_np, pthread_sigmask, pthread_setname_np). The virtual clock does not see such threads (-EDEADLK, weft/run.h). */
 #ifndef WEFT_THREAD_H
 #define WEFT_THREAD_H
 
