@@ -196,6 +196,8 @@ void weft__task_names_free(struct weft__task_extra *x);
 void weft__exception(struct weft_runtime *rt, enum weft_exception_kind kind, struct weft_task *t, int error);
 /* In a thread that is no worker of rt: give a descriptor back (runtime.c). */
 void weft__runtime_handle_freed(struct weft_runtime *rt, struct weft_task *t);
+/* More handles of it were given back than given: ends the program with a sentence. */
+_Noreturn void weft__task_over_released(const struct weft_task *t);
 /* One reference more, unless there is none left. On descriptors that nobody holds for the caller, while workers run: only as a stranger (alone.h). */
 bool weft__task_try_ref(struct weft_task *t);
 /* Any thread: call visit for every descriptor, as weft__slab_each. */
@@ -207,7 +209,8 @@ static inline void weft__task_unref(struct weft_task *t)
     if (weft__unlikely((word & WEFT__STATE) == WEFT__DONE && (word & WEFT__OWED)))
         drop += (weft__fetch_and_acq_rel(&t->word, ~(uint64_t)WEFT__OWED) & WEFT__OWED) != 0; /* pairs: TASK-DONE */
     uint32_t refs = weft__fetch_sub_acq_rel(&t->refs, drop);                                  /* pairs: TASK-REFS */
-    WEFT__BUG_ON(refs < drop);
+    if (weft__unlikely(refs < drop))
+        weft__task_over_released(t);
     if (refs == drop)
         weft__task_free(t);
 }

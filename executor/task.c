@@ -343,6 +343,17 @@ static WEFT__COLD void free_unusual(struct weft_task *t, struct weft__task_extra
     free(x);
 }
 
+/* A FUTURE that nobody set: callbacks wait for it in vain. Or what could not be created. A task has the runtime's reference until it has ended:
+ * somebody gave that back. */
+static WEFT__COLD void free_unended(struct weft_task *t, uint64_t word)
+{
+    /* relaxed: at the end of a run what nobody met is dropped as it is, by one thread */
+    if (weft__task_visible(t) && (word & WEFT__STATE) != WEFT__FREE &&
+        weft__load_relaxed(&weft__task_rt(t)->stopping) == 0)
+        weft__task_over_released(t);
+    tell(t, word);
+}
+
 void weft__task_free(struct weft_task *t)
 {
     struct weft_runtime *rt = weft__task_rt(t);
@@ -351,9 +362,8 @@ void weft__task_free(struct weft_task *t)
                        !(weft__load_acquire(&t->flags) &
                          (WEFT__TASK_RETRIEVED | WEFT__TASK_HIDDEN)))) /* pairs: TASK-REFS, TASK-DONE */
         weft__exception(rt, WEFT_NEVER_RETRIEVED, t, t->rc);
-    if (weft__unlikely((word & ~(WEFT__BITS | WEFT__OWED)) !=
-                       0)) /* a FUTURE that nobody set: callbacks wait for it in vain */
-        tell(t, word);
+    if (weft__unlikely((word & ~(uint64_t)WEFT__OWED) != WEFT__DONE))
+        free_unended(t, word);
     struct weft__task_extra *x = weft__task_has_extra(t);
     uint32_t flags = weft__load_relaxed(&t->flags); /* relaxed: the last unref has seen them */
     if (weft__unlikely(x != NULL || (flags & WEFT__TASK_DESTROY)))

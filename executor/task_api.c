@@ -13,10 +13,26 @@
 WEFT__NOINLINE void weft__task_unref_checked(struct weft_task *t)
 {
     if (weft__unlikely(weft__load_relaxed(&t->refs) == 0)) /* relaxed: a hint at a mistake */
-        weft__misuse("weft_release", "the handle has been released already");
+        weft__task_over_released(t);
     unsigned room = t->room;
     if (room == WEFT__ROOM_USUAL || room == WEFT__ROOM_HEAP || !weft__task_unref_alone(t, room))
         weft__task_unref(t);
+}
+
+/* The descriptor may be free, or on its way there; its memory stays a descriptor's, and keeps the number and a frame that is in it. */
+WEFT__COLD _Noreturn void weft__task_over_released(const struct weft_task *t)
+{
+    const weft_frame *frame = t->frame;
+    if (frame == NULL && t->room != WEFT__ROOM_HEAP)
+        frame = (const void *)t->inline_frame;
+    const char *function = frame != NULL && frame->coro != NULL ? frame->coro->name : "?";
+    char name[64], what[256];
+    weft_task_name(t, name, sizeof name);
+    snprintf(
+        what, sizeof what,
+        "a handle was given back more often than it was given, of %s (%s); weft_current_task() gives none, it lends",
+        name[0] != '\0' ? name : "a future or callback", function);
+    weft__misuse("weft_release", what);
 }
 
 weft_task *weft_ref(weft_task *t)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Coroutines that end as they must not: in the child of a fork(), with a forked child not joined. The program is ended with a
- * sentence; it neither hangs nor goes on with a frame that is gone. */
+/* Coroutines that end as they must not: in the child of a fork(), with a forked child not joined, with a handle given back that was
+ * not theirs. The program is ended with a sentence; it neither hangs nor goes on with a frame that is gone. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -175,11 +175,67 @@ static void test_forgotten_join(void **state)
 #endif
 }
 
+/* ---- handles given back too often ------------------------------------------------------------------------------- */
+
+#define TOO_OFTEN "weft: weft_release: a handle was given back more often than it was given, of "
+
+struct rests {
+    WEFT_FRAME;
+};
+static int rests(struct rests *f)
+{
+    (void)f;
+    return weft_sleep(WEFT_MS(1));
+}
+WEFT_CORO(rests);
+
+struct releases {
+    WEFT_FRAME;
+    bool begun, ended; /* before the first release */
+};
+static int releases(struct releases *f)
+{
+    weft_task *t = weft_create_task(rests);
+    if (t == NULL)
+        return -ENOMEM;
+    (void)weft_task_set_name(t, "nurse");
+    if (f->begun)
+        (void)weft_yield();
+    if (f->ended)
+        (void)weft_await(t);
+    weft_release(t);
+    weft_release(t);
+    return weft_sleep(WEFT_MS(10));
+}
+WEFT_CORO(releases);
+
+static void release_twice(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), releases);
+}
+static void release_twice_begun(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), releases, .begun = true);
+}
+static void release_twice_ended(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), releases, .ended = true);
+}
+
+static void test_release_twice(void **state)
+{
+    (void)state;
+    expect_abort(release_twice, TOO_OFTEN "nurse (rests)");
+    expect_abort(release_twice_begun, TOO_OFTEN "nurse (rests)");
+    expect_abort(release_twice_ended, TOO_OFTEN "Task-2 (rests)"); /* the first has taken its name away */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_return_in_a_forked_process),
         cmocka_unit_test(test_forgotten_join),
+        cmocka_unit_test(test_release_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
