@@ -185,7 +185,8 @@ static WEFT__NOINLINE int await_elsewhere(struct weft__fiber *f, struct weft_tas
 {
     if (weft__task_state(t) != WEFT__NEW && turn_is_left(f, t) && weft__taken_ends(f, t))
         return await_end(f, t);
-    weft__fetch_add_relaxed(&t->refs, 1); /* relaxed: held already by the caller's handle */
+    if (weft__unlikely(weft__fetch_add_relaxed(&t->refs, 1) == 0)) /* relaxed: held already by the caller's handle */
+        weft__task_over_released(t);
     int rc = weft__await_suspended(f, t);
     if (rc < 0)
         weft__task_set_retrieved(t);

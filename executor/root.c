@@ -38,17 +38,34 @@ static int outlast(struct weft__fiber *f, struct weft_task *t)
     return weft__task_rc(t);
 }
 
+/* A main task that gives back what weft_current_task only lent it must not be gone when its end is looked for: so many references of ours
+ * are at stake, and the one that is missing shows at the end. */
+#define KEPT (UINT32_C(1) << 16)
+
+static void keep(struct weft_task *t)
+{
+    weft__fetch_add_relaxed(&t->refs, KEPT); /* relaxed: the caller holds it */
+}
+
+static void let_go(struct weft_task *t)
+{
+    if (weft__fetch_sub_acq_rel(&t->refs, KEPT) <= KEPT) /* pairs: TASK-REFS; there is the handle beside these */
+        weft__task_over_released(t);
+    weft__task_unref(t);
+}
+
 static int run_main(struct root *r, struct weft__fiber *f)
 {
     struct weft_task *main_task = weft__task_create(r->rt, WEFT__KIND_TASK, r->main_frame, NULL);
     if (main_task == NULL)
         return -ENOMEM;
+    keep(main_task);
     weft__main_begins(r->rt, main_task);
     weft__task_schedule(main_task);
     int rc = weft__main_ended(r->rt, main_task, outlast(f, main_task));
     weft__task_set_retrieved(main_task); /* weft_run gives it to its caller */
     memcpy(r->copy_back, main_task->frame, r->frame_size);
-    weft__task_unref(main_task);
+    let_go(main_task);
     return rc;
 }
 
@@ -152,7 +169,9 @@ static void run_ended(struct weft__waiter *waiter, struct weft_task *t)
 {
     struct end_waiter *e = weft__container_of(waiter, struct end_waiter, waiter);
     struct weft_runtime *rt = e->rt;
-    (void)t;
+    if (!e->last && weft__load_acquire(&t->refs) <
+                        KEPT + 2) /* pairs: TASK-REFS; the handle, and the runtime's own until this is over */
+        weft__task_over_released(t);
     weft__store_seq_cst(&rt->begun, WEFT__MAIN_ENDED); /* pairs: BEGUN */
     if (e->last)
         weft__store_seq_cst(&rt->ended, 1); /* pairs: ENDED */
@@ -267,13 +286,14 @@ int weft_runner_run_(weft_runner *r, weft_frame *frame, size_t frame_size)
         rc = -EDEADLK;
     struct weft_task *t = rc == -ENOMEM ? weft__task_create(r->rt, WEFT__KIND_TASK, frame, &options) : NULL;
     if (t != NULL) {
+        keep(t);
         weft__main_begins(r->rt, t);
         rc = run_to_end(r->rt, t, false);
         weft__task_set_retrieved(t);
         if (rc != -EDEADLK || weft__task_state(t) == WEFT__DONE)
             memcpy(frame, t->frame, frame_size);
         rc = weft__main_ended(r->rt, t, rc);
-        weft__task_unref(t);
+        let_go(t);
     }
     weft__store_release(&r->busy, 0); /* pairs: RUNNER-BUSY */
     return rc;

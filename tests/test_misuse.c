@@ -230,12 +230,85 @@ static void test_release_twice(void **state)
     expect_abort(release_twice_ended, TOO_OFTEN "Task-2 (rests)"); /* the first has taken its name away */
 }
 
+/* What weft_current_task returns is not the task's to give back. */
+struct releases_itself {
+    WEFT_FRAME;
+    bool sleeps;
+};
+static int releases_itself(struct releases_itself *f)
+{
+    weft_release(weft_current_task());
+    return f->sleeps ? weft_sleep(WEFT_MS(1)) : 0;
+}
+WEFT_CORO(releases_itself);
+
+/* Its creator counts on its handle: awaits it from the beginning, or only when it has ended, or gives it back. */
+struct counts_on_it {
+    WEFT_FRAME;
+    bool awaits, late;
+};
+static int counts_on_it(struct counts_on_it *f)
+{
+    weft_task *t = weft_create_task(releases_itself, .sleeps = true);
+    int rc = f->late ? weft_sleep(WEFT_MS(10)) : 0;
+    if (f->awaits)
+        rc = weft_await(t);
+    weft_release(t);
+    return rc < 0 ? rc : weft_sleep(WEFT_MS(10));
+}
+WEFT_CORO(counts_on_it);
+
+static void main_releases_itself(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1), releases_itself);
+}
+static void main_releases_itself_and_sleeps(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 2), releases_itself, .sleeps = true);
+}
+static void runs_main_releases_itself(void)
+{
+    weft_runner *r;
+    if (weft_runner_open(&r, WEFT_OPTIONS(.workers = 1)) == 0)
+        (void)weft_runner_run(r, releases_itself);
+}
+static void awaited_releases_itself(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), counts_on_it, .awaits = true);
+}
+static void awaited_late_releases_itself(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), counts_on_it, .awaits = true,
+                        .late = true);
+}
+static void released_releases_itself(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), counts_on_it);
+}
+static void released_late_releases_itself(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.workers = 1, .clock = WEFT_CLOCK_VIRTUAL), counts_on_it, .late = true);
+}
+
+static void test_release_of_the_current_task(void **state)
+{
+    (void)state;
+    expect_abort(main_releases_itself, TOO_OFTEN "Task-1 (releases_itself)");
+    expect_abort(main_releases_itself_and_sleeps, TOO_OFTEN "Task-1 (releases_itself)");
+    expect_abort(runs_main_releases_itself, TOO_OFTEN "Task-1 (releases_itself)");
+    expect_abort(awaited_releases_itself, TOO_OFTEN "Task-2 (releases_itself)");
+    expect_abort(awaited_late_releases_itself, TOO_OFTEN "Task-2 (releases_itself)");
+    expect_abort(released_releases_itself, TOO_OFTEN "Task-2 (releases_itself)");
+    expect_abort(released_late_releases_itself, TOO_OFTEN "Task-2 (releases_itself)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_return_in_a_forked_process),
         cmocka_unit_test(test_forgotten_join),
         cmocka_unit_test(test_release_twice),
+        cmocka_unit_test(test_release_of_the_current_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

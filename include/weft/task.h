@@ -107,7 +107,9 @@ WEFT_API int weft_await_release(weft_task *t);
 
 /* One more handle to the same task. Returns t. Any thread. Never suspends. */
 WEFT_API weft_task *weft_ref(weft_task *t);
-/* Give a handle back. The task goes on if it has not ended. NULL is allowed. Any thread. Never suspends. */
+/* Give a handle back: one that was given, by weft_create_task or weft_ref, once. What weft_current_task returns is somebody else's. The task goes
+ * on if it has not ended. One time too often ends the program with a sentence that names the task, mostly: at the latest when the last of those
+ * who hold it lets go, unless its memory has become another task's by then. NULL is allowed. Any thread. Never suspends. */
 WEFT_API void weft_release(weft_task *t);
 
 /* Let other ready work run, then go on. 0, or -ECANCELED. asyncio: sleep(0). */
@@ -155,7 +157,7 @@ WEFT_API const void *weft_result_(const weft_task *t, const weft_coro *coro);
 /* The place that a task was given, to be used as `where`. Any thread that holds a handle; never suspends. */
 WEFT_API uint32_t weft_task_where(const weft_task *t);
 
-/* The task that runs the caller; NULL outside a task. Borrowed: weft_ref it to keep it. In a forked child (weft/join.h)
+/* The task that runs the caller; NULL outside a task. Borrowed: never weft_release it, but weft_ref it to keep it. In a forked child (weft/join.h)
  * it is the counted task that forked it. asyncio: current_task. */
 WEFT_API weft_task *weft_current_task(void);
 
