@@ -73,6 +73,21 @@ WEFT__COLD bool weft__coro_is_like(const weft_coro *a, const weft_coro *b)
     return a->entry != NULL || strcmp(a->name, b->name) == 0; /* a future's value: no function tells types apart */
 }
 
+/* One function's description in a header is one for each file that includes it, with a copy of the function if that stands there too. */
+static WEFT__COLD _Noreturn void result_of_another(const weft_coro *runs, const weft_coro *named)
+{
+    char what[256];
+    const char *is = runs->entry != NULL ? "task runs" : "future gives";
+    if (strcmp(runs->name, named->name) != 0)
+        snprintf(what, sizeof what, "the %s %s, not %s", is, runs->name, named->name);
+    else if (runs->entry != NULL)
+        snprintf(what, sizeof what,
+                 "the task runs %s, described in another file: use WEFT_CORO_DECLARE and WEFT_CORO_DEFINE", runs->name);
+    else
+        snprintf(what, sizeof what, "the future gives %s, a struct of another size in another file", runs->name);
+    weft__misuse("weft_result", what);
+}
+
 /* Not the usual case: an equal description in another place, or a mistake. */
 static WEFT__COLD const void *result_otherwise(struct weft_task *t, const weft_coro *coro)
 {
@@ -81,7 +96,7 @@ static WEFT__COLD const void *result_otherwise(struct weft_task *t, const weft_c
     if (weft__task_state(t) != WEFT__DONE)
         weft__misuse("weft_result", "the task has not ended");
     if (!weft__coro_is_same(t->frame->coro, coro))
-        weft__misuse("weft_result", "the task runs another coroutine than the one named");
+        result_of_another(t->frame->coro, coro);
     weft__task_set_retrieved(t);
     return t->frame;
 }

@@ -402,7 +402,7 @@ static void misuse(void **state)
     (void)state;
     expect_abort(create_outside, "weft_future_create");
     expect_abort(die_too_early, "weft_result");
-    expect_abort(die_as_another, "weft_result");
+    expect_abort(die_as_another, "weft_result: the future gives small, not twin");
 }
 
 int main(void)

@@ -302,6 +302,36 @@ static void test_release_of_the_current_task(void **state)
     expect_abort(released_late_releases_itself, TOO_OFTEN "Task-2 (releases_itself)");
 }
 
+/* ---- one name, two coroutines ------------------------------------------------------------------------------------ */
+
+/* A coroutine whose function and WEFT_CORO stand in a header: another file that includes it has a description and a function of its own. */
+static int leaf_elsewhere(void *frame)
+{
+    return leaf(frame);
+}
+static const weft_coro leaf_described_elsewhere = {leaf_elsewhere, sizeof(struct leaf), "leaf", NULL};
+struct result_of_a_twin {
+    WEFT_FRAME;
+};
+static int result_of_a_twin(struct result_of_a_twin *f)
+{
+    (void)f;
+    weft_task *t = weft_create_task(leaf);
+    (void)weft_await(t);
+    return weft_result_(t, &leaf_described_elsewhere) != NULL;
+}
+WEFT_CORO(result_of_a_twin);
+static void take_result_of_a_twin(void)
+{
+    (void)weft_run(result_of_a_twin);
+}
+static void test_result_of_a_twin(void **state)
+{
+    (void)state;
+    expect_abort(take_result_of_a_twin, "weft: weft_result: the task runs leaf, described in another file: use "
+                                        "WEFT_CORO_DECLARE and WEFT_CORO_DEFINE");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_forgotten_join),
         cmocka_unit_test(test_release_twice),
         cmocka_unit_test(test_release_of_the_current_task),
+        cmocka_unit_test(test_result_of_a_twin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

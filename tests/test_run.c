@@ -569,7 +569,7 @@ static void test_misuse_aborts(void **state)
 {
     (void)state;
     expect_abort(await_outside, "weft_sleep");
-    expect_abort(take_wrong_result, "weft_result");
+    expect_abort(take_wrong_result, "weft: weft_result: the task runs add, not mark");
 }
 
 int main(void)

@@ -44,7 +44,8 @@ typedef struct weft_frame {
 #define WEFT_FRAME weft_frame frame_
 
 /* Once after the function (or after its declaration): defines its description. Use WEFT_CORO_DECLARE in a header and
- * WEFT_CORO_DEFINE in one source file for a coroutine that several files start. */
+ * WEFT_CORO_DEFINE in one source file for a coroutine that several files start: with WEFT_CORO in a header each of
+ * them has a coroutine of its own. */
 #define WEFT_CORO(fn)                                                                                                  \
     WEFT_UNUSED static int fn##_entry_(void *frame)                                                                    \
     {                                                                                                                  \

@@ -150,7 +150,7 @@ WEFT_API int weft_status(const weft_task *t);
 
 /* The frame of an ended task, to read results from:    weft_result(fetch, t)->length
  * Valid while the caller holds a handle; nobody may write to it. Aborts with a message when t is not a fetch or has
- * not ended. asyncio: Task.result(). */
+ * not ended. A fetch whose WEFT_CORO stands in a header is another one in each file: WEFT_CORO_DECLARE. asyncio: Task.result(). */
 #define weft_result(fn, t) ((const struct fn *)weft_result_((t), &fn##_coro_))
 WEFT_API const void *weft_result_(const weft_task *t, const weft_coro *coro);
 
