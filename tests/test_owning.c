@@ -27,6 +27,14 @@ static void owner_unstarted(struct owner *f)
 }
 WEFT_CORO_OWNING(owner, owner_unstarted);
 
+/* As one that several files start: declared in a header, described in one of them. */
+struct shared {
+    WEFT_FRAME;
+    char *memory;
+};
+int shared(struct shared *f);
+WEFT_CORO_DECLARE(shared);
+
 static int check(int started, int unstarted)
 {
     int rc = bodies == started && given_back == unstarted ? 0 : -EPROTO;
@@ -156,6 +164,40 @@ static void test_helper_jobs(void **state)
     bodies = given_back = 0;
 }
 
+struct starts_shared {
+    WEFT_FRAME;
+};
+static int starts_shared(struct starts_shared *f)
+{
+    (void)f;
+    weft_task *t = weft_create_task(shared, .memory = malloc(10));
+    weft_cancel(t);
+    int rc = weft_await_release(t) == -ECANCELED ? check(0, 1) : -EPROTO;
+    if (rc == 0)
+        rc = weft_await_release(weft_create_task(shared, .memory = malloc(10))) == 0 ? check(1, 0) : -EPROTO;
+    return rc;
+}
+WEFT_CORO(starts_shared);
+
+int shared(struct shared *f)
+{
+    bodies++;
+    free(f->memory);
+    return 0;
+}
+static void shared_unstarted(struct shared *f)
+{
+    given_back++;
+    free(f->memory);
+}
+WEFT_CORO_DEFINE_OWNING(shared, shared_unstarted);
+
+static void test_described_elsewhere(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_run_with(WEFT_OPTIONS(.workers = 1), starts_shared), 0);
+}
+
 /* On several workers any of them may begin or not: together they are all. */
 static void test_many_workers(void **state)
 {
@@ -175,7 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancelled_tasks), cmocka_unit_test(test_groups_and_leftovers),
         cmocka_unit_test(test_callbacks),       cmocka_unit_test(test_helper_jobs),
-        cmocka_unit_test(test_many_workers),
+        cmocka_unit_test(test_many_workers),    cmocka_unit_test(test_described_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@ typedef struct weft_frame {
 #define WEFT_FRAME weft_frame frame_
 
 /* Once after the function (or after its declaration): defines its description. Use WEFT_CORO_DECLARE in a header and
- * WEFT_CORO_DEFINE in one source file for a coroutine that several files start: with WEFT_CORO in a header each of
+ * WEFT_CORO_DEFINE (WEFT_CORO_DEFINE_OWNING) in one source file for a coroutine that several files start: with WEFT_CORO in a header each of
  * them has a coroutine of its own. */
 #define WEFT_CORO(fn)                                                                                                  \
     WEFT_UNUSED static int fn##_entry_(void *frame)                                                                    \
@@ -77,6 +77,17 @@ typedef struct weft_frame {
         return fn((struct fn *)frame);                                                                                 \
     }                                                                                                                  \
     const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn, NULL}
+/* WEFT_CORO_OWNING for one that several files start: in a header WEFT_CORO_DECLARE, in one source file this. */
+#define WEFT_CORO_DEFINE_OWNING(fn, unstarted)                                                                         \
+    static int fn##_entry_(void *frame)                                                                                \
+    {                                                                                                                  \
+        return fn((struct fn *)frame);                                                                                 \
+    }                                                                                                                  \
+    static void fn##_unstarted_(void *frame)                                                                           \
+    {                                                                                                                  \
+        unstarted((struct fn *)frame);                                                                                 \
+    }                                                                                                                  \
+    const weft_coro fn##_coro_ = {fn##_entry_, sizeof(struct fn), #fn, fn##_unstarted_}
 
 /* The frame of a call of fn, as a temporary. Internal: the macros below and in the other headers use it. */
 #ifdef __cplusplus
