@@ -386,3 +386,9 @@ void weft__report_deadlock(struct weft_runtime *rt)
     struct lines l = {.rt = rt};
     (void)dump_all(rt, &l);
 }
+
+void weft__deadlocked(struct weft_runtime *rt)
+{
+    if (rt->options.debug != 0)
+        weft__report_deadlock(rt);
+}

@@ -197,8 +197,7 @@ static int run_to_end(struct weft_runtime *rt, struct weft_task *t, bool last)
     }
     /* Nothing runs, unless a thread from outside has just set something going: then it may be telling the waiter. */
     if (weft__load_acquire(&e.done) == 0 && weft__task_remove_waiter(t, &e.waiter)) { /* pairs: ENDED */
-        if (rt->options.debug != 0)
-            weft__report_deadlock(rt);
+        weft__deadlocked(rt);
         return -EDEADLK;
     }
     while (weft__load_acquire(&e.done) == 0) /* pairs: ENDED */

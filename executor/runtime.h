@@ -134,7 +134,9 @@ static inline void weft__runtime_leave(struct weft_runtime *rt)
     weft__fetch_sub_seq_cst(&rt->visitors, 1); /* pairs: VISIT; the last access */
 }
 
-/* Debug mode: what each task waits for, when none can go on. In the thread that runs the runtime, nobody else runs. */
+/* None can go on: what each task waits for, in debug mode; and the same in any mode, for libweft_testing, which has the first replaced. In the
+ * thread that runs the runtime, nobody else runs. */
+void weft__deadlocked(struct weft_runtime *rt);
 void weft__report_deadlock(struct weft_runtime *rt);
 /* Debug mode: remember the call that created a task; and tell it, as "PROGRAM+0x..." for addr2line, or "". */
 void weft__note_creation(struct weft_task *t, const void *address);

@@ -28,7 +28,7 @@
  * whose holders suspend. Not where no other worker runs. The pauses between looks grow, so that the holder does some
  * rounds while it has the cache line.
  *
- * While a runtime in debug mode lives, who takes the lock leaves his number beside it, for dumps, and who releases it takes that away before: so a
+ * While a runtime in debug mode or a seeded one lives, who takes the lock leaves his number beside it, for dumps, and who releases it takes that away before: so a
  * number that stands there while the lock is held is the holder's, or that of the runtime's task which took it last and had somebody else release
  * it. The switch for that is the one that the seeded scheduler has anyhow.
  * Acquire: tasks only. Everything else: any thread. */
@@ -130,11 +130,12 @@ void weft_lock_init(weft_lock *l)
     *l = (weft_lock)WEFT_LOCK_INIT;
 }
 
-/* Of the calling task, for weft__sight_owner; 0: of none in debug mode. */
+/* Of the calling task, for weft__sight_owner; 0: of none in debug mode, or in an order that is explored. */
 static uint32_t own_number(void)
 {
     struct weft__fiber *f = weft__fiber_self();
-    struct weft_task *t = f != NULL && f->rt->options.debug != 0 ? weft_current_task() : NULL;
+    bool tells = f != NULL && (f->rt->options.debug != 0 || f->rt->seeded != NULL);
+    struct weft_task *t = tells ? weft_current_task() : NULL;
     return t != NULL && weft__task_visible(t) ? weft__sight_number(f->rt, t->id) : 0;
 }
 

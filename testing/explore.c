@@ -111,6 +111,7 @@ static int replay(struct search *s, const char *text)
     if (!failed)
         return 0;
     weft__test_say(&s->test, "%s fails with %s: %s", s->test.name, s->test.what, s->complaint);
+    weft__test_hanging(&s->test, weft__test_lines());
     if (out != NULL) {
         size_t size = strlen(text) + 1;
         out->seed = s->schedule.chooser == WEFT__CHOOSE_LISTED ? 0 : s->schedule.seed;
@@ -162,9 +163,13 @@ static void tell(struct search *s, unsigned runs, uint64_t seed, unsigned choice
     char found[256];
     snprintf(found, sizeof found, "%s", s->complaint);
     int rc = s->rc;
+    size_t size = strlen(weft__test_lines()) + 1;
+    char *lines = memcpy(weft__testing_alloc(size, 1), weft__test_lines(), size);
     shrink(s);
     char *text = weft__list_text(&s->schedule.in);
     weft__test_say(&s->test, "%s fails with %s, run %u: %s", s->test.name, s->test.what, runs, found);
+    weft__test_hanging(&s->test, lines);
+    free(lines);
     weft__test_say(&s->test, "%zu of %u choices matter; to run this schedule alone: WEFT_SCHEDULE=%s:%s",
                    s->schedule.in.count, choices, s->test.name,
                    strlen(text) < LONGEST ? text : strchr(s->test.replay, ':') + 1);

@@ -22,6 +22,7 @@
 #include "testing/testing.h"
 
 #define HANG_SECONDS 60
+#define MOST_LINES 20 /* of tasks that hang, for a look */
 
 int __real_weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size);
 int __wrap_weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size);
@@ -36,6 +37,11 @@ static struct {
     int rc;
     weft_runtime *rt, *ended;
     _Atomic(weft_task *) main_task;
+    /* Nobody could go on: the library's report of that, the first of its lines. Written and read in the test's thread. */
+    bool hanging;
+    char lines[16384];
+    size_t lines_used;
+    unsigned line_count;
 } run;
 
 static void complain(const char *what)
@@ -131,6 +137,8 @@ static int observed(struct observed *o)
 }
 WEFT_CORO(observed);
 
+static weft_coro main_coro; /* the same, under the name of the program's */
+
 static void at_end(void *user, weft_runtime *rt)
 {
     weft_metrics m = {.size = sizeof m};
@@ -147,14 +155,72 @@ static void at_end(void *user, weft_runtime *rt)
     run.ended = weft_runtime_hold(rt);
 }
 
+static void add_line(const char *line)
+{
+    size_t n = strlen(line);
+    if (n + 2 > sizeof run.lines - run.lines_used)
+        return;
+    memcpy(run.lines + run.lines_used, line, n);
+    memcpy(run.lines + run.lines_used + n, "\n", 2);
+    run.lines_used += n + 1;
+}
+
+static void end_of_lines(void)
+{
+    char more[64];
+    snprintf(more, sizeof more, "and %u more", run.line_count - MOST_LINES);
+    if (run.line_count > MOST_LINES)
+        add_line(more);
+    run.line_count = 0;
+}
+
+/* What sums them up at the end is kept. */
+static void keep_line(const char *line)
+{
+    if (strncmp(line, "in all ", 7) == 0)
+        end_of_lines();
+    if (run.line_count++ < MOST_LINES)
+        add_line(line);
+}
+
 static void reported(void *user, const char *line)
 {
     (void)user;
-    if (!test->faulty && !test->seeded && strstr(line, " could not be pinned") == NULL &&
-        !atomic_exchange(&run.text_taken, true)) {
+    if (run.hanging)
+        keep_line(line);
+    else if (!test->faulty && !test->seeded && strstr(line, " could not be pinned") == NULL &&
+             !atomic_exchange(&run.text_taken, true)) {
         snprintf(run.text, sizeof run.text, "weft had something to report: %s", line);
         complain(run.text);
     }
+}
+
+/* Who waits for what is told in whatever mode the program runs, and no call in it fails. */
+void __real_weft__deadlocked(struct weft_runtime *rt);
+void __wrap_weft__deadlocked(struct weft_runtime *rt);
+void __wrap_weft__deadlocked(struct weft_runtime *rt)
+{
+    if (test == NULL || rt->options.report != reported) {
+        __real_weft__deadlocked(rt);
+        return;
+    }
+    bool faults = atomic_exchange(&weft__faults_on, false);
+    run.hanging = true;
+    weft__report_deadlock(rt);
+    run.hanging = false;
+    end_of_lines();
+    atomic_store(&weft__faults_on, faults);
+}
+
+const char *weft__test_lines(void)
+{
+    return run.lines;
+}
+
+void weft__test_hanging(struct weft__test *t, const char *lines)
+{
+    for (const char *end; (end = strchr(lines, '\n')) != NULL; lines = end + 1)
+        weft__test_say(t, "    %.*s", (int)(end - lines), lines);
 }
 
 int __wrap_weft_run_(const weft_options *options, weft_frame *frame, size_t frame_size)
@@ -173,7 +239,9 @@ int __wrap_weft_run_(const weft_options *options, weft_frame *frame, size_t fram
     o.report = reported;
     o.report_user = NULL;
     o.at_end = at_end;
-    struct observed f = {.frame_ = {&observed_coro_}, .frame = frame};
+    main_coro = observed_coro_;
+    main_coro.name = frame->coro->name;
+    struct observed f = {.frame_ = {&main_coro}, .frame = frame};
     run.rc = __real_weft_run_(&o, &f.frame_, sizeof f);
     if (run.ended == NULL) {
         if (!test->faulty)
@@ -258,6 +326,7 @@ const char *weft__test_run(struct weft__test *t, weft_test_run *out)
     atomic_store(&run.main_task, NULL);
     t->deadlocked = false;
     run.rc = 0;
+    run.lines[run.lines_used = run.line_count = 0] = '\0';
     run.rt = run.ended = NULL;
     if (t->before != NULL)
         t->before(t->user);

@@ -70,6 +70,26 @@ static bool is_the_programs(weft_task *t)
     return true;
 }
 
+/* What is told of the landing, for the report. Small stacks: nothing is formatted here. */
+static struct {
+    uint64_t id;
+    const char *function, *wait;
+    char name[40];
+} landed;
+
+static void note_landing(const weft_task *self, const char *wait)
+{
+    struct weft__task_extra *x = weft__task_has_extra(self);
+    const char *name = x != NULL ? weft__load_acquire(&x->name) : NULL; /* pairs: TASK-NAME */
+    size_t n = name != NULL ? strnlen(name, sizeof landed.name - 1) : 0;
+    if (n != 0)
+        memcpy(landed.name, name, n);
+    landed.name[n] = '\0';
+    landed.id = self->id;
+    landed.function = self->frame->coro->name;
+    landed.wait = wait;
+}
+
 /* Is this suspension the k-th? Then whom to cancel, with a handle. */
 static weft_task *victim_of(weft_task *self)
 {
@@ -94,6 +114,9 @@ static void cancel_parked(struct weft__worker *w, void *argument)
 void __wrap_weft__fiber_switch_away(struct weft__fiber *f, after_switch *after, void *argument)
 {
     weft_task *victim = victim_of(weft_current_task());
+    const struct weft__wait_kind *kind = weft__load_relaxed(&f->wait_kind); /* relaxed: its own */
+    if (victim != NULL)
+        note_landing(weft_current_task(), kind != NULL ? kind->name : "yield");
     if (victim == NULL) {
         __real_weft__fiber_switch_away(f, after, argument);
     } else if (aim.landing == LAND_ARMED) {
@@ -113,6 +136,8 @@ void __wrap_weft__parked_leave(struct weft__fiber *f, struct weft_task *t);
 void __wrap_weft__parked_leave(struct weft__fiber *f, struct weft_task *t)
 {
     weft_task *victim = victim_of(t);
+    if (victim != NULL)
+        note_landing(t, "parked");
     if (victim != NULL && aim.landing == LAND_ARMED)
         weft_cancel(victim);
     __real_weft__parked_leave(f, t);
@@ -146,6 +171,20 @@ static bool right(const struct sweep *s, const weft_test_run *run)
     return run->number != 0 && (s->cancels ? run->rc == -ECANCELED : run->rc < 0);
 }
 
+/* Who was cancelled, and in which wait. */
+static void tell_landing(struct sweep *s)
+{
+    char who[96];
+    if (landed.name[0] != '\0')
+        snprintf(who, sizeof who, "%s#%" PRIu64 " (%s)", landed.name, landed.id, landed.function);
+    else
+        snprintf(who, sizeof who, "Task-%" PRIu64 " (%s)", landed.id, landed.function);
+    if (aim.victim == WEFT_VICTIM_MAIN)
+        weft__test_say(&s->test, "    cancelled: the main task, at the wait \"%s\" of %s", landed.wait, who);
+    else
+        weft__test_say(&s->test, "    cancelled: %s, at its wait \"%s\"", who, landed.wait);
+}
+
 /* True: as it should be. */
 static bool judged(struct sweep *s, weft_test_run *run, const char *complaint)
 {
@@ -162,6 +201,9 @@ static bool judged(struct sweep *s, weft_test_run *run, const char *complaint)
     if (complaint == NULL)
         return true;
     weft__test_say(&s->test, "%s, %s: %s", s->test.name, s->test.what, complaint);
+    if (s->cancels && run->landed)
+        tell_landing(s);
+    weft__test_hanging(&s->test, weft__test_lines());
     char replay[sizeof s->test.replay];
     weft__test_replay(&s->test, replay, sizeof replay);
     weft__test_say(&s->test, "to run this one alone: %s", replay);

@@ -100,6 +100,9 @@ void weft__test_replay(const struct weft__test *t, char *buf, size_t size);
 const char *weft__test_run(struct weft__test *t, weft_test_run *run);
 /* The default judgement, or t->after's: `complaint` is weft__test_run's. */
 void weft__test_say(struct weft__test *t, const char *format, ...) WEFT_PRINTF(2, 3);
+/* Of the last run, if nobody could go on: who waits for what, each line with its end; else "". And say such lines. */
+const char *weft__test_lines(void);
+void weft__test_hanging(struct weft__test *t, const char *lines);
 /* Around a number of runs: their signal handlers. */
 void weft__tests_begin(void);
 void weft__tests_end(void);

@@ -12,8 +12,8 @@
  * Nothing of it is in libweft. Not part of <weft.h>. docs/testing.md has whole programs.
  *
  * What each run is checked for, beside its outcome: every task has ended, every stack is back, every handle is released, no descriptor is left
- * open, no memory is left allocated, and it ends at all (a run in which nobody can go on has failed, with -EDEADLK; one that hangs for a minute ends the
- * program with a dump of its tasks).
+ * open, no memory is left allocated, and it ends at all (a run in which nobody can go on has failed, with -EDEADLK, and is reported with what its tasks
+ * wait for, the first 20 lines; one that hangs for a minute ends the program with a dump of its tasks).
  *
  * Each of these calls belongs to one thread at a time, the test's own, outside of tasks; they sleep until they are done. */
 #ifndef WEFT_TESTING_H

@@ -92,6 +92,8 @@ static void test_a_fault_after_which_nobody_can_go_on(void **state)
     assert_int_equal(rc, -EPROTO);
     assert_non_null(strstr(said, "fails: malloc, ENOMEM: nobody could go on (-EDEADLK)\n"));
     assert_non_null(strstr(said, "WEFT_SWEEP=waits:fault:1:0:0:malloc@teller#1\n"));
+    assert_non_null(strstr(said, "    nothing can go on: 1 tasks wait, and nobody is left to wake them\n"));
+    assert_non_null(strstr(said, "    task \"Task-1\" (waits) waits for event "));
     assert_null(strstr(said, "descriptor"));
     /* A test that knows better says so. */
     said[0] = '\0';
@@ -126,6 +128,166 @@ static void test_an_explored_deadlock_is_called_by_its_name(void **state)
     assert_non_null(strstr(said, weft_strerror(-EDEADLK)));
     assert_null(strstr(said, "descriptor"));
     anew(NULL);
+}
+
+/* Who hangs on what is told, whatever mode the program runs in. */
+struct pair {
+    WEFT_FRAME;
+    weft_lock *first, *second;
+};
+static int pair(struct pair *f)
+{
+    int rc = weft_lock_acquire(f->first);
+    if (rc < 0)
+        return rc;
+    if ((rc = weft_lock_acquire(f->second)) == 0)
+        weft_lock_release(f->second);
+    weft_lock_release(f->first);
+    return rc;
+}
+WEFT_CORO(pair);
+
+static weft_lock lock_a, lock_b;
+static void anew_locks(void *user)
+{
+    (void)user;
+    weft_lock_init(&lock_a);
+    weft_lock_init(&lock_b);
+}
+
+struct crosswise {
+    WEFT_FRAME;
+};
+static int crosswise(struct crosswise *f)
+{
+    (void)f;
+    weft_task *x = weft_create_task(pair, .first = &lock_a, .second = &lock_b);
+    weft_task *y = weft_create_task(pair, .first = &lock_b, .second = &lock_a);
+    int rc = weft_gather(x, y);
+    weft_release(x);
+    weft_release(y);
+    return rc;
+}
+WEFT_CORO(crosswise);
+
+static void test_an_explored_deadlock_names_the_locks(void **state)
+{
+    (void)state;
+    weft_explored found;
+    char line[128];
+    assert_int_equal(weft_explore(WEFT_EXPLORE(.before = anew_locks, .report = keep, .found = &found), crosswise), 1);
+    for (int again = 0; again < 2; again++) { /* also of that schedule alone */
+        assert_non_null(strstr(said, "    nothing can go on: 3 tasks wait"));
+        assert_non_null(strstr(said, "    task \"Task-1\" (crosswise) waits for gather: 2 of 2 tasks"));
+        for (int which = 0; which < 2; which++) {
+            snprintf(line, sizeof line, "(pair) waits for lock %p, which is held by Task-",
+                     which == 0 ? (void *)&lock_a : (void *)&lock_b);
+            assert_non_null(strstr(said, line));
+        }
+        said[0] = '\0';
+        if (again == 0)
+            assert_int_equal(
+                weft_explore(WEFT_EXPLORE(.schedule = found.schedule, .before = anew_locks, .report = keep), crosswise),
+                1);
+    }
+    free(found.schedule);
+}
+
+/* Cancelled in its sleep the courier brings no news. */
+struct courier {
+    WEFT_FRAME;
+};
+static int courier(struct courier *f)
+{
+    (void)f;
+    int rc = weft_sleep(WEFT_MS(1));
+    if (rc == 0)
+        weft_event_set(&news);
+    return rc;
+}
+WEFT_CORO(courier);
+
+struct expects {
+    WEFT_FRAME;
+    unsigned couriers;
+};
+static int expects(struct expects *f)
+{
+    weft_task *t[30];
+    for (unsigned i = 0; i < f->couriers; i++)
+        t[i] = weft_create_task_with(WEFT_TASK_OPTIONS(.name = "jim"), courier);
+    int rc = weft_event_wait(&news);
+    for (unsigned i = 0; i < f->couriers; i++) {
+        if (rc < 0)
+            (void)weft_await_release(t[i]);
+        else
+            rc = weft_await_release(t[i]);
+    }
+    return rc;
+}
+WEFT_CORO(expects);
+
+static void test_a_cancellation_after_which_nobody_can_go_on(void **state)
+{
+    (void)state;
+    const weft_sweep *o = WEFT_SWEEP(.workers = 1, .victims = WEFT_VICTIM_SELF, .before = anew, .report = keep);
+    assert_int_equal(weft_sweep_cancel(o, expects, .couriers = 1), -EPROTO);
+    assert_non_null(strstr(said, "the task itself cancelled: nobody could go on (-EDEADLK)\n"
+                                 "    cancelled: jim#2 (courier), at its wait \"sleep\"\n"
+                                 "    nothing can go on: 1 tasks wait, and nobody is left to wake them\n"
+                                 "    task \"Task-1\" (expects) waits for event "));
+}
+
+/* Wait for what never comes. */
+struct stands {
+    WEFT_FRAME;
+};
+static int stands(struct stands *f)
+{
+    (void)f;
+    return weft_event_wait(&news);
+}
+WEFT_CORO(stands);
+
+struct all_stand {
+    WEFT_FRAME;
+    unsigned others;
+};
+static int all_stand(struct all_stand *f)
+{
+    for (unsigned i = 0; i < f->others; i++)
+        weft_release(weft_create_task(stands));
+    return weft_event_wait(&news);
+}
+WEFT_CORO(all_stand);
+
+static void two_stand_in_debug_mode(void)
+{
+    (void)weft_run_with(WEFT_OPTIONS(.debug = 1), all_stand, .others = 1);
+}
+static void many_stand(void)
+{
+    (void)weft_run(all_stand, .others = 29);
+}
+
+static void test_the_whole_report_is_told_once(void **state)
+{
+    (void)state;
+    const weft_sweep *o = WEFT_SWEEP(.workers = 1, .before = anew, .report = keep);
+    assert_int_equal(weft_sweep_cancel_program(o, "two", two_stand_in_debug_mode), -EPROTO);
+    assert_non_null(strstr(said, "two, 1 workers, undisturbed: nobody could go on (-EDEADLK)\n"
+                                 "    nothing can go on: 2 tasks wait, and nobody is left to wake them\n"
+                                 "    task \"Task-1\" (all_stand) waits for event "));
+    const char *second = strstr(said, "    task \"Task-2\" (stands) waits for event ");
+    assert_non_null(second);
+    assert_null(strstr(strchr(second, '\n'), "waits for event"));
+    /* Of many, some. */
+    said[0] = '\0';
+    assert_int_equal(weft_sweep_cancel_program(o, "many", many_stand), -EPROTO);
+    assert_non_null(strstr(said, "    nothing can go on: 30 tasks wait"));
+    assert_non_null(strstr(said, "    task \"Task-19\" (stands) waits for event "));
+    assert_null(strstr(said, "Task-20"));
+    assert_non_null(strstr(said, "    and 11 more\n    in all 29 tasks (stands): waits for event\n"));
 }
 
 /* ---- rules after rules ---------------------------------------------------------------------------------------------- */
@@ -270,6 +432,9 @@ int main(void)
         cmocka_unit_test_setup(test_a_fault_after_which_nobody_can_go_on, begin),
         cmocka_unit_test_setup(test_an_undisturbed_run_in_which_nobody_can_go_on, begin),
         cmocka_unit_test_setup(test_an_explored_deadlock_is_called_by_its_name, begin),
+        cmocka_unit_test_setup(test_an_explored_deadlock_names_the_locks, begin),
+        cmocka_unit_test_setup(test_a_cancellation_after_which_nobody_can_go_on, begin),
+        cmocka_unit_test_setup(test_the_whole_report_is_told_once, begin),
         cmocka_unit_test_setup(test_each_rule_draws_for_itself, begin),
         cmocka_unit_test_setup(test_to_leave_out_is_for_sweeps, begin),
         cmocka_unit_test_setup(test_the_line_is_quoted_for_the_shell, begin),
