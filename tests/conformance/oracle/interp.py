@@ -249,6 +249,8 @@ class Run:
             sig = await ASYNC[op](self, st, fr)
             if sig is not None:
                 return sig
+        if pre is not None and steps and steps[-1][0] in SYNC:
+            await pre()         # what the last step has set going may come before the end
         return None
 
     def sync_block(self, steps, fr):
