@@ -60,7 +60,7 @@ WEFT__AHEAD void weft__ahead_fresh(const struct weft__fiber *f)
 }
 
 /* Who cancels one task of many mostly goes on to its neighbour in memory, as they were created one after the other: the first line of its fiber, on either
- * side, if that descriptor lies in the same page (then it is one, or free memory). */
+ * side. Only in the same page, which is there; if no such descriptor lies in that place, an address is asked for that is none, and nothing comes. */
 WEFT__AHEAD void weft__ahead_neighbours(const struct weft_task *t)
 {
 #if WEFT__FIBER_TOOLS || defined(WEFT__EXPLORE)

@@ -4,8 +4,8 @@
  * A locked instruction costs more than all the rest of a task's end. Three changes are nearly always made by a worker while nobody else can
  * have to do with the task: it claims one that it has created, and whose entry it has just taken out of its own queue; it ends one that
  * ran on its awaiter's stack; it frees one of which only its own two references are left. "Nearly": others may cancel or await a task by its
- * handle, or look at all descriptors. These are strangers: they announce themselves first, and wait until no worker is at it. Each worker is
- * An owner, as strangers.c has it. An owner who is inside
+ * handle, or look at all descriptors. These are strangers: they announce themselves first, and wait until no worker is at it. Each worker is an owner,
+ * and so are the words of its tasks owned, as strangers.c has it; an owner who is inside
  * its ready queue (ready.h) has that `inside` in the place of its own: the stranger outlasts both. An owner with anything but
  * one of two exact words before it, NEW and STARTED | PLAIN, goes the locked way; so a stranger is only who changes one of these:
  *   NEW              if the mark in the place of its fiber is another worker's; nobody but that one claims it alone. Whoever takes its entry

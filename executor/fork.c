@@ -16,7 +16,7 @@
 
 static pthread_mutex_t forks = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* recursive: hwloc's plugins may fork */
 static struct weft_runtime *all_runtimes;                              /* under `forks` */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_once_t handlers = PTHREAD_ONCE_INIT, overflow = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
 {
@@ -61,15 +61,20 @@ static void after_fork_in_child(void)
     forks = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* its owner has another number here */
 }
 
-static void set_up_process(void)
+static void set_handlers(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* With the first runtime: who only asks what the machine is like keeps its SIGSEGV. */
+static void tell_of_overflow(void)
 {
     weft__stack_overflow_install(weft__fiber_describe);
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 void weft__fork_hold(void)
 {
-    pthread_once(&once, set_up_process);
+    pthread_once(&handlers, set_handlers);
     pthread_mutex_lock(&forks);
 }
 
@@ -80,6 +85,7 @@ void weft__fork_let_go(void)
 
 void weft__fork_enlist(struct weft_runtime *rt)
 {
+    pthread_once(&overflow, tell_of_overflow);
     rt->next = all_runtimes;
     all_runtimes = rt;
 }

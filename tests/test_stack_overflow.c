@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include <weft/topology.h>
+
 #include "executor/context.h"
 #include "executor/stack.h"
 
@@ -407,11 +409,25 @@ static void test_signal_stacks(void **state)
     }
 }
 
+/* The handler comes with the first runtime: who only asks what the machine is like keeps his own. */
+static void test_asking_installs_nothing(void **state)
+{
+    (void)state;
+    weft_plan *plan;
+    struct sigaction before, now; /* cmocka has one of its own */
+    assert_int_equal(sigaction(SIGSEGV, NULL, &before), 0);
+    assert_int_equal(weft_plan_create(&plan, NULL), 0);
+    weft_plan_release(plan);
+    assert_int_equal(sigaction(SIGSEGV, NULL, &now), 0);
+    assert_ptr_equal(now.sa_handler, before.sa_handler);
+}
+
 int main(void)
 {
     sigaction(SIGSEGV, NULL, &first_segv);
     sigaction(SIGBUS, NULL, &first_bus);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_asking_installs_nothing),
         cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_foreign_faults_are_passed_on),
         cmocka_unit_test(test_signal_stacks),

@@ -17,6 +17,8 @@
 #include <weft.h>
 #include <weft/testing.h>
 
+#include "lock_pair.h"
+
 static char said[8192];
 static void keep(void *user, const char *line)
 {
@@ -131,22 +133,6 @@ static void test_an_explored_deadlock_is_called_by_its_name(void **state)
 }
 
 /* Who hangs on what is told, whatever mode the program runs in. */
-struct pair {
-    WEFT_FRAME;
-    weft_lock *first, *second;
-};
-static int pair(struct pair *f)
-{
-    int rc = weft_lock_acquire(f->first);
-    if (rc < 0)
-        return rc;
-    if ((rc = weft_lock_acquire(f->second)) == 0)
-        weft_lock_release(f->second);
-    weft_lock_release(f->first);
-    return rc;
-}
-WEFT_CORO(pair);
-
 static weft_lock lock_a, lock_b;
 static void anew_locks(void *user)
 {

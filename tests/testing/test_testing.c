@@ -16,6 +16,8 @@
 #include <weft.h>
 #include <weft/testing.h>
 
+#include "lock_pair.h"
+
 static char said[8192];
 static void keep(void *user, const char *line)
 {
@@ -423,22 +425,6 @@ static void test_a_schedule_by_the_environment(void **state)
     unsetenv("WEFT_SCHEDULE");
     free(found.schedule);
 }
-
-struct pair {
-    WEFT_FRAME;
-    weft_lock *first, *second;
-};
-static int pair(struct pair *f)
-{
-    int rc = weft_lock_acquire(f->first);
-    if (rc < 0)
-        return rc;
-    if ((rc = weft_lock_acquire(f->second)) == 0)
-        weft_lock_release(f->second);
-    weft_lock_release(f->first);
-    return rc;
-}
-WEFT_CORO(pair);
 
 struct embrace {
     WEFT_FRAME;
